@@ -1,0 +1,259 @@
+//! What a call can reach: its deadline, its caller and everything the operator granted.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use llmc_abi::{code, op};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::host::Host;
+use crate::root::RootEntry;
+use crate::run::{Run, RunRequest};
+use crate::{Envelope, Root, Secret, ToolError, ToolResult};
+
+/// Longest time that a deadline is counted in; stands for "none".
+const FAR_AWAY: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The surroundings of one call.
+///
+/// Cheap to clone, and every clone may be used from any thread. After the call has ended, requests are refused
+/// and [`cancelled`](Self::cancelled) is true.
+#[derive(Clone)]
+pub struct Context {
+    call: u64,
+    deadline: Instant,
+    host: Arc<dyn Host>,
+    roots: Arc<OnceLock<Vec<Root>>>,
+}
+
+/// How much a log line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Something is broken.
+    Error,
+    /// Something is odd.
+    Warn,
+    /// Something happened.
+    Info,
+    /// Details for the author of the plugin.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl Context {
+    pub(crate) fn new(call: u64, time_left: Duration, host: Arc<dyn Host>) -> Self {
+        let deadline = Instant::now() + time_left.min(FAR_AWAY);
+        Self { call, deadline, host, roots: Arc::default() }
+    }
+
+    /// Identifies the call in logs.
+    pub fn request_id(&self) -> u64 {
+        self.call
+    }
+
+    /// When the answer has to be there. Later than a grace period after it, the process is ended.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The time that is left; zero when the deadline has passed.
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether the caller no longer wants the answer. Cheap: ask it in every loop.
+    pub fn cancelled(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Answer {
+            cancelled: bool,
+        }
+        // A host that cannot answer is about to end the process, or the call is over.
+        self.request(op::CANCELLED, &json!({})).map_or(true, |answer: Answer| answer.cancelled)
+    }
+
+    /// Gives up when there is no reason to go on: `ctx.check()?` in every loop.
+    ///
+    /// # Errors
+    /// If the call was cancelled or its deadline has passed.
+    pub fn check(&self) -> ToolResult<()> {
+        if self.remaining().is_zero() {
+            return Err(ToolError::new(code::TIMED_OUT, "the deadline of the call has passed"));
+        }
+        if self.cancelled() {
+            return Err(ToolError::new(code::CANCELLED, "the call was cancelled"));
+        }
+        Ok(())
+    }
+
+    /// Tells the caller how far the work is: `done` of `total`, and a short message (empty for none).
+    ///
+    /// `done` should only grow. Updates that come too fast are dropped.
+    pub fn progress(&self, done: f64, total: Option<f64>, message: &str) {
+        let mut body = json!({"done": done});
+        if let Some(total) = total {
+            body["total"] = json!(total);
+        }
+        if !message.is_empty() {
+            body["message"] = json!(message);
+        }
+        self.tell(op::PROGRESS, &body);
+    }
+
+    /// Writes a line to the log of the server.
+    pub fn log(&self, level: Level, message: impl fmt::Display) {
+        self.tell(op::LOG, &json!({"level": level, "message": message.to_string()}));
+    }
+
+    /// Logs at [`Level::Error`].
+    pub fn error(&self, message: impl fmt::Display) {
+        self.log(Level::Error, message);
+    }
+
+    /// Logs at [`Level::Warn`].
+    pub fn warn(&self, message: impl fmt::Display) {
+        self.log(Level::Warn, message);
+    }
+
+    /// Logs at [`Level::Info`].
+    pub fn info(&self, message: impl fmt::Display) {
+        self.log(Level::Info, message);
+    }
+
+    /// Logs at [`Level::Debug`].
+    pub fn debug(&self, message: impl fmt::Display) {
+        self.log(Level::Debug, message);
+    }
+
+    /// Logs at [`Level::Trace`].
+    pub fn trace(&self, message: impl fmt::Display) {
+        self.log(Level::Trace, message);
+    }
+
+    /// Calls another tool with the rights of this plugin. `arguments` must be a JSON object.
+    ///
+    /// A tool that ran and reports a failure is `Ok` with [`Envelope::is_error`] set.
+    ///
+    /// # Errors
+    /// If the tool is not granted, does not exist, is not reached for other reasons, or its arguments are invalid.
+    pub fn call_tool(&self, name: &str, arguments: &impl Serialize) -> ToolResult<Envelope> {
+        let arguments = serde_json::to_vec(arguments)?;
+        parse_answer(&self.call_tool_raw(name, &arguments)?)
+    }
+
+    /// Like [`call_tool`](Self::call_tool), with the JSON of the arguments and of the answer as bytes.
+    ///
+    /// # Errors
+    /// As for `call_tool`; also if `arguments` is not JSON.
+    pub fn call_tool_raw(&self, name: &str, arguments: &[u8]) -> ToolResult<Vec<u8>> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            name: &'a str,
+            arguments: Value,
+        }
+        let arguments = serde_json::from_slice(arguments).map_err(|error| {
+            ToolError::invalid(format!("the arguments for `{name}` are not JSON: {error}"))
+        })?;
+        self.request_raw(op::CALL_TOOL, &Body { name, arguments })
+    }
+
+    /// Reads a secret.
+    ///
+    /// # Errors
+    /// If the secret is not granted or does not exist; which of the two is not told.
+    pub fn secret(&self, name: &str) -> ToolResult<Secret> {
+        #[derive(Deserialize)]
+        struct Answer {
+            value: String,
+        }
+        self.request(op::SECRET, &json!({"name": name})).map(|answer: Answer| Secret::new(answer.value))
+    }
+
+    /// All granted directories, in the operator's order.
+    ///
+    /// # Errors
+    /// If the host does not answer as it should.
+    pub fn roots(&self) -> ToolResult<&[Root]> {
+        if let Some(roots) = self.roots.get() {
+            return Ok(roots);
+        }
+        let entries: Vec<RootEntry> = self.request(op::ROOTS, &json!({}))?;
+        let roots = entries.into_iter().map(RootEntry::open).collect::<ToolResult<Vec<_>>>()?;
+        Ok(self.roots.get_or_init(|| roots))
+    }
+
+    /// The granted directory with that name.
+    ///
+    /// # Errors
+    /// If there is none; the text names those that there are.
+    pub fn root(&self, name: &str) -> ToolResult<&Root> {
+        let roots = self.roots()?;
+        roots.iter().find(|root| root.name == name).ok_or_else(|| {
+            let granted: Vec<_> = roots.iter().map(|root| format!("`{}`", root.name)).collect();
+            let granted = if granted.is_empty() { "none".to_owned() } else { granted.join(", ") };
+            ToolError::denied(format!("no root `{name}` is granted (granted: {granted})"))
+        })
+    }
+
+    /// The configuration of the plugin, as the operator wrote it; `{}` if there is none.
+    ///
+    /// # Errors
+    /// If it does not fit `T`; the text names the field.
+    pub fn config<T: DeserializeOwned>(&self) -> ToolResult<T> {
+        let config = match self.request(op::CONFIG, &json!({}))? {
+            Value::Null => json!({}),
+            config => config,
+        };
+        serde_path_to_error::deserialize(config)
+            .map_err(|error| ToolError::failed(format!("the configuration is wrong{}", at_field(&error))))
+    }
+
+    /// Starts a program in a jail of its own.
+    ///
+    /// # Errors
+    /// If the grant does not cover the request, or the jail cannot be built.
+    pub fn run(&self, request: &RunRequest) -> ToolResult<Run> {
+        Run::start(self.clone(), request)
+    }
+
+    /// Asks the host for an operation that this crate has no method for.
+    ///
+    /// # Errors
+    /// What the host answers; [`code::UNSUPPORTED`] if it does not know `op`.
+    pub fn request<T: DeserializeOwned>(&self, op: u32, body: &impl Serialize) -> ToolResult<T> {
+        parse_answer(&self.request_raw(op, body)?)
+    }
+
+    fn request_raw(&self, op: u32, body: &impl Serialize) -> ToolResult<Vec<u8>> {
+        self.host.request(self.call, op, &serde_json::to_vec(body)?)
+    }
+
+    /// A request whose answer does not matter: a lost log line must not fail a call.
+    fn tell(&self, op: u32, body: &Value) {
+        let _ = self.request_raw(op, body);
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("call", &self.call)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `` at `globs[1]`: expected a string ``, or `: missing field` when it is about the whole.
+pub(crate) fn at_field<E: fmt::Display>(error: &serde_path_to_error::Error<E>) -> String {
+    let path = error.path().to_string();
+    if path == "." { format!(": {}", error.inner()) } else { format!(" at `{path}`: {}", error.inner()) }
+}
+
+fn parse_answer<T: DeserializeOwned>(answer: &[u8]) -> ToolResult<T> {
+    serde_json::from_slice(answer)
+        .map_err(|error| ToolError::protocol(format!("the answer of the host is not as expected: {error}")))
+}

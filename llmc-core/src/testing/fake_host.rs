@@ -1,0 +1,144 @@
+//! Answers requests from plain values, in the form in which the real host answers them.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::IntoRawFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use llmc_abi::{code, op};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Progress;
+use super::program::{Program, Running};
+use crate::host::Host;
+use crate::run::{RunRequest, RunStarted};
+use crate::{Access, Envelope, Level, RootEntry, ToolError, ToolResult};
+
+type PlayedTool = Box<dyn Fn(Value) -> ToolResult<Envelope> + Send + Sync>;
+
+#[derive(Default)]
+pub(super) struct FakeHost {
+    pub(super) config: Value,
+    pub(super) secrets: BTreeMap<String, String>,
+    pub(super) tools: BTreeMap<String, PlayedTool>,
+    pub(super) programs: BTreeMap<String, Program>,
+    pub(super) logs: Mutex<Vec<(Level, String)>>,
+    pub(super) progress: Mutex<Vec<Progress>>,
+    roots: Vec<RootEntry>,
+    calls: AtomicU64,
+    cancelled: AtomicBool,
+    runs: Mutex<Vec<Arc<Running>>>,
+}
+
+impl FakeHost {
+    pub(super) fn add_root(&mut self, name: &str, path: &Path, access: Access, dir: File) {
+        // Never closed: a plugin's directories stay open for as long as its process lives.
+        let fd = dir.into_raw_fd();
+        self.roots.push(RootEntry { name: name.to_owned(), path: path.to_owned(), access, fd });
+    }
+
+    pub(super) fn next_call(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(super) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    fn call_tool(&self, body: &[u8]) -> ToolResult<Envelope> {
+        #[derive(Deserialize)]
+        struct Body {
+            name: String,
+            arguments: Value,
+        }
+        let Body { name, arguments } = serde_json::from_slice(body)?;
+        match self.tools.get(&name) {
+            Some(play) => play(arguments),
+            None => Err(ToolError::denied(format!("the harness has no tool `{name}`"))),
+        }
+    }
+
+    fn secret(&self, body: &[u8]) -> ToolResult<Value> {
+        #[derive(Deserialize)]
+        struct Body {
+            name: String,
+        }
+        let Body { name } = serde_json::from_slice(body)?;
+        match self.secrets.get(&name) {
+            Some(value) => Ok(json!({"value": value})),
+            None => Err(ToolError::denied(format!("the harness has no secret `{name}`"))),
+        }
+    }
+
+    fn log(&self, body: &[u8]) -> ToolResult<()> {
+        #[derive(Deserialize)]
+        struct Body {
+            level: Level,
+            message: String,
+        }
+        let Body { level, message } = serde_json::from_slice(body)?;
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).push((level, message));
+        Ok(())
+    }
+
+    fn report(&self, body: &[u8]) -> ToolResult<()> {
+        #[derive(Deserialize)]
+        struct Body {
+            done: f64,
+            total: Option<f64>,
+            #[serde(default)]
+            message: String,
+        }
+        let Body { done, total, message } = serde_json::from_slice(body)?;
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).push(Progress { done, total, message });
+        Ok(())
+    }
+
+    fn run(&self, body: &[u8]) -> ToolResult<RunStarted> {
+        let request: RunRequest = serde_json::from_slice(body)?;
+        let Some(program) = self.programs.get(&request.program).cloned() else {
+            return Err(ToolError::denied(format!("the harness has no program `{}`", request.program)));
+        };
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let (running, started) = Running::start(runs.len() as u64, program, request)?;
+        runs.push(Arc::new(running));
+        Ok(started)
+    }
+
+    fn running(&self, body: &[u8]) -> ToolResult<Arc<Running>> {
+        #[derive(Deserialize)]
+        struct Body {
+            run: usize,
+        }
+        let Body { run } = serde_json::from_slice(body)?;
+        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.get(run).cloned().ok_or_else(|| ToolError::failed(format!("there is no run {run}")))
+    }
+}
+
+impl Host for FakeHost {
+    fn request(&self, _call: u64, op: u32, body: &[u8]) -> ToolResult<Vec<u8>> {
+        match op {
+            op::LOG => json(self.log(body)?),
+            op::PROGRESS => json(self.report(body)?),
+            op::CANCELLED => json(json!({"cancelled": self.cancelled.load(Ordering::Relaxed)})),
+            op::CALL_TOOL => json(self.call_tool(body)?),
+            op::SECRET => json(self.secret(body)?),
+            op::RUN => json(self.run(body)?),
+            op::RUN_WAIT => json(self.running(body)?.wait()),
+            op::RUN_KILL => json(self.running(body).map(|run| run.kill())?),
+            op::ROOTS => json(&self.roots),
+            op::CONFIG => json(&self.config),
+            unknown => {
+                Err(ToolError::new(code::UNSUPPORTED, format!("the harness does not know op {unknown}")))
+            }
+        }
+    }
+}
+
+fn json(answer: impl Serialize) -> ToolResult<Vec<u8>> {
+    Ok(serde_json::to_vec(&answer)?)
+}

@@ -1,0 +1,102 @@
+//! A program played by a closure: real pipes, no process.
+
+use std::io::{PipeReader, PipeWriter, pipe};
+use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crate::ToolResult;
+use crate::run::{Isolation, RunLimit, RunOutcome, RunRequest, RunStarted, RunStatus};
+
+/// What a played program does.
+pub(super) type Program = Arc<dyn Fn(RunRequest, ProgramIo) -> RunStatus + Send + Sync>;
+
+/// The program's side of its pipes.
+#[derive(Debug)]
+pub struct ProgramIo {
+    /// Standard input, if asked for.
+    pub stdin: Option<PipeReader>,
+    /// Standard output.
+    pub stdout: PipeWriter,
+    /// Standard error.
+    pub stderr: PipeWriter,
+    /// The socket that is descriptor 3 of a real program, if asked for.
+    pub job: Option<UnixStream>,
+    killed: Arc<AtomicBool>,
+}
+
+impl ProgramIo {
+    /// Whether the plugin ended the run. A real program would be gone; a played one has to look.
+    pub fn killed(&self) -> bool {
+        self.killed.load(Ordering::Relaxed)
+    }
+}
+
+/// A played program at work.
+pub(super) struct Running {
+    since: Instant,
+    killed: Arc<AtomicBool>,
+    state: Mutex<State>,
+}
+
+struct State {
+    thread: Option<JoinHandle<RunStatus>>,
+    outcome: Option<RunOutcome>,
+}
+
+impl Running {
+    pub(super) fn start(id: u64, program: Program, request: RunRequest) -> ToolResult<(Self, RunStarted)> {
+        let (stdin_reader, stdin) = if request.stdin { Some(pipe()?).unzip() } else { (None, None) };
+        let (stdout, stdout_writer) = pipe()?;
+        let (stderr, stderr_writer) = pipe()?;
+        let (job, program_job) = if request.job { Some(UnixStream::pair()?).unzip() } else { (None, None) };
+        let killed = Arc::new(AtomicBool::new(false));
+        let io = ProgramIo {
+            stdin: stdin_reader,
+            stdout: stdout_writer,
+            stderr: stderr_writer,
+            job: program_job,
+            killed: killed.clone(),
+        };
+        let started = RunStarted {
+            run: id,
+            stdin: stdin.map(|pipe| OwnedFd::from(pipe).into_raw_fd()),
+            stdout: OwnedFd::from(stdout).into_raw_fd(),
+            stderr: OwnedFd::from(stderr).into_raw_fd(),
+            job: job.map(IntoRawFd::into_raw_fd),
+            isolation: Isolation::Namespaces,
+            wall_ms: request.timeout_ms.unwrap_or(60_000),
+        };
+        let thread = Some(thread::spawn(move || program(request, io)));
+        let state = Mutex::new(State { thread, outcome: None });
+        Ok((Self { since: Instant::now(), killed, state }, started))
+    }
+
+    pub(super) fn kill(&self) {
+        self.killed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn wait(&self) -> RunOutcome {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { thread, outcome } = &mut *state;
+        outcome.get_or_insert_with(|| self.join(thread.take())).clone()
+    }
+
+    fn join(&self, thread: Option<JoinHandle<RunStatus>>) -> RunOutcome {
+        let ended = thread.and_then(|thread| thread.join().ok());
+        let killed = self.killed.load(Ordering::Relaxed);
+        // 101 is what a Rust program exits with after a panic.
+        let status = if killed { RunStatus::Signalled(9) } else { ended.unwrap_or(RunStatus::Exited(101)) };
+        RunOutcome {
+            status,
+            limit: killed.then_some(RunLimit::Killed),
+            wall_ms: u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            cpu_ms: 0,
+            peak_memory_bytes: 0,
+            isolation: Isolation::Namespaces,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! `llmc-host`: jails itself, opens one plugin and serves its calls.
+//!
+//! Started by the server with an empty environment, a Unix socket as stdin and nothing else. The order is the
+//! point: descriptors, environment, privileges and rights are gone *before* `dlopen`, because a library's static
+//! constructors run inside it.
+//!
+//! - [`loader`]: open the library, check that it fits, read its manifest.
+//! - [`crew`]: the threads: one always reads the socket, the others run calls.
+//! - [`bridge`]: the one function that a plugin can call.
+//!
+//! Left out on purpose: policy. What the host is granted stands in the `INIT` message; what a plugin asks for
+//! beyond that is decided by the server.
+
+mod bridge;
+mod crew;
+mod loader;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+
+use llmc_sandbox::host::{HostLimits, HostPolicy, HostRoot};
+use llmc_wire::frame::MAX_PAYLOAD_BYTES;
+use llmc_wire::host::{Init, LoadFailed, Ready, from_host, to_host};
+use llmc_wire::socket::{self, Receiver, Sender};
+use llmc_wire::{Header, host};
+
+use crate::bridge::Bridge;
+use crate::crew::Crew;
+use crate::loader::Plugin;
+
+fn main() -> ExitCode {
+    let stream = match llmc_sandbox::descriptors::isolate_stdio() {
+        Ok(stream) => stream,
+        Err(error) => {
+            eprintln!("llmc-host: stdin must be the server's socket (started by hand?): {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let (sender, receiver) = socket::split(stream, MAX_PAYLOAD_BYTES);
+    match run(&sender, receiver) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            let payload = serde_json::to_vec(&LoadFailed { message }).unwrap_or_default();
+            let header = Header { kind: from_host::LOAD_FAILED, ..Header::default() };
+            // The server also sees the exit code; there is nobody left to tell about a failed send.
+            let _ = sender.send(header, &payload, &[]);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Jail, load, serve; returns when the server closes the socket.
+fn run(sender: &Sender, mut receiver: Receiver) -> Result<(), String> {
+    let (init, library, roots) = receive_init(&mut receiver)?;
+    let granted = roots.into_iter().zip(&init.roots);
+    let policy = HostPolicy {
+        roots: granted.map(|(dir, root)| HostRoot { dir, writable: root.writable }).collect(),
+        limits: HostLimits {
+            memory_bytes: init.limits.memory_bytes,
+            file_bytes: init.limits.file_bytes,
+            open_files: init.limits.open_files,
+        },
+        server_pid: Some(init.server_pid),
+        require_namespaces: init.require_namespaces,
+    };
+    let entered = llmc_sandbox::host::enter(policy, library.as_fd())
+        .map_err(|error| format!("host of plugin `{}` could not enter its jail: {error}", init.plugin))?;
+
+    let workers = init.limits.workers;
+    let name = init.library.clone();
+    let bridge = Bridge::install(init, entered.roots, sender.clone());
+    let plugin = Plugin::load(&entered.plugin_path, &name)?;
+    let ready = Ready {
+        manifest: plugin.manifest(&name)?,
+        report: serde_json::to_value(&entered.report).map_err(|error| error.to_string())?,
+    };
+    let payload = serde_json::to_vec(&ready).map_err(|error| error.to_string())?;
+    sender
+        .send(Header { kind: from_host::READY, ..Header::default() }, &payload, &[])
+        .map_err(|error| format!("server is gone: {error}"))?;
+    Crew::new(plugin, bridge, receiver, workers).serve();
+    Ok(())
+}
+
+/// The first message: policy, sealed library, root directories.
+fn receive_init(receiver: &mut Receiver) -> Result<(Init, OwnedFd, Vec<OwnedFd>), String> {
+    let broken = |error: io::Error| format!("server sent no usable INIT message: {error}");
+    let frame = receiver.receive().map_err(broken)?.ok_or("server is gone")?;
+    if frame.header.kind != to_host::INIT {
+        return Err(format!("server sent message kind {} instead of INIT", frame.header.kind));
+    }
+    let init: host::Init = serde_json::from_slice(frame.payload).map_err(|error| broken(error.into()))?;
+    let mut fds = frame.fds;
+    if fds.len() != init.roots.len() + 1 {
+        return Err(format!("INIT came with {} descriptors for {} roots", fds.len(), init.roots.len()));
+    }
+    let roots = fds.split_off(1);
+    let library = fds.pop().ok_or("INIT came without the library")?;
+    Ok((init, library, roots))
+}

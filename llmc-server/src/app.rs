@@ -1,0 +1,216 @@
+//! Putting the parts together: configuration in, call path out.
+//!
+//! Everything that can be wrong is found here, before a client sees a tool: a missing root, another digest, a
+//! plugin that does not load, two tools of one name, a layer that the kernel lacks.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use llmc_wire::host::{HostLimits, Init, InitRoot, Ready};
+use llmc_wire::runner::Hello;
+use serde_json::Value;
+use tracing::{debug, info};
+
+use crate::audit::Audit;
+use crate::call::{Authority, CallPath, Hub, Registry};
+use crate::config::{Config, Flags, Plugin};
+use crate::plugin::connection::Settings;
+use crate::plugin::library::Library;
+use crate::plugin::spawn::Spawner;
+use crate::plugin::{Services, Supervisor};
+use crate::roots::{self, Root, Roots};
+use crate::runner::{Grant, Link, Runs};
+use crate::secret::Secrets;
+use crate::stage::Stage;
+
+/// A server that is ready for calls.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) path: Arc<CallPath>,
+    /// What each plugin host's jail reported, by plugin.
+    pub(crate) reports: BTreeMap<String, Value>,
+    /// What the runner can do, if anything may run.
+    pub(crate) runner: Option<Hello>,
+    /// What the model is told about this server.
+    pub(crate) instructions: String,
+}
+
+/// Starts everything that the configuration names.
+///
+/// # Errors
+///
+/// What is wrong and what to do about it; nothing is left running.
+pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> {
+    let stage = Stage::find(flags.stage.as_deref())?;
+    let roots = roots::open_all(&config)?;
+    let secrets = Arc::new(Secrets::read(&config)?);
+    let audit = Audit::open(&config.audit)?;
+    let spawner = Spawner::new().context("failed to start the thread that starts programs")?;
+
+    let grants = run_grants(&config, &roots)?;
+    let link = match grants.is_empty() {
+        true => None,
+        false => Some(Arc::new(Link::new(stage.runner()?, spawner.clone(), config.limits.concurrent_runs))),
+    };
+    let runs = link.as_ref().map(|link| Arc::new(Runs::new(Arc::clone(link), grants)));
+    let hub = Arc::new(Hub::new(&config, Arc::clone(&secrets), runs));
+
+    let supervisors = supervisors(&config, &stage, &roots, &secrets, &hub, &spawner).await?;
+    let (runner, started) = tokio::join!(start_runner(link.as_deref()), start_hosts(&supervisors));
+    let (runner, started) = (runner?, started?);
+
+    let mut registry = Registry::default();
+    let mut reports = BTreeMap::new();
+    for (supervisor, ready) in supervisors.iter().zip(started) {
+        let plugin = &config.plugins[&**supervisor.name()];
+        registry.add(
+            supervisor,
+            ready.manifest,
+            plugin.prefix.as_deref(),
+            config.limits.workers_per_plugin,
+        )?;
+        reports.insert(supervisor.name().to_string(), ready.report);
+    }
+    info!(plugins = supervisors.len(), tools = registry.entries().count(), roots = roots.len(), "ready");
+    let instructions = instructions(&roots);
+    let authority = Authority::new(&config);
+    let path = Arc::new(CallPath::new(registry, authority, secrets, audit, config.limits.clone()));
+    hub.connect(&path);
+    Ok(App { config, path, reports, runner, instructions })
+}
+
+/// What each plugin may run.
+fn run_grants(config: &Config, roots: &Roots) -> anyhow::Result<BTreeMap<String, Grant>> {
+    let mut grants = BTreeMap::new();
+    for (name, plugin) in &config.plugins {
+        if let Some(run) = &plugin.grants.run {
+            let roots = roots::granted(roots, &plugin.grants.roots);
+            grants.insert(name.clone(), Grant::new(name, run, &roots)?);
+        }
+    }
+    Ok(grants)
+}
+
+/// One supervisor per plugin, its library read and sealed; the libraries are read side by side.
+async fn supervisors(
+    config: &Config,
+    stage: &Stage,
+    roots: &Roots,
+    secrets: &Arc<Secrets>,
+    hub: &Arc<Hub>,
+    spawner: &Spawner,
+) -> anyhow::Result<Vec<Arc<Supervisor>>> {
+    let program = stage.host()?;
+    let mut libraries = Vec::new();
+    for plugin in config.plugins.values() {
+        let (file, digest) = (stage.plugin(&plugin.library)?, plugin.sha256.clone());
+        libraries.push(tokio::task::spawn_blocking(move || Library::open(&file, digest.as_deref())));
+    }
+    let mut supervisors = Vec::new();
+    for ((name, plugin), library) in config.plugins.iter().zip(libraries) {
+        let library = library.await??;
+        let granted = roots::granted(roots, &plugin.grants.roots);
+        let settings = Settings {
+            plugin: name.as_str().into(),
+            services: Arc::new(Arc::clone(hub)) as Arc<dyn Services>,
+            secrets: Arc::clone(secrets),
+            max_result_bytes: config.limits.max_result_bytes,
+            grace: Duration::from_millis(config.limits.grace_ms),
+            log_lines_per_second: config.limits.plugin_log_lines_per_second,
+        };
+        supervisors.push(Arc::new(Supervisor::new(
+            init(config, name, plugin, &library, &granted),
+            library,
+            copies(&granted)?,
+            program.clone(),
+            spawner.clone(),
+            settings,
+            Duration::from_millis(config.limits.load_timeout_ms),
+        )));
+    }
+    Ok(supervisors)
+}
+
+/// The policy of one host.
+fn init(config: &Config, name: &str, plugin: &Plugin, library: &Library, roots: &[(&Root, bool)]) -> Init {
+    let limits = &config.limits;
+    Init {
+        plugin: name.to_owned(),
+        library: library.path.clone(),
+        server_pid: std::process::id(),
+        roots: roots
+            .iter()
+            .map(|(root, writable)| InitRoot {
+                name: root.name.clone(),
+                path: root.path.clone(),
+                writable: *writable,
+            })
+            .collect(),
+        limits: HostLimits {
+            memory_bytes: limits.host_memory_bytes,
+            file_bytes: limits.host_file_bytes,
+            open_files: limits.host_open_files,
+            workers: limits.workers_per_plugin,
+        },
+        config: plugin.config.clone().unwrap_or_default(),
+        max_result_bytes: limits.max_result_bytes as u64,
+        require_namespaces: config.server.require_namespaces,
+    }
+}
+
+fn copies(roots: &[(&Root, bool)]) -> std::io::Result<Vec<OwnedFd>> {
+    roots.iter().map(|(root, _)| root.as_fd().try_clone_to_owned()).collect()
+}
+
+/// All hosts at the same time; the first error ends the start.
+async fn start_hosts(supervisors: &[Arc<Supervisor>]) -> anyhow::Result<Vec<Ready>> {
+    let tasks: Vec<_> = supervisors
+        .iter()
+        .map(|supervisor| {
+            let supervisor = Arc::clone(supervisor);
+            tokio::spawn(async move { supervisor.start().await })
+        })
+        .collect();
+    let mut ready = Vec::new();
+    for task in tasks {
+        ready.push(task.await??);
+    }
+    Ok(ready)
+}
+
+/// Starts the runner if anything may run. Without jails there is no server: programs are never run outside one.
+async fn start_runner(link: Option<&Link>) -> anyhow::Result<Option<Hello>> {
+    let Some(link) = link else { return Ok(None) };
+    let hello = link.start().await.map_err(anyhow::Error::msg)?;
+    if let Err(refused) = &hello.jails {
+        anyhow::bail!(
+            "plugins are granted `run`, but no jail can be made here: layer `{}`: {}; `llmc doctor` tells more, or \
+             remove the `run` grants",
+            refused.layer,
+            refused.message
+        );
+    }
+    debug!(pid = hello.pid, identity = hello.payload_identity, "runner is ready");
+    Ok(Some(hello))
+}
+
+/// Short, because every client pays for it in tokens.
+fn instructions(roots: &Roots) -> String {
+    let listed: Vec<String> = roots
+        .values()
+        .map(|root| {
+            let access = if root.writable { "read and write" } else { "read" };
+            format!("`{}` = {} ({access})", root.name, root.path.display())
+        })
+        .collect();
+    let roots = match listed.is_empty() {
+        true => "No directory is granted.".to_owned(),
+        false => format!("Granted directories: {}.", listed.join(", ")),
+    };
+    format!(
+        "{roots} Paths are written `root:relative/path`. Whatever is not granted is refused, with what to ask the operator for."
+    )
+}

@@ -1,0 +1,101 @@
+//! Who may call what. Deny by default: a caller that is not named here may call nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use super::{CallError, Entry, Kind};
+use crate::config::{Config, Mode, NamedMode};
+
+/// Who makes a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// The MCP client.
+    Client,
+    /// A person at the command line.
+    CommandLine,
+    /// A plugin, for itself or for code that it runs.
+    Plugin(Arc<str>),
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client => formatter.write_str("client"),
+            Self::CommandLine => formatter.write_str("command line"),
+            Self::Plugin(name) => write!(formatter, "plugin {name}"),
+        }
+    }
+}
+
+/// The rules, taken from the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Authority {
+    mode: Mode,
+    read_only: bool,
+    deny: BTreeSet<String>,
+    /// Tools that each plugin may call.
+    plugins: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Authority {
+    pub(crate) fn new(config: &Config) -> Self {
+        let tools = |plugin: &crate::config::Plugin| plugin.grants.tools.iter().cloned().collect();
+        Self {
+            mode: config.server.mode.clone(),
+            read_only: config.policy.read_only,
+            deny: config.policy.deny.iter().cloned().collect(),
+            plugins: config.plugins.iter().map(|(name, plugin)| (name.clone(), tools(plugin))).collect(),
+        }
+    }
+
+    /// Whether `caller` may call this tool.
+    ///
+    /// # Errors
+    ///
+    /// A refusal that names the rule and what would change it.
+    pub(crate) fn allows(&self, caller: &Caller, entry: &Entry) -> Result<(), CallError> {
+        let tool = &entry.name;
+        if self.deny.contains(tool) {
+            return denied(format!("`{tool}` is denied by `policy.deny`"));
+        }
+        if self.read_only && !entry.annotations.read_only {
+            return denied(format!("`{tool}` may change something and `policy.read_only` is set"));
+        }
+        match caller {
+            Caller::CommandLine => Ok(()),
+            Caller::Client if self.shows(tool) => Ok(()),
+            Caller::Client => {
+                denied(format!("`{tool}` is not offered to clients; add it to `server.mode` to change that"))
+            }
+            Caller::Plugin(name) => {
+                let granted = self.plugins.get(&**name);
+                if granted.is_some_and(|tools| tools.contains(tool)) {
+                    return Ok(());
+                }
+                let mut tools: Vec<&str> = granted.into_iter().flatten().map(String::as_str).collect();
+                tools.push(tool);
+                denied(format!(
+                    "plugin `{name}` is not granted tool `{tool}`; to allow it, write \
+                     `[plugins.{name}] grants = {{ tools = {tools:?} }}`"
+                ))
+            }
+        }
+    }
+
+    /// Tools that a plugin may call.
+    pub(crate) fn tools_of(&self, plugin: &str) -> impl Iterator<Item = &str> {
+        self.plugins.get(plugin).into_iter().flatten().map(String::as_str)
+    }
+
+    fn shows(&self, tool: &str) -> bool {
+        match &self.mode {
+            Mode::Named(NamedMode::All) => true,
+            Mode::Listed(tools) => tools.iter().any(|listed| listed == tool),
+        }
+    }
+}
+
+fn denied(message: String) -> Result<(), CallError> {
+    Err(CallError::new(Kind::Denied, message))
+}

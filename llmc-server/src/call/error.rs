@@ -1,0 +1,85 @@
+//! Why a call has no result: a kind for programs, a sentence for the reader.
+
+use llmc_core::code;
+use llmc_wire::host::Failure;
+
+use crate::secret::Secrets;
+
+/// What kind of failure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    UnknownTool,
+    Denied,
+    InvalidArguments,
+    Limit,
+    Busy,
+    TimedOut,
+    Cancelled,
+    /// The plugin's host is gone or cannot be started.
+    PluginFailed,
+    /// The tool says that it failed.
+    ToolFailed,
+    /// The tool answered with something that its own description does not allow.
+    InvalidResult,
+    AuditFailed,
+}
+
+impl Kind {
+    /// The name in audit records and in the metadata of results.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownTool => "unknown_tool",
+            Self::Denied => "denied",
+            Self::InvalidArguments => "invalid_arguments",
+            Self::Limit => "limit",
+            Self::Busy => "busy",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::PluginFailed => "plugin_failed",
+            Self::ToolFailed => "tool_failed",
+            Self::InvalidResult => "invalid_result",
+            Self::AuditFailed => "audit_failed",
+        }
+    }
+}
+
+/// A refused or failed call.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct CallError {
+    pub(crate) kind: Kind,
+    /// What happened, where, and what to do next.
+    pub(crate) message: String,
+}
+
+impl CallError {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// What a plugin said went wrong.
+    pub(crate) fn from_plugin(failure: Failure, secrets: &Secrets) -> Self {
+        let kind = match failure.code {
+            code::INVALID_ARGUMENTS => Kind::InvalidArguments,
+            code::DENIED => Kind::Denied,
+            code::CANCELLED => Kind::Cancelled,
+            code::TIMED_OUT => Kind::TimedOut,
+            code::LIMIT => Kind::Limit,
+            _ => Kind::ToolFailed,
+        };
+        Self { kind, message: secrets.mask_text(failure.message) }
+    }
+
+    /// The same failure for a plugin that made the call.
+    pub(crate) fn to_plugin(&self) -> Failure {
+        let code = match self.kind {
+            Kind::InvalidArguments | Kind::UnknownTool => code::INVALID_ARGUMENTS,
+            Kind::Denied | Kind::AuditFailed => code::DENIED,
+            Kind::Limit | Kind::Busy => code::LIMIT,
+            Kind::TimedOut => code::TIMED_OUT,
+            Kind::Cancelled => code::CANCELLED,
+            Kind::PluginFailed | Kind::ToolFailed | Kind::InvalidResult => code::FAILED,
+        };
+        Failure { code, message: self.message.clone(), data: None }
+    }
+}

@@ -1,0 +1,231 @@
+//! The one path of every call: find, authorise, validate, limit, run with a deadline, cap and redact, validate the
+//! output, audit.
+//!
+//! A client, the command line, a plugin and code in a jail all enter through [`CallPath::call`]. There is no other
+//! door: nothing else in this crate hands a call to a plugin.
+
+mod authorise;
+mod error;
+mod output;
+pub(crate) mod registry;
+mod schema;
+mod services;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use llmc_core::Envelope;
+use serde_json::{Map, Value};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use authorise::{Authority, Caller};
+pub(crate) use error::{CallError, Kind};
+pub(crate) use registry::{Entry, Registry};
+pub(crate) use services::Hub;
+
+use crate::audit::{Audit, Record, now_ms};
+use crate::config::Limits;
+use crate::plugin::connection::CallFailure;
+use crate::plugin::{CallContext, Progress};
+use crate::secret::Secrets;
+
+/// A call to make.
+pub(crate) struct Request {
+    pub(crate) caller: Caller,
+    pub(crate) tool: String,
+    pub(crate) arguments: Map<String, Value>,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) progress: Option<Arc<dyn Progress>>,
+    /// The call that makes this one.
+    pub(crate) parent: Option<Parent>,
+}
+
+/// The call above a nested call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parent {
+    pub(crate) id: u64,
+    pub(crate) depth: u8,
+    pub(crate) deadline: Instant,
+}
+
+/// Everything that calls need.
+pub(crate) struct CallPath {
+    pub(crate) registry: Registry,
+    authority: Authority,
+    secrets: Arc<Secrets>,
+    audit: Audit,
+    limits: Limits,
+    running: Arc<Semaphore>,
+}
+
+/// What the audit wants to know about a call that ended well.
+struct Done {
+    envelope: Envelope,
+    result_bytes: usize,
+}
+
+impl CallPath {
+    pub(crate) fn new(
+        registry: Registry,
+        authority: Authority,
+        secrets: Arc<Secrets>,
+        audit: Audit,
+        limits: Limits,
+    ) -> Self {
+        let running = Arc::new(Semaphore::new(limits.concurrent_calls));
+        Self { registry, authority, secrets, audit, limits, running }
+    }
+
+    /// Tools that a caller may see, in a fixed order.
+    pub(crate) fn visible<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = &'a Arc<Entry>> {
+        self.registry.entries().filter(|entry| self.authority.allows(caller, entry).is_ok())
+    }
+
+    /// Makes a call; whatever becomes of it is audited.
+    pub(crate) async fn call(&self, request: Request) -> Result<Envelope, CallError> {
+        let begun = Instant::now();
+        let caller = request.caller.to_string();
+        let tool = request.tool.clone();
+        let parent = request.parent.map(|parent| parent.id);
+        let context = Arc::new(self.context(&request, begun));
+        let mut argument_bytes = 0;
+        let entry = self.registry.get(&tool).cloned();
+        let result = self.steps(&request, entry.as_deref(), &context, &mut argument_bytes).await;
+        // Runs that the call started end with it, whoever else still looks at it.
+        context.cancel.cancel();
+        let (outcome, reason, result_bytes) = match &result {
+            Ok(done) if done.envelope.is_error => ("tool_error", None, done.result_bytes),
+            Ok(done) => ("ok", None, done.result_bytes),
+            Err(error) => (error.kind.as_str(), Some(error.message.as_str()), 0),
+        };
+        self.audit.write(&Record {
+            time_ms: now_ms(),
+            call: context.id,
+            parent,
+            caller: &caller,
+            tool: &tool,
+            plugin: entry.as_ref().map(|entry| &**entry.plugin.name()),
+            plugin_sha256: entry.as_ref().map(|entry| entry.plugin.library.sha256.as_str()),
+            argument_bytes,
+            outcome,
+            reason,
+            result_bytes,
+            duration_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+        });
+        result.map(|done| done.envelope)
+    }
+
+    /// The steps in their order.
+    async fn steps(
+        &self,
+        request: &Request,
+        entry: Option<&Entry>,
+        context: &Arc<CallContext>,
+        argument_bytes: &mut usize,
+    ) -> Result<Done, CallError> {
+        if !self.audit.allows_calls() {
+            self.audit.retry();
+            if !self.audit.allows_calls() {
+                return Err(CallError::new(
+                    Kind::AuditFailed,
+                    "calls are refused because the audit file cannot be written (`audit.on_failure`); \
+                     the operator has to make room or fix its path",
+                ));
+            }
+        }
+        let entry = entry.ok_or_else(|| self.unknown_tool(request))?;
+        self.authority.allows(&request.caller, entry)?;
+        if context.depth > self.limits.call_depth {
+            return Err(CallError::new(
+                Kind::Limit,
+                format!("tools call tools more than {} deep (`limits.call_depth`)", self.limits.call_depth),
+            ));
+        }
+        let arguments = entry.input.arguments(&request.arguments)?;
+        *argument_bytes = arguments.len();
+        let _turn = self.turn(entry, context).await?;
+        let body = self.run(entry, &arguments, context).await?;
+        let result_bytes = body.len();
+        let envelope = output::checked(&body, entry, &self.secrets, self.limits.max_result_bytes)?;
+        Ok(Done { envelope, result_bytes })
+    }
+
+    fn context(&self, request: &Request, begun: Instant) -> CallContext {
+        let own = begun + Duration::from_millis(self.limits.call_timeout_ms);
+        let deadline = request.parent.map_or(own, |parent| parent.deadline.min(own));
+        let depth = request.parent.map_or(0, |parent| parent.depth + 1);
+        CallContext::new(depth, deadline, &request.cancel, request.progress.clone())
+    }
+
+    fn unknown_tool(&self, request: &Request) -> CallError {
+        let names = self.visible(&request.caller).map(|entry| entry.name.as_str());
+        let nearest = schema::nearest(&request.tool, names);
+        let hint = nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
+        CallError::new(Kind::UnknownTool, format!("there is no tool `{}`{hint}", request.tool))
+    }
+
+    /// Waits for a place among all calls and one among those of the plugin.
+    ///
+    /// A nested call does not take a place among all calls: the call above it holds one and waits for this one.
+    async fn turn(&self, entry: &Entry, context: &CallContext) -> Result<Turn, CallError> {
+        let wait = Duration::from_millis(self.limits.queue_timeout_ms);
+        let until = (Instant::now() + wait).min(context.deadline);
+        let both = async {
+            let among_all = match context.depth {
+                0 => Some(Arc::clone(&self.running).acquire_owned().await),
+                _ => None,
+            };
+            let of_plugin = Arc::clone(&entry.workers).acquire_owned().await;
+            (among_all, of_plugin)
+        };
+        tokio::select! {
+            biased;
+            places = tokio::time::timeout_at(until.into(), both) => match places {
+                Ok((all, Ok(of_plugin))) => Ok(Turn { _all: all.and_then(Result::ok), _of_plugin: of_plugin }),
+                Ok((_, Err(_))) | Err(_) => Err(CallError::new(
+                    Kind::Busy,
+                    format!(
+                        "plugin `{}` is busy: no free worker within {} ms (`limits.workers_per_plugin`, \
+                         `limits.concurrent_calls`); try again",
+                        entry.plugin.name(),
+                        wait.as_millis()
+                    ),
+                )),
+            },
+            () = context.cancel.cancelled() => Err(CallError::new(Kind::Cancelled, "the call was cancelled")),
+        }
+    }
+
+    async fn run(
+        &self,
+        entry: &Entry,
+        arguments: &[u8],
+        context: &Arc<CallContext>,
+    ) -> Result<Vec<u8>, CallError> {
+        let plugin = entry.plugin.name();
+        let connection = entry
+            .plugin
+            .connection(context.deadline)
+            .await
+            .map_err(|error| CallError::new(Kind::PluginFailed, error.to_string()))?;
+        connection.call(entry.item, arguments, context).await.map_err(|failure| match failure {
+            CallFailure::Tool(failure) => CallError::from_plugin(failure, &self.secrets),
+            CallFailure::Died(reason) => CallError::new(
+                Kind::PluginFailed,
+                format!("plugin `{plugin}` failed during the call: {reason}; it is started again for the next call"),
+            ),
+            CallFailure::TimedOut => CallError::new(
+                Kind::TimedOut,
+                format!("`{}` did not end within {} ms (`limits.call_timeout_ms`)", entry.name, self.limits.call_timeout_ms),
+            ),
+            CallFailure::Cancelled => CallError::new(Kind::Cancelled, "the call was cancelled"),
+        })
+    }
+}
+
+/// A place to run in; given back when dropped.
+struct Turn {
+    _all: Option<OwnedSemaphorePermit>,
+    _of_plugin: OwnedSemaphorePermit,
+}

@@ -1,0 +1,126 @@
+//! Which tools there are. Built once from the manifests; a manifest is judged here, before anything believes it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use llmc_core::Manifest;
+use llmc_core::manifest::{Annotations, Item, ItemKind};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use super::schema::Schema;
+use crate::config::is_name;
+use crate::plugin::Supervisor;
+
+/// Tools that one plugin may have.
+const MAX_ITEMS: usize = 512;
+
+/// Longest description in bytes.
+const MAX_DESCRIPTION_BYTES: usize = 16 << 10;
+
+/// A tool.
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) title: String,
+    pub(crate) description: String,
+    pub(crate) annotations: Annotations,
+    pub(crate) input_schema: Value,
+    pub(crate) output_schema: Option<Value>,
+    pub(crate) input: Schema,
+    pub(crate) output: Option<Schema>,
+    pub(crate) plugin: Arc<Supervisor>,
+    /// Its place in the plugin's manifest.
+    pub(crate) item: u16,
+    /// Calls that the plugin may still take.
+    pub(crate) workers: Arc<Semaphore>,
+}
+
+/// All tools by name.
+#[derive(Default)]
+pub(crate) struct Registry(BTreeMap<String, Arc<Entry>>);
+
+/// Why a plugin's manifest is refused.
+#[derive(Debug, thiserror::Error)]
+#[error("manifest of plugin `{plugin}`: {problem}")]
+pub struct ManifestError {
+    plugin: String,
+    problem: String,
+}
+
+impl Registry {
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.0.get(name)
+    }
+
+    /// In the order of their names, which does not change.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.0.values()
+    }
+
+    /// Adds the tools of a plugin.
+    ///
+    /// # Errors
+    ///
+    /// When the manifest is not one, or a name is taken.
+    pub(crate) fn add(
+        &mut self,
+        plugin: &Arc<Supervisor>,
+        manifest: Value,
+        prefix: Option<&str>,
+        workers: u32,
+    ) -> Result<(), ManifestError> {
+        let refused = |problem: String| ManifestError { plugin: plugin.name().to_string(), problem };
+        let manifest: Manifest = serde_json::from_value(manifest)
+            .map_err(|error| refused(format!("it cannot be read: {error}")))?;
+        if manifest.items.len() > MAX_ITEMS {
+            return Err(refused(format!("{} items, the limit is {MAX_ITEMS}", manifest.items.len())));
+        }
+        let workers = Arc::new(Semaphore::new(workers as usize));
+        let tools = manifest.items.into_iter().enumerate().filter(|(_, item)| item.kind == ItemKind::Tool);
+        for (index, item) in tools {
+            let name = prefix.map_or(item.name.clone(), |prefix| format!("{prefix}_{}", item.name));
+            let about = |problem: String| refused(format!("tool `{}`: {problem}", item.name));
+            if !is_name(&name) {
+                return Err(about("the name must match ^[a-z][a-z0-9_]{0,63}$".into()));
+            }
+            if let Some(other) = self.0.get(&name) {
+                let other = other.plugin.name();
+                return Err(about(format!(
+                    "plugin `{other}` has a tool of the same name; set `prefix` for one of the two"
+                )));
+            }
+            let item_index = u16::try_from(index).map_err(|_| about("too many items".into()))?;
+            let entry = entry(name.clone(), item_index, &item, plugin, &workers).map_err(about)?;
+            self.0.insert(name, Arc::new(entry));
+        }
+        Ok(())
+    }
+}
+
+fn entry(
+    name: String,
+    index: u16,
+    item: &Item,
+    plugin: &Arc<Supervisor>,
+    workers: &Arc<Semaphore>,
+) -> Result<Entry, String> {
+    if item.description.len() > MAX_DESCRIPTION_BYTES {
+        return Err(format!("the description has more than {MAX_DESCRIPTION_BYTES} bytes"));
+    }
+    let input = Schema::compile(&item.input_schema).map_err(|problem| format!("input schema: {problem}"))?;
+    let output = item.output_schema.as_ref().map(Schema::compile).transpose();
+    let output = output.map_err(|problem| format!("output schema: {problem}"))?;
+    Ok(Entry {
+        name,
+        title: item.title.clone(),
+        description: item.description.clone(),
+        annotations: item.annotations,
+        input_schema: item.input_schema.clone(),
+        output_schema: item.output_schema.clone(),
+        input,
+        output,
+        plugin: Arc::clone(plugin),
+        item: index,
+        workers: Arc::clone(workers),
+    })
+}

@@ -1,0 +1,154 @@
+//! What only the server may do for a plugin: call another tool, hand out a secret, run a program.
+//!
+//! Each of these is judged by the grants of the plugin that asks, whoever called it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock, Weak};
+
+use llmc_core::run::RunRequest;
+use llmc_core::{code, op};
+use llmc_wire::host::Failure;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use tracing::debug;
+
+use super::{CallPath, Caller, Parent, Request};
+use crate::plugin::connection::failure;
+use crate::plugin::{Answer, CallContext, Services};
+use crate::runner::Runs;
+use crate::secret::Secrets;
+
+/// Answers the requests of all plugins.
+pub(crate) struct Hub {
+    /// Set once the call path exists; the path owns the plugins, and they own this.
+    path: OnceLock<Weak<CallPath>>,
+    secrets: Arc<Secrets>,
+    /// Secrets that each plugin is granted.
+    granted_secrets: std::collections::BTreeMap<String, Vec<String>>,
+    runs: Option<Arc<Runs>>,
+}
+
+#[derive(Deserialize)]
+struct CallTool {
+    name: String,
+    #[serde(default)]
+    arguments: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct OfRun {
+    run: u64,
+}
+
+impl Hub {
+    pub(crate) fn new(
+        config: &crate::config::Config,
+        secrets: Arc<Secrets>,
+        runs: Option<Arc<Runs>>,
+    ) -> Self {
+        let granted_secrets = config
+            .plugins
+            .iter()
+            .map(|(name, plugin)| (name.clone(), plugin.grants.secrets.clone()))
+            .collect();
+        Self { path: OnceLock::new(), secrets, granted_secrets, runs }
+    }
+
+    /// Connects the requests of plugins to the one call path.
+    pub(crate) fn connect(&self, path: &Arc<CallPath>) {
+        // Called once, right after the path is made.
+        let _ = self.path.set(Arc::downgrade(path));
+    }
+
+    fn call_tool(&self, plugin: &str, context: &Arc<CallContext>, body: &[u8]) -> Result<Request, Failure> {
+        let CallTool { name, arguments } = parsed(body)?;
+        Ok(Request {
+            caller: Caller::Plugin(plugin.into()),
+            tool: name,
+            arguments,
+            cancel: context.cancel.clone(),
+            progress: None,
+            parent: Some(Parent { id: context.id, depth: context.depth, deadline: context.deadline }),
+        })
+    }
+
+    fn secret(&self, plugin: &str, body: &[u8]) -> Answer {
+        let Named { name } = parsed(body)?;
+        let granted = self.granted_secrets.get(plugin).is_some_and(|names| names.contains(&name));
+        let Some(value) = self.secrets.get(&name).filter(|_| granted) else {
+            return Err(failure(
+                code::DENIED,
+                format!(
+                    "plugin `{plugin}` is not granted secret `{name}`; to allow it, add it to [secrets] and to \
+                     `[plugins.{plugin}] grants = {{ secrets = [\"{name}\"] }}`"
+                ),
+            ));
+        };
+        debug!(target: "audit", plugin, secret = name, "secret handed out");
+        Ok((json!({ "value": value }).to_string().into_bytes(), Vec::new()))
+    }
+
+    fn runs(&self, plugin: &str) -> Result<&Arc<Runs>, Failure> {
+        self.runs.as_ref().ok_or_else(|| crate::runner::not_granted(plugin))
+    }
+}
+
+impl Services for Arc<Hub> {
+    fn serve(
+        &self,
+        plugin: &str,
+        context: Arc<CallContext>,
+        op: u32,
+        body: Vec<u8>,
+    ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+        let (hub, plugin) = (Arc::clone(self), plugin.to_owned());
+        Box::pin(async move {
+            match op {
+                op::CALL_TOOL => {
+                    let request = hub.call_tool(&plugin, &context, &body)?;
+                    let path = hub.path.get().and_then(Weak::upgrade);
+                    let path = path.ok_or_else(|| failure(code::CANCELLED, "the server is stopping"))?;
+                    let envelope = path.call(request).await.map_err(|error| error.to_plugin())?;
+                    json_answer(&envelope)
+                }
+                op::SECRET => hub.secret(&plugin, &body),
+                op::RUN => {
+                    let request: RunRequest = parsed(&body)?;
+                    let (started, fds) = hub.runs(&plugin)?.start(&plugin, request, &context).await?;
+                    let (body, _) = json_answer(&started)?;
+                    Ok((body, fds))
+                }
+                op::RUN_WAIT => {
+                    let OfRun { run } = parsed(&body)?;
+                    json_answer(&hub.runs(&plugin)?.wait(&plugin, run).await?)
+                }
+                op::RUN_KILL => {
+                    let OfRun { run } = parsed(&body)?;
+                    hub.runs(&plugin)?.kill(&plugin, run)?;
+                    json_answer(&Value::Null)
+                }
+                _ => Err(failure(
+                    code::UNSUPPORTED,
+                    format!("this server does not know operation {op}; use a newer llmc"),
+                )),
+            }
+        })
+    }
+}
+
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body)
+        .map_err(|error| failure(code::PROTOCOL, format!("the request cannot be read: {error}")))
+}
+
+fn json_answer(value: &impl serde::Serialize) -> Answer {
+    let body = serde_json::to_vec(value).map_err(|error| failure(code::PROTOCOL, error.to_string()))?;
+    Ok((body, Vec::new()))
+}

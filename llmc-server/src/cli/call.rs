@@ -1,0 +1,98 @@
+//! `llmc call`
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use llmc_core::{Content, Envelope};
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+use super::print;
+use crate::app;
+use crate::call::{Caller, Request};
+use crate::config::{self, Flags};
+
+/// The tool ran and reported an error, or the call was refused.
+const TOOL_ERROR: u8 = 5;
+
+/// Call a tool from here, through the same checks as a client's call.
+#[derive(Args)]
+pub(super) struct Call {
+    /// Name of the tool.
+    tool: String,
+    /// Its arguments as a JSON object; `-` reads stdin, `@FILE` a file.
+    #[arg(default_value = "{}")]
+    arguments: String,
+    #[command(flatten)]
+    flags: Flags,
+    /// Print the whole result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Call {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let arguments = arguments(&self.arguments)?;
+        let loaded = config::load(&self.flags)?;
+        let app = app::start(loaded.config, &self.flags).await?;
+        let request = Request {
+            caller: Caller::CommandLine,
+            tool: self.tool,
+            arguments,
+            cancel: CancellationToken::new(),
+            progress: None,
+            parent: None,
+        };
+        match app.path.call(request).await {
+            Ok(envelope) => {
+                let failed = envelope.is_error;
+                print(&if self.json {
+                    format!("{:#}\n", serde_json::to_value(&envelope)?)
+                } else {
+                    readable(&envelope)
+                })?;
+                Ok(if failed { ExitCode::from(TOOL_ERROR) } else { ExitCode::SUCCESS })
+            }
+            Err(error) => {
+                use std::io::Write;
+                let _ = writeln!(std::io::stderr(), "llmc: {error} [{}]", error.kind.as_str());
+                Ok(ExitCode::from(TOOL_ERROR))
+            }
+        }
+    }
+}
+
+fn arguments(text: &str) -> anyhow::Result<Map<String, Value>> {
+    let text = match text.strip_prefix('@') {
+        Some(file) => std::fs::read_to_string(file).with_context(|| format!("failed to read `{file}`"))?,
+        None if text == "-" => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).context("failed to read stdin")?;
+            text
+        }
+        None => text.to_owned(),
+    };
+    serde_json::from_str(&text)
+        .context("the arguments must be a JSON object, such as '{\"path\": \"README.md\"}'")
+}
+
+/// Text as it is, everything else by its kind and size.
+fn readable(envelope: &Envelope) -> String {
+    let mut text = String::new();
+    for content in &envelope.content {
+        match content {
+            Content::Text { text: block, .. } => text.push_str(block),
+            Content::Image { data, mime_type, .. } | Content::Audio { data, mime_type, .. } => {
+                text.push_str(&format!("[{mime_type}, {} bytes of base64]", data.len()));
+            }
+            Content::ResourceLink { uri, .. } => text.push_str(&format!("[resource {uri}]")),
+            Content::Resource { resource, .. } => text.push_str(&format!("[resource {}]", resource.uri)),
+        }
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+    }
+    text
+}

@@ -1,0 +1,72 @@
+//! `llmc config`
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::print;
+use crate::config::{self, Config, Flags};
+
+/// Show, check or describe the configuration.
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Print the configuration in effect, with every default.
+    Show(Source),
+    /// Read the configuration and say whether it can be used; exit code 2 if not.
+    Check(Source),
+    /// Print the JSON Schema of `llmc.toml`.
+    Schema,
+}
+
+/// Where the configuration comes from.
+#[derive(Args)]
+pub(super) struct Source {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl Command {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let text = match self {
+            Self::Show(source) => toml::to_string_pretty(&config::load(&source.flags)?.config)?,
+            Self::Check(source) => {
+                let loaded = config::load(&source.flags)?;
+                let file =
+                    loaded.file.map_or("no file, flags only".into(), |file| file.display().to_string());
+                format!("{file}: ok\n{}", summary(&loaded.config))
+            }
+            Self::Schema => format!("{:#}\n", serde_json::to_value(schemars::schema_for!(Config))?),
+        };
+        print(&text)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Who may do what, a line per plugin.
+fn summary(config: &Config) -> String {
+    let mut text = String::new();
+    for (name, plugin) in &config.plugins {
+        let grants = &plugin.grants;
+        let mut parts = Vec::new();
+        if !grants.roots.is_empty() {
+            parts.push(format!("roots {}", grants.roots.join(", ")));
+        }
+        if let Some(run) = &grants.run {
+            let programs =
+                if run.programs.is_empty() { "no program".into() } else { run.programs.join(", ") };
+            parts.push(match run.profile {
+                config::RunProfile::Code => "runs code in a jail".to_owned(),
+                config::RunProfile::Workspace => format!("runs {programs} in a jail"),
+            });
+        }
+        if !grants.tools.is_empty() {
+            parts.push(format!("calls {}", grants.tools.join(", ")));
+        }
+        if !grants.secrets.is_empty() {
+            parts.push(format!("secrets {}", grants.secrets.join(", ")));
+        }
+        let parts = if parts.is_empty() { "nothing granted".to_owned() } else { parts.join("; ") };
+        text.push_str(&format!("{name}: {parts}\n"));
+    }
+    text
+}

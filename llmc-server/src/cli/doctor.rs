@@ -1,0 +1,164 @@
+//! `llmc doctor`
+
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::print;
+use crate::config::{self, Flags};
+use crate::stage::Stage;
+use crate::{app, cli};
+
+/// Show which protections this machine gives, and what would be missing.
+#[derive(Args)]
+pub(super) struct Doctor {
+    #[command(flatten)]
+    flags: Flags,
+    /// Print everything as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found.
+struct Findings {
+    /// Layers of the kernel.
+    layers: Vec<Layer>,
+    /// The server with this configuration: its plugins, or why it does not start.
+    server: Result<Value, String>,
+}
+
+/// One layer of protection.
+#[derive(serde::Deserialize, serde::Serialize)]
+struct Layer {
+    name: String,
+    gives: String,
+    status: Status,
+    required_by: Vec<String>,
+    how: String,
+}
+
+#[derive(serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Active { detail: String },
+    Missing { why: String },
+}
+
+impl Doctor {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let layers = survey(&Stage::find(self.flags.stage.as_deref())?).await?;
+        let findings = Findings { layers, server: server(&self.flags).await };
+        let healthy = findings.healthy();
+        print(&if self.json { format!("{:#}\n", findings.json()) } else { findings.text() })?;
+        Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Asks the runner, a small process of one thread, to try every layer on itself.
+async fn survey(stage: &Stage) -> anyhow::Result<Vec<Layer>> {
+    let runner = stage.runner()?;
+    let output = tokio::task::spawn_blocking(move || {
+        Command::new(&runner).arg("--survey").env_clear().stdin(Stdio::null()).output()
+    });
+    let output = output.await?.context("failed to start the runner")?;
+    anyhow::ensure!(
+        output.status.success(),
+        "survey failed: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    serde_json::from_slice(&output.stdout).context("survey cannot be read")
+}
+
+/// Starts everything as `llmc serve` would, and stops it again.
+async fn server(flags: &Flags) -> Result<Value, String> {
+    let started = async {
+        let loaded = config::load(flags)?;
+        app::start(loaded.config, flags).await
+    };
+    let app = started.await.map_err(|error| cli::chain(&error))?;
+    let plugins: Vec<Value> = app
+        .config
+        .plugins
+        .keys()
+        .map(|name| {
+            let tools = app.path.registry.entries().filter(|entry| &**entry.plugin.name() == name);
+            json!({
+                "name": name,
+                "tools": tools.map(|entry| entry.name.as_str()).collect::<Vec<_>>(),
+                "jail": app.reports.get(name),
+            })
+        })
+        .collect();
+    Ok(json!({ "plugins": plugins, "runner": app.runner }))
+}
+
+impl Findings {
+    /// A missing layer counts when something needs it; so does a server that does not start.
+    fn healthy(&self) -> bool {
+        let lacking =
+            |layer: &Layer| matches!(layer.status, Status::Missing { .. }) && !layer.required_by.is_empty();
+        !self.layers.iter().any(lacking) && self.server.is_ok()
+    }
+
+    fn json(&self) -> Value {
+        let server = match &self.server {
+            Ok(server) => json!({ "starts": true, "plugins": server["plugins"], "runner": server["runner"] }),
+            Err(error) => json!({ "starts": false, "error": error }),
+        };
+        json!({ "healthy": self.healthy(), "layers": self.layers, "server": server })
+    }
+
+    fn text(&self) -> String {
+        let width = self.layers.iter().map(|layer| layer.name.len()).max().unwrap_or(0);
+        let mut text = String::new();
+        for layer in &self.layers {
+            let name = &layer.name;
+            match &layer.status {
+                Status::Active { detail } => {
+                    text.push_str(&format!("ok       {name:width$}  {} ({detail})\n", layer.gives));
+                }
+                Status::Missing { why } => {
+                    let needed = match layer.required_by.as_slice() {
+                        [] => "missing ",
+                        _ => "REQUIRED",
+                    };
+                    text.push_str(&format!("{needed} {name:width$}  {}: {why}\n", layer.gives));
+                    if !layer.required_by.is_empty() {
+                        text.push_str(&format!(
+                            "         {:width$}  needed by {}\n",
+                            "",
+                            layer.required_by.join(", ")
+                        ));
+                    }
+                    text.push_str(&format!("         {:width$}  to get it: {}\n", "", layer.how));
+                }
+            }
+        }
+        text.push('\n');
+        match &self.server {
+            Ok(server) => {
+                for plugin in server["plugins"].as_array().into_iter().flatten() {
+                    let name = plugin["name"].as_str().unwrap_or_default();
+                    let jail = plugin["jail"]["isolation"].as_str().unwrap_or("unknown");
+                    let tools: Vec<&str> =
+                        plugin["tools"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                    text.push_str(&format!("plugin {name}: jail {jail}; tools {}\n", tools.join(", ")));
+                }
+                if let Some(runner) = server["runner"].as_object() {
+                    let of =
+                        |key: &str| runner.get(key).and_then(Value::as_str).unwrap_or("unknown").to_owned();
+                    text.push_str(&format!(
+                        "runner: payloads run as {}; {}\n",
+                        of("payload_identity"),
+                        of("accounting")
+                    ));
+                }
+                text.push_str("the server starts with this configuration\n");
+            }
+            Err(error) => text.push_str(&format!("the server does not start: {error}\n")),
+        }
+        text
+    }
+}

@@ -1,0 +1,102 @@
+//! The command line: parse, start logging, run one command, report.
+//!
+//! stdout carries what the command is for (for `serve`, the protocol); everything else goes to stderr.
+
+mod call;
+mod config;
+mod doctor;
+mod serve;
+mod tools;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::ConfigError;
+use crate::logs::{self, LogFormat};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 success; 1 failure (a layer, plugin or root is missing, or the check found something); \
+2 wrong usage or configuration; 5 the tool reported an error (`call`).";
+
+/// Tool server for language models, with every plugin and every run in a jail.
+#[derive(Parser)]
+#[command(name = "llmc", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What is logged to stderr: error, warn, info, debug, trace, or a filter such as `warn,audit=debug`.
+    #[arg(long, global = true, default_value = "warn", value_name = "FILTER")]
+    log: String,
+    /// Form of the log lines.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    log_format: LogFormat,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve MCP to one client over stdin and stdout.
+    Serve(serve::Serve),
+    /// List the tools with their plugins.
+    Tools(tools::Tools),
+    /// Call a tool from here, through the same checks as a client's call.
+    Call(call::Call),
+    /// Show which protections this machine gives, and what would be missing.
+    Doctor(doctor::Doctor),
+    /// Show, check or describe the configuration.
+    #[command(subcommand)]
+    Config(config::Command),
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Anyone who could read this process's memory could read the secrets in it. See PR_SET_DUMPABLE in prctl(2).
+    let hidden = llmc_sandbox::process::make_undumpable();
+    let result = logs::init(&cli.log, cli.log_format).and_then(|()| {
+        hidden?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let result = runtime.block_on(run(cli.command));
+        // A blocked read of stdin must not keep the process alive.
+        runtime.shutdown_background();
+        result
+    });
+    result.unwrap_or_else(|error| {
+        // With stderr gone there is nobody to tell.
+        let _ = writeln!(io::stderr(), "llmc: {}", chain(&error));
+        let is_config = error.downcast_ref::<ConfigError>().is_some();
+        ExitCode::from(if is_config { 2 } else { 1 })
+    })
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(serve) => serve.run().await,
+        Command::Tools(tools) => tools.run().await,
+        Command::Call(call) => call.run().await,
+        Command::Doctor(doctor) => doctor.run().await,
+        Command::Config(config) => config.run(),
+    }
+}
+
+/// An error and its causes, each once.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+/// Prints what a command is for. A reader that left, as `head` does, is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}

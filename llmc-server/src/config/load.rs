@@ -1,0 +1,258 @@
+//! Finding and reading the configuration file.
+
+use std::path::{Path, PathBuf};
+
+use super::{Config, Flags, SecretSource};
+
+/// A configuration, and where it came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it says; every path in it is absolute or relative to the working directory at start-up.
+    pub config: Config,
+    /// The file, if there was one.
+    pub file: Option<PathBuf>,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("failed to read configuration `{}`", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file does not say what a configuration can say.
+    #[error("configuration `{}`: {message}", file.display())]
+    Syntax {
+        /// The file.
+        file: PathBuf,
+        /// Where and what, with the nearest valid key.
+        message: String,
+    },
+    /// A flag and the file do not go together.
+    #[error("{0}")]
+    Flag(String),
+    /// The parts do not fit together.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// Reads the file that the flags name, or the operator's own, and applies the flags.
+///
+/// A `llmc.toml` in the working directory is *not* looked for: a client starts the server inside projects, and
+/// what lies in a project is data of that project, not a decision of the operator.
+///
+/// # Errors
+///
+/// See [`ConfigError`].
+pub fn load(flags: &Flags) -> Result<Loaded, ConfigError> {
+    let file = flags.config.clone().or_else(|| user_file().filter(|file| file.exists()));
+    let mut config = match &file {
+        Some(file) => read(file)?,
+        None => Config::default(),
+    };
+    flags.apply(&mut config).map_err(ConfigError::Flag)?;
+    check(&config).map_err(ConfigError::Invalid)?;
+    Ok(Loaded { config, file })
+}
+
+fn read(file: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|source| ConfigError::Read { file: file.to_owned(), source })?;
+    let mut config: Config = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+        file: file.to_owned(),
+        message: with_nearest(error.to_string().trim_end()),
+    })?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    resolve(&mut config, folder);
+    Ok(config)
+}
+
+/// Relative paths count from the folder of the file.
+fn resolve(config: &mut Config, folder: &Path) {
+    let from_folder = |path: &mut PathBuf| *path = folder.join(&*path);
+    config.roots.values_mut().for_each(|root| from_folder(&mut root.path));
+    config.audit.path.iter_mut().for_each(from_folder);
+    for source in config.secrets.values_mut() {
+        if let SecretSource::File(path) = source {
+            from_folder(path);
+        }
+    }
+    for plugin in config.plugins.values_mut().filter(|plugin| is_path(&plugin.library)) {
+        plugin.library = folder.join(&plugin.library).to_string_lossy().into_owned();
+    }
+}
+
+/// Whether a plugin's `library` is a file rather than the name of an installed one.
+pub(crate) fn is_path(library: &str) -> bool {
+    library.contains('/') || library.ends_with(".so")
+}
+
+/// `$XDG_CONFIG_HOME/llmc/config.toml`, as in the XDG Base Directory Specification.
+fn user_file() -> Option<PathBuf> {
+    let folder = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = folder.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")))?;
+    Some(folder.join("llmc/config.toml"))
+}
+
+/// Adds the nearest valid spelling to serde's "unknown field `x`, expected one of `a`, `b`".
+fn with_nearest(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let nearest = message
+        .contains("unknown")
+        .then(|| names.next())
+        .flatten()
+        .and_then(|unknown| names.min_by_key(|name| strsim::damerau_levenshtein(unknown, name)));
+    match nearest {
+        Some(nearest) => format!("{message}\ndid you mean `{nearest}`?"),
+        None => message.to_owned(),
+    }
+}
+
+/// Names must exist where they are used, and numbers must leave something to work with.
+fn check(config: &Config) -> Result<(), String> {
+    for name in config.roots.keys() {
+        if !is_name(name) {
+            return Err(format!("root name `{name}` must match ^[a-z][a-z0-9_]{{0,63}}$"));
+        }
+        if RESERVED.contains(&name.as_str()) {
+            return Err(format!(
+                "root name `{name}` is a directory of every jail; choose another, such as `work`"
+            ));
+        }
+    }
+    for (name, plugin) in &config.plugins {
+        let place = format!("[plugins.{name}]");
+        for root in &plugin.grants.roots {
+            let root = root.strip_suffix(":ro").unwrap_or(root);
+            if !config.roots.contains_key(root) {
+                return Err(format!("{place} is granted root `{root}`, which [roots] does not have"));
+            }
+        }
+        for secret in &plugin.grants.secrets {
+            if !config.secrets.contains_key(secret) {
+                return Err(format!("{place} is granted secret `{secret}`, which [secrets] does not have"));
+            }
+        }
+        if plugin.prefix.as_ref().is_some_and(|prefix| !is_name(prefix)) {
+            return Err(format!("{place} prefix must match ^[a-z][a-z0-9_]{{0,63}}$"));
+        }
+        if plugin
+            .sha256
+            .as_ref()
+            .is_some_and(|digest| digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        {
+            return Err(format!("{place} sha256 must be 64 hexadecimal digits"));
+        }
+    }
+    let limits = &config.limits;
+    let positive = [
+        ("call_timeout_ms", limits.call_timeout_ms),
+        ("concurrent_calls", limits.concurrent_calls as u64),
+        ("workers_per_plugin", u64::from(limits.workers_per_plugin)),
+        ("call_depth", u64::from(limits.call_depth)),
+        ("max_message_bytes", limits.max_message_bytes as u64),
+        ("max_result_bytes", limits.max_result_bytes as u64),
+        ("load_timeout_ms", limits.load_timeout_ms),
+        ("concurrent_runs", u64::from(limits.concurrent_runs)),
+    ];
+    if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+        return Err(format!("limits.{name} must be at least 1"));
+    }
+    let largest = llmc_wire::frame::MAX_PAYLOAD_BYTES;
+    if limits.max_result_bytes > largest || limits.max_message_bytes > largest {
+        return Err(format!("limits.max_result_bytes and limits.max_message_bytes can be at most {largest}"));
+    }
+    if limits.workers_per_plugin > 256 {
+        return Err("limits.workers_per_plugin can be at most 256".into());
+    }
+    Ok(())
+}
+
+/// Directories that a jail has by itself, so that no root can be bound there.
+const RESERVED: [&str; 15] = [
+    "bin", "dev", "etc", "home", "lib", "lib32", "lib64", "llmc", "opt", "proc", "root", "sbin", "sys",
+    "tmp", "usr",
+];
+
+/// Whether a name can be a tool, a root or a prefix.
+pub(crate) fn is_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_text(text: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("llmc.toml");
+        std::fs::write(&file, text).unwrap();
+        let flags = Flags { config: Some(file), ..Flags::default() };
+        load(&flags).map(|loaded| loaded.config).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_example_of_the_readme_is_accepted() {
+        let config = load_text(
+            r#"
+            [server]
+            mode = ["read_file", "execute_code"]
+            [roots]
+            work = { path = ".", access = "rw" }
+            docs = { path = "/usr/share/doc" }
+            [plugins.fs]
+            library = "llmc_tools_fs"
+            grants = { roots = ["work", "docs:ro"] }
+            [plugins.cmd]
+            library = "llmc_tools_cmd"
+            grants = { roots = ["work"], run = { profile = "workspace", programs = ["git"] } }
+            [secrets]
+            GITHUB_TOKEN = { file = "token" }
+            [audit]
+            path = "audit.jsonl"
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.roots["docs"].access, Access::Ro);
+        assert!(config.roots["work"].path.is_absolute());
+        assert!(matches!(&config.secrets["GITHUB_TOKEN"], SecretSource::File(path) if path.is_absolute()));
+    }
+
+    use super::super::Access;
+
+    #[test]
+    fn a_misspelt_key_is_refused_with_the_nearest_one() {
+        let error = load_text("[policy]\nreadonly = true").unwrap_err();
+        assert!(error.contains("did you mean `read_only`?"), "{error}");
+        let error = load_text("[plugins.fs]\nlibrary = 'x'\ngrants = { rots = ['work'] }").unwrap_err();
+        assert!(error.contains("did you mean `roots`?"), "{error}");
+        let error = load_text("[rotos]").unwrap_err();
+        assert!(error.contains("did you mean `roots`?"), "{error}");
+    }
+
+    #[test]
+    fn grants_of_things_that_do_not_exist_are_refused() {
+        let error = load_text("[plugins.fs]\nlibrary = 'x'\ngrants = { roots = ['work'] }").unwrap_err();
+        assert!(error.contains("granted root `work`"), "{error}");
+        let error = load_text("[plugins.fs]\nlibrary = 'x'\ngrants = { secrets = ['T'] }").unwrap_err();
+        assert!(error.contains("granted secret `T`"), "{error}");
+    }
+
+    #[test]
+    fn a_root_cannot_take_the_place_of_a_system_directory() {
+        assert!(load_text("[roots]\nusr = { path = '.' }").unwrap_err().contains("directory of every jail"));
+        assert!(load_text("[roots]\n'../x' = { path = '.' }").unwrap_err().contains("must match"));
+    }
+
+    #[test]
+    fn limits_that_leave_nothing_are_refused() {
+        assert!(load_text("[limits]\ncall_depth = 0").unwrap_err().contains("limits.call_depth"));
+        assert!(load_text("[limits]\nmax_result_bytes = 999999999999").unwrap_err().contains("at most"));
+    }
+}

@@ -1,0 +1,295 @@
+//! What the operator decided: `llmc.toml` and the flags of the command line, as data.
+//!
+//! Nothing here opens a root or starts a process; [`load`] turns text into [`Config`], and later steps have few
+//! ways left to fail. Unknown keys are errors: a misspelt restriction must not be silently absent.
+
+mod flags;
+mod load;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use flags::Flags;
+pub use load::{ConfigError, Loaded, load};
+pub(crate) use load::{is_name, is_path};
+
+/// 1,048,576 bytes.
+const MIB: usize = 1 << 20;
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The server itself.
+    pub server: Server,
+    /// Directories, by name; opened once at start-up and then used only by handle.
+    pub roots: BTreeMap<String, Root>,
+    /// Plugins and what each is granted, by name.
+    pub plugins: BTreeMap<String, Plugin>,
+    /// Secrets, by name; only the server reads them.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// Numbers that nothing may exceed.
+    pub limits: Limits,
+    /// Rules above all grants.
+    pub policy: Policy,
+    /// What is recorded.
+    pub audit: Audit,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Tools that clients see: `"all"`, or a list of names. The others stay callable from code.
+    pub mode: Mode,
+    /// Refuse to start where user and mount namespaces are missing for plugin hosts; without this they are
+    /// jailed by Landlock and seccomp alone, and `llmc doctor` says so.
+    pub require_namespaces: bool,
+}
+
+/// Which tools clients see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Mode {
+    /// A named set.
+    Named(NamedMode),
+    /// These tools.
+    Listed(Vec<String>),
+}
+
+/// A named set of tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NamedMode {
+    /// Every tool.
+    All,
+}
+
+impl Default for Mode {
+    fn default() -> Self {
+        Self::Named(NamedMode::All)
+    }
+}
+
+/// `[roots]`: a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Root {
+    /// Where it is; a relative path counts from the folder of the configuration file.
+    pub path: PathBuf,
+    /// What may be done in it at most.
+    #[serde(default)]
+    pub access: Access,
+}
+
+/// What may be done in a root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Read.
+    #[default]
+    Ro,
+    /// Read and write.
+    Rw,
+}
+
+/// `[plugins.NAME]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Plugin {
+    /// Library: a name such as `llmc_tools_fs` for one that is installed, or a path to a `.so` file.
+    pub library: String,
+    /// SHA-256 of the library in hexadecimal; any other file is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Put before the name of every tool of this plugin, as in `prefix_tool`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// What the plugin may reach.
+    #[serde(default)]
+    pub grants: Grants,
+    /// The plugin's own configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<serde_json::Value>,
+}
+
+/// What a plugin may reach; whatever is not listed is denied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grants {
+    /// Names of roots, each as in `[roots]`, or `name:ro` for less.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<String>,
+    /// Programs, through the runner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunGrant>,
+    /// Other tools that it may call.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
+    /// Names of secrets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
+}
+
+/// What a plugin may run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunGrant {
+    /// Rules of the jail: `code` for an interpreter alone, `workspace` for programs over the granted roots.
+    pub profile: RunProfile,
+    /// Programs by name, found once at start-up, or `name=/absolute/path`. Only with `workspace`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<String>,
+    /// Names of environment variables that the plugin may set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// Limits of one run; what is absent comes from the profile.
+    #[serde(default, skip_serializing_if = "RunLimits::is_empty")]
+    pub limits: RunLimits,
+}
+
+/// Rules of a jail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RunProfile {
+    /// An interpreter and its libraries; no further programs, no roots.
+    Code,
+    /// Programs over the granted roots.
+    Workspace,
+}
+
+/// Limits of one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunLimits {
+    /// Longest time by the clock in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wall_ms: Option<u64>,
+    /// Longest processor time of the whole tree in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
+    /// Most memory of the whole tree in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Most processes and threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u32>,
+    /// Most open descriptors of each process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<u32>,
+    /// Largest file in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_bytes: Option<u64>,
+    /// Scratch space in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scratch_bytes: Option<u64>,
+    /// Scratch files and directories.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scratch_inodes: Option<u64>,
+}
+
+impl RunLimits {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// `[secrets]`: where the server finds a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SecretSource {
+    /// A file; one trailing newline is not part of the secret.
+    File(PathBuf),
+    /// A variable in the environment of the server.
+    Env(String),
+}
+
+/// `[limits]`: numbers for the server and its plugin hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Longest time of one call in milliseconds.
+    pub call_timeout_ms: u64,
+    /// How long a cancelled or overdue call may take to end before its host is killed, in milliseconds.
+    pub grace_ms: u64,
+    /// Longest wait for a free worker of a plugin in milliseconds; after that the plugin is busy.
+    pub queue_timeout_ms: u64,
+    /// Calls of all plugins together that may run or wait at the same time.
+    pub concurrent_calls: usize,
+    /// Calls that one plugin runs at the same time.
+    pub workers_per_plugin: u32,
+    /// How deep tools may call tools.
+    pub call_depth: u8,
+    /// Largest line that a client may send, in bytes.
+    pub max_message_bytes: usize,
+    /// Largest result of a tool in bytes.
+    pub max_result_bytes: usize,
+    /// Address space of one plugin host in bytes.
+    pub host_memory_bytes: u64,
+    /// Open descriptors of one plugin host.
+    pub host_open_files: u64,
+    /// Largest file in bytes that a plugin host may write.
+    pub host_file_bytes: u64,
+    /// Longest time for a plugin to load in milliseconds.
+    pub load_timeout_ms: u64,
+    /// Jails that may live at the same time.
+    pub concurrent_runs: u32,
+    /// Log lines that a plugin may write per second; more are dropped and counted.
+    pub plugin_log_lines_per_second: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            call_timeout_ms: 120_000,
+            grace_ms: 1_000,
+            queue_timeout_ms: 10_000,
+            concurrent_calls: 128,
+            workers_per_plugin: 8,
+            call_depth: 4,
+            max_message_bytes: 4 * MIB,
+            max_result_bytes: 4 * MIB,
+            host_memory_bytes: 1024 * MIB as u64,
+            host_open_files: 256,
+            host_file_bytes: 1024 * MIB as u64,
+            load_timeout_ms: 10_000,
+            concurrent_runs: 16,
+            plugin_log_lines_per_second: 100,
+        }
+    }
+}
+
+/// `[policy]`: rules above all grants.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// Offer only tools that say that they change nothing, and open every root read-only.
+    pub read_only: bool,
+    /// Names of tools that nobody may call.
+    pub deny: Vec<String>,
+}
+
+/// `[audit]`: one record per call, refused or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// File for the records, one JSON object a line; without it they go to the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// What happens when a record cannot be written.
+    pub on_failure: OnFailure,
+}
+
+/// What happens when the audit fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// Calls are refused until records can be written again.
+    #[default]
+    Refuse,
+    /// The log says so and calls go on.
+    Warn,
+}

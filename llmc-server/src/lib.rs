@@ -1,0 +1,29 @@
+//! The llmc MCP tool server: speaks the protocol, decides what may be called, and hands calls to plugins that live
+//! in jailed processes of their own.
+//!
+//! A map for readers, from the outside in:
+//!
+//! - [`cli`]: the commands of the program `llmc`.
+//! - [`config`]: what the operator decided, as data.
+//! - `app`: puts the parts together at start-up.
+//! - `transport`, `mcp`: how requests arrive.
+//! - `call`: the one path of every call.
+//! - `plugin`: hosts, seen from here; `runner`: jails, seen from here.
+//! - `roots`, `secret`, `audit`: what calls are given, what is hidden in their results, what is recorded of them.
+//!
+//! This process loads no plugin and runs no tool code; it starts two programs, `llmc-host` and `llmc-runner`, and
+//! never gives them more than a socket.
+
+mod app;
+mod audit;
+mod call;
+pub mod cli;
+pub mod config;
+pub mod logs;
+mod mcp;
+mod plugin;
+mod roots;
+mod runner;
+mod secret;
+mod stage;
+mod transport;

@@ -1,0 +1,7 @@
+//! The program `llmc`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    llmc_server::cli::main()
+}

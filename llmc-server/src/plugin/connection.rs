@@ -1,0 +1,480 @@
+//! One live host: calls go out, results and requests come in.
+//!
+//! Every byte from a host is hostile. A frame that is too large, of an unknown kind or about an unknown call ends
+//! the host; the parser never trusts a length.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use llmc_core::{code, op};
+use llmc_wire::host::{ERROR, Failure, Init, LoadFailed, OK, Ready, from_host, to_host};
+use llmc_wire::socket::{send_with_fds, sized};
+use llmc_wire::{Decoder, Header};
+use serde::Deserialize;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::oneshot;
+use tracing::{debug, error, info, trace, warn};
+
+use super::stderr::{Rate, printable};
+use super::{CallContext, Services};
+use crate::plugin::spawn::{Process, Spawned};
+use crate::secret::Secrets;
+
+/// Room that a frame needs beside a result: the host's errors and requests are small.
+const FRAME_MARGIN: usize = 64 << 10;
+
+/// Requests of one host that may wait for their answer at the same time.
+const MAX_REQUESTS: u32 = 256;
+
+/// Longest log message of a plugin that is shown whole, in bytes.
+const MAX_LOG_BYTES: usize = 4096;
+
+/// What a connection needs from around it.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) plugin: Arc<str>,
+    pub(crate) services: Arc<dyn Services>,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) max_result_bytes: usize,
+    pub(crate) grace: Duration,
+    pub(crate) log_lines_per_second: u32,
+}
+
+/// Why a call did not get a result.
+#[derive(Debug)]
+pub(crate) enum CallFailure {
+    /// The plugin answered with an error.
+    Tool(Failure),
+    /// The host ended while the call ran.
+    Died(Arc<str>),
+    /// The deadline passed.
+    TimedOut,
+    /// The caller withdrew.
+    Cancelled,
+}
+
+/// A live host.
+pub(crate) struct Connection {
+    stream: UnixStream,
+    sending: tokio::sync::Mutex<()>,
+    process: Process,
+    state: Mutex<State>,
+    settings: Settings,
+    open_requests: AtomicU32,
+    log_rate: Mutex<Rate>,
+}
+
+#[derive(Default)]
+struct State {
+    calls: HashMap<u64, Pending>,
+    /// Why no more calls are accepted.
+    closed: Option<Arc<str>>,
+    /// Why the server itself ended the host.
+    killed_for: Option<Arc<str>>,
+}
+
+struct Pending {
+    done: oneshot::Sender<Result<Vec<u8>, CallFailure>>,
+    context: Arc<CallContext>,
+}
+
+impl Connection {
+    /// Sends the host its policy and waits until it is jailed and its plugin loaded.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what the host or the plugin did instead.
+    pub(crate) async fn open(
+        spawned: Spawned,
+        init: &Init,
+        fds: &[BorrowedFd<'_>],
+        settings: Settings,
+        timeout: Duration,
+    ) -> Result<(Arc<Self>, Ready), String> {
+        let Spawned { process, socket, stderr } = spawned;
+        let source = Arc::clone(&settings.plugin);
+        let secrets = Arc::clone(&settings.secrets);
+        tokio::spawn(super::stderr::forward(stderr, source, secrets, settings.log_lines_per_second));
+        let stream = socket
+            .set_nonblocking(true)
+            .and_then(|()| UnixStream::from_std(socket))
+            .map_err(|error| error.to_string())?;
+        let mut decoder = Decoder::new(settings.max_result_bytes.max(4 << 20) + FRAME_MARGIN);
+        let log_rate = Mutex::new(Rate::new(settings.log_lines_per_second));
+        let connection = Arc::new(Self {
+            stream,
+            sending: tokio::sync::Mutex::new(()),
+            process,
+            state: Mutex::default(),
+            settings,
+            open_requests: AtomicU32::new(0),
+            log_rate,
+        });
+        let payload = serde_json::to_vec(init).map_err(|error| error.to_string())?;
+        let header = Header { kind: to_host::INIT, ..Header::default() };
+        let greeting = async {
+            connection.send(header, &payload, fds).await.map_err(|_| None)?;
+            connection.first_frame(&mut decoder).await
+        };
+        let ready = match tokio::time::timeout(timeout, greeting).await {
+            Ok(Ok(ready)) => ready,
+            Ok(Err(Some(message))) => {
+                connection.bury().await;
+                return Err(message);
+            }
+            Ok(Err(None)) => {
+                let end = connection.bury().await;
+                return Err(format!("its host {end} while loading `{}`", init.library.display()));
+            }
+            Err(_) => {
+                connection.process.kill();
+                connection.bury().await;
+                let (library, seconds) = (init.library.display(), timeout.as_secs());
+                return Err(format!(
+                    "`{library}` did not finish loading within {seconds} s (`limits.load_timeout_ms`)"
+                ));
+            }
+        };
+        tokio::spawn(Arc::clone(&connection).read(decoder));
+        Ok((connection, ready))
+    }
+
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.state().closed.is_none()
+    }
+
+    /// Ends the host; calls under way fail with `reason`.
+    pub(crate) fn kill(&self, reason: &str) {
+        self.state().killed_for.get_or_insert_with(|| reason.into());
+        self.process.kill();
+    }
+
+    /// Runs item `item` and waits for its result, its deadline or its cancellation.
+    ///
+    /// A call that does not end within the grace after that costs its host.
+    pub(crate) async fn call(
+        self: &Arc<Self>,
+        item: u16,
+        arguments: &[u8],
+        context: &Arc<CallContext>,
+    ) -> Result<Vec<u8>, CallFailure> {
+        let (done, mut result) = oneshot::channel();
+        self.register(context, done)?;
+        let mut abandoned = Abandon { connection: self, call: Some(context.id) };
+        let left = context.deadline.saturating_duration_since(std::time::Instant::now());
+        let header = Header {
+            kind: to_host::CALL,
+            code: item,
+            call: context.id,
+            seq: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            ..Header::default()
+        };
+        // A failed send means that the host is gone; the reader says how.
+        let _ = self.send(header, arguments, &[]).await;
+
+        let over = tokio::select! {
+            biased;
+            result = &mut result => {
+                abandoned.call = None;
+                return result.unwrap_or_else(|_| Err(self.died()));
+            }
+            () = context.cancel.cancelled() => CallFailure::Cancelled,
+            () = tokio::time::sleep_until(context.deadline.into()) => CallFailure::TimedOut,
+        };
+        abandoned.call = None;
+        self.cancel(context.id).await;
+        match tokio::time::timeout(self.settings.grace, result).await {
+            // What the tool could save, such as partial output, is better than nothing.
+            Ok(Ok(Ok(body))) if matches!(over, CallFailure::TimedOut) => Ok(body),
+            Ok(_) => Err(over),
+            Err(_) => {
+                self.kill("one of its calls did not end when it was told to");
+                Err(over)
+            }
+        }
+    }
+
+    async fn cancel(&self, call: u64) {
+        let _ = self.send(Header { kind: to_host::CANCEL, call, ..Header::default() }, &[], &[]).await;
+    }
+
+    fn register(
+        &self,
+        context: &Arc<CallContext>,
+        done: oneshot::Sender<Result<Vec<u8>, CallFailure>>,
+    ) -> Result<(), CallFailure> {
+        let mut state = self.state();
+        if let Some(reason) = &state.closed {
+            return Err(CallFailure::Died(Arc::clone(reason)));
+        }
+        state.calls.insert(context.id, Pending { done, context: Arc::clone(context) });
+        Ok(())
+    }
+
+    fn died(&self) -> CallFailure {
+        CallFailure::Died(self.state().closed.clone().unwrap_or_else(|| "its host ended".into()))
+    }
+
+    async fn send(&self, header: Header, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        send(&self.stream, &self.sending, header, payload, fds).await
+    }
+
+    /// The host's greeting; `None` when it ended instead.
+    async fn first_frame(&self, decoder: &mut Decoder) -> Result<Ready, Option<String>> {
+        loop {
+            if let Some((header, payload)) = decoder.next_frame().map_err(|error| Some(error.to_string()))? {
+                let unreadable = |error| Some(format!("its host sent an unreadable greeting: {error}"));
+                match header.kind {
+                    from_host::READY => return serde_json::from_slice(payload).map_err(unreadable),
+                    from_host::LOAD_FAILED => {
+                        let failed: LoadFailed = serde_json::from_slice(payload).map_err(unreadable)?;
+                        return Err(Some(printable(failed.message.as_bytes())));
+                    }
+                    // Constructors of the plugin may log.
+                    from_host::REQUEST if header.seq == 0 => self.on_notice(header, payload),
+                    kind => return Err(Some(format!("its host greeted with message kind {kind}"))),
+                }
+                continue;
+            }
+            if self.fill(decoder).await.map_err(|_| None)? == 0 {
+                return Err(None);
+            }
+        }
+    }
+
+    /// Plain reads: descriptors that a host tries to push are dropped by the kernel, see `unix(7)`.
+    async fn fill(&self, decoder: &mut Decoder) -> io::Result<usize> {
+        loop {
+            match self.stream.try_read(decoder.space()) {
+                Ok(count) => {
+                    decoder.filled(count);
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.readable().await?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn read(self: Arc<Self>, mut decoder: Decoder) {
+        let violation = loop {
+            match decoder.next_frame() {
+                Ok(Some((header, payload))) => {
+                    if let Err(violation) = self.on_frame(header, payload) {
+                        break Some(violation);
+                    }
+                }
+                Ok(None) => {
+                    decoder.shrink();
+                    if !matches!(self.fill(&mut decoder).await, Ok(1..)) {
+                        break None;
+                    }
+                }
+                Err(error) => break Some(error.to_string()),
+            }
+        };
+        if let Some(violation) = violation {
+            warn!(plugin = %self.settings.plugin, violation, "host broke the protocol and is ended");
+            self.kill(&format!("it broke the protocol: {violation}"));
+        }
+        self.bury().await;
+    }
+
+    /// Waits for the process to end, then fails the calls that were under way.
+    async fn bury(self: &Arc<Self>) -> String {
+        let connection = Arc::clone(self);
+        let end = tokio::task::spawn_blocking(move || connection.process.reap()).await;
+        let end = end.unwrap_or_else(|error| error.to_string());
+        let calls = {
+            let mut state = self.state();
+            let reason: Arc<str> = match &state.killed_for {
+                Some(killed_for) => format!("its host was ended because {killed_for}").into(),
+                None => format!("its host {end}").into(),
+            };
+            debug!(plugin = %self.settings.plugin, %reason, "host ended");
+            state.closed = Some(reason);
+            std::mem::take(&mut state.calls)
+        };
+        for pending in calls.into_values() {
+            // Without a receiver the caller has left.
+            let _ = pending.done.send(Err(self.died()));
+        }
+        end
+    }
+
+    fn on_frame(self: &Arc<Self>, header: Header, payload: &[u8]) -> Result<(), String> {
+        trace!(plugin = %self.settings.plugin, kind = header.kind, call = header.call, bytes = payload.len());
+        match header.kind {
+            from_host::DONE => {
+                let unknown = || format!("a result for call {}, which is not under way", header.call);
+                let pending = self.state().calls.remove(&header.call).ok_or_else(unknown)?;
+                // Without a receiver the caller has left.
+                let _ = pending.done.send(result(header.code, payload));
+                Ok(())
+            }
+            from_host::REQUEST if header.seq == 0 => {
+                self.on_notice(header, payload);
+                Ok(())
+            }
+            from_host::REQUEST => {
+                self.on_request(header, payload);
+                Ok(())
+            }
+            kind => Err(format!("message kind {kind}")),
+        }
+    }
+
+    /// A request that wants no answer: log or progress.
+    fn on_notice(&self, header: Header, payload: &[u8]) {
+        match u32::from(header.code) {
+            op::LOG => self.on_log(payload),
+            op::PROGRESS => {
+                let Some(context) = self.context(header.call) else { return };
+                let Some(sink) = &context.progress else { return };
+                if let Ok(Progressed { done, total, message }) = serde_json::from_slice(payload) {
+                    let message = message.map(|text| self.settings.secrets.mask_text(text));
+                    sink.report(done, total, message);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_log(&self, payload: &[u8]) {
+        let Some(dropped) = lock(&self.log_rate).pass() else { return };
+        let Ok(Logged { level, message }) = serde_json::from_slice(payload) else { return };
+        let plugin = &self.settings.plugin;
+        if dropped > 0 {
+            warn!(%plugin, dropped, "log lines over the rate were dropped");
+        }
+        let end = message.floor_char_boundary(MAX_LOG_BYTES);
+        let message = self.settings.secrets.mask_text(printable(&message.as_bytes()[..end]));
+        match level.as_str() {
+            "error" => error!(%plugin, "{message}"),
+            "warn" => warn!(%plugin, "{message}"),
+            "info" => info!(%plugin, "{message}"),
+            _ => debug!(%plugin, "{message}"),
+        }
+    }
+
+    /// A request that waits for an answer; the answer is worked out beside the reader.
+    fn on_request(self: &Arc<Self>, header: Header, payload: &[u8]) {
+        let connection = Arc::clone(self);
+        let body = payload.to_vec();
+        let busy = self.open_requests.fetch_add(1, Ordering::Relaxed) >= MAX_REQUESTS;
+        tokio::spawn(async move {
+            let answer = match connection.context(header.call) {
+                _ if busy => Err(failure(code::LIMIT, "too many requests are waiting for their answer")),
+                None => Err(failure(code::CANCELLED, "the call is over")),
+                Some(context) => {
+                    let settings = &connection.settings;
+                    settings.services.serve(&settings.plugin, context, u32::from(header.code), body).await
+                }
+            };
+            let (code, body, fds) = match answer {
+                Ok((body, fds)) => (OK, body, fds),
+                Err(failure) => (ERROR, serde_json::to_vec(&failure).unwrap_or_default(), Vec::new()),
+            };
+            let fds: Vec<BorrowedFd<'_>> = fds.iter().map(OwnedFd::as_fd).collect();
+            let reply = Header { kind: to_host::REPLY, code, ..header };
+            // A host that is gone needs no answer.
+            let _ = connection.send(reply, &body, &fds).await;
+            connection.open_requests.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+
+    fn context(&self, call: u64) -> Option<Arc<CallContext>> {
+        self.state().calls.get(&call).map(|pending| Arc::clone(&pending.context))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.process.kill();
+    }
+}
+
+/// Tells the host when the caller's future is dropped before the call ended.
+struct Abandon<'a> {
+    connection: &'a Arc<Connection>,
+    call: Option<u64>,
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        if let (Some(call), Ok(runtime)) = (self.call, tokio::runtime::Handle::try_current()) {
+            let connection = Arc::clone(self.connection);
+            runtime.spawn(async move { connection.cancel(call).await });
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Logged {
+    level: String,
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Progressed {
+    done: f64,
+    total: Option<f64>,
+    message: Option<String>,
+}
+
+fn result(code: u16, payload: &[u8]) -> Result<Vec<u8>, CallFailure> {
+    if code == OK {
+        return Ok(payload.to_vec());
+    }
+    let unreadable = |_| failure(code::PROTOCOL, "the plugin host sent an unreadable error");
+    Err(CallFailure::Tool(serde_json::from_slice(payload).unwrap_or_else(unreadable)))
+}
+
+/// Sends one frame; `turn` keeps frames of several senders apart.
+pub(crate) async fn send(
+    stream: &UnixStream,
+    turn: &tokio::sync::Mutex<()>,
+    header: Header,
+    payload: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let header = sized(header, payload, fds)?.encode();
+    let total = header.len() + payload.len();
+    let _turn = turn.lock().await;
+    let mut sent = 0;
+    while sent < total {
+        let parts = [
+            IoSlice::new(&header[sent.min(header.len())..]),
+            IoSlice::new(&payload[sent.saturating_sub(header.len())..]),
+        ];
+        let fds = if sent == 0 { fds } else { &[] };
+        match stream.try_io(Interest::WRITABLE, || send_with_fds(stream.as_fd(), &parts, fds)) {
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn failure(code: i32, message: impl Into<String>) -> Failure {
+    Failure { code, message: message.into(), data: None }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,137 @@
+//! The file of a plugin: read once, digested, and sealed, so that what was checked is what is loaded.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use sha2::{Digest, Sha256};
+
+/// Largest library that is loaded: 256 MiB.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// A sealed copy of a library.
+#[derive(Debug)]
+pub(crate) struct Library {
+    /// Where it was read from.
+    pub(crate) path: PathBuf,
+    /// SHA-256 in hexadecimal.
+    pub(crate) sha256: String,
+    copy: OwnedFd,
+}
+
+impl AsFd for Library {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.copy.as_fd()
+    }
+}
+
+/// Why a library is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum LibraryError {
+    /// It cannot be read or copied.
+    #[error("failed to read plugin library `{}`: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is another file than the configuration expects.
+    #[error(
+        "plugin library `{}` has SHA-256 {found}, the configuration expects {expected}; if the change is wanted, \
+         write the new digest into `sha256`", path.display()
+    )]
+    Digest {
+        /// The file.
+        path: PathBuf,
+        /// Its digest.
+        found: String,
+        /// The configured digest.
+        expected: String,
+    },
+}
+
+impl Library {
+    /// Reads, checks and seals a library.
+    ///
+    /// # Errors
+    ///
+    /// See [`LibraryError`].
+    pub(crate) fn open(path: &Path, expected: Option<&str>) -> Result<Self, LibraryError> {
+        let failed = |source| LibraryError::Read { path: path.to_owned(), source };
+        let bytes = read(path).map_err(failed)?;
+        let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        if let Some(expected) = expected.filter(|expected| !expected.eq_ignore_ascii_case(&sha256)) {
+            let expected = expected.to_owned();
+            return Err(LibraryError::Digest { path: path.to_owned(), found: sha256, expected });
+        }
+        let copy = sealed(&bytes).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), sha256, copy })
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = std::fs::File::open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    if metadata.len() > MAX_BYTES {
+        return Err(io::Error::other(format!("it has {} bytes, the limit is {MAX_BYTES}", metadata.len())));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+    file.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A memory file that nobody can change any more, see `memfd_create(2)` and `F_ADD_SEALS` in `fcntl(2)`.
+fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
+    // Not executable as a program; mapping it, which is what `dlopen` does, is not affected. Kernels before 6.3
+    // do not know the flag.
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let fd = memfd_create("llmc-plugin", flags | MemfdFlags::NOEXEC_SEAL)
+        .or_else(|_| memfd_create("llmc-plugin", flags))?;
+    let mut file = std::fs::File::from(fd);
+    file.write_all(bytes)?;
+    let fd = OwnedFd::from(file);
+    fcntl_add_seals(&fd, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    Ok(fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn the_copy_is_what_was_digested_and_cannot_be_changed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"abc").unwrap();
+        let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let library = Library::open(file.path(), Some(digest)).unwrap();
+        assert_eq!(library.sha256, digest);
+
+        std::fs::write(file.path(), b"swapped afterwards").unwrap();
+        let copy = File::from(library.copy.try_clone().unwrap());
+        let mut content = [0; 8];
+        assert_eq!(rustix::io::pread(&copy, &mut content, 0).unwrap(), 3);
+        assert_eq!(&content[..3], b"abc");
+        assert_eq!(rustix::io::pwrite(&copy, b"x", 0).unwrap_err(), rustix::io::Errno::PERM);
+        assert!(copy.set_len(0).is_err());
+    }
+
+    #[test]
+    fn another_digest_is_refused_and_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Library::open(file.path(), Some(&"0".repeat(64))).unwrap_err().to_string();
+        assert!(error.contains("e3b0c44298fc1c14") && error.contains("`sha256`"), "{error}");
+    }
+
+    #[test]
+    fn a_device_is_not_a_library() {
+        let error = Library::open(Path::new("/dev/zero"), None).unwrap_err().to_string();
+        assert!(error.contains("not a regular file"), "{error}");
+    }
+}

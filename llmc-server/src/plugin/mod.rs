@@ -1,0 +1,79 @@
+//! Plugins, seen from the server: files that are verified, hosts that are started and watched, calls that are
+//! handed over. No plugin code runs here.
+//!
+//! - [`library`]: read, digest, seal.
+//! - [`spawn`]: start a program with nothing but a socket.
+//! - [`connection`]: one live host: calls out, requests in.
+//! - [`supervisor`]: keeps a host alive, with back-off.
+
+pub(crate) mod connection;
+pub(crate) mod library;
+pub(crate) mod spawn;
+mod stderr;
+pub(crate) mod supervisor;
+
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use llmc_wire::host::Failure;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use stderr::forward as forward_stderr;
+pub(crate) use supervisor::Supervisor;
+
+/// What a plugin reports while a call runs.
+pub(crate) trait Progress: Send + Sync {
+    /// `done` of `total`; must not block.
+    fn report(&self, done: f64, total: Option<f64>, message: Option<String>);
+}
+
+/// A call under way: what its plugin's requests are judged by.
+pub(crate) struct CallContext {
+    /// Unique while the server runs.
+    pub(crate) id: u64,
+    /// Calls above this one.
+    pub(crate) depth: u8,
+    pub(crate) deadline: Instant,
+    /// Cancelled when the caller withdraws, and when the call ends: whatever was started for it ends with it.
+    pub(crate) cancel: CancellationToken,
+    pub(crate) progress: Option<Arc<dyn Progress>>,
+}
+
+impl CallContext {
+    pub(crate) fn new(
+        depth: u8,
+        deadline: Instant,
+        cancel: &CancellationToken,
+        progress: Option<Arc<dyn Progress>>,
+    ) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        // A child: the end of this call must not look like a cancellation of the call above it.
+        Self { id, depth, deadline, cancel: cancel.child_token(), progress }
+    }
+}
+
+impl Drop for CallContext {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+/// The answer to a request of a plugin: JSON, and descriptors for it.
+pub(crate) type Answer = Result<(Vec<u8>, Vec<OwnedFd>), Failure>;
+
+/// What only the server may do for a plugin.
+pub(crate) trait Services: Send + Sync {
+    /// Answers request `op` that `plugin` made during `call`.
+    fn serve(
+        &self,
+        plugin: &str,
+        call: Arc<CallContext>,
+        op: u32,
+        body: Vec<u8>,
+    ) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
+}

@@ -1,0 +1,108 @@
+//! What a plugin host writes to stderr goes into the log, line by line and at a bounded rate.
+
+use std::process::ChildStderr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use std::os::fd::OwnedFd;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+use tracing::{info, warn};
+
+use crate::secret::Secrets;
+
+/// Longest line that is shown whole, in bytes.
+const MAX_LINE_BYTES: usize = 2048;
+
+/// Lines that may pass per second; the rest is counted.
+#[derive(Debug)]
+pub(crate) struct Rate {
+    per_second: u32,
+    second: Instant,
+    passed: u32,
+    dropped: u64,
+}
+
+impl Rate {
+    pub(crate) fn new(per_second: u32) -> Self {
+        Self { per_second, second: Instant::now(), passed: 0, dropped: 0 }
+    }
+
+    /// Whether one more may pass; `Some(n)` when it may and `n` were dropped before it.
+    pub(crate) fn pass(&mut self) -> Option<u64> {
+        if self.second.elapsed() >= Duration::from_secs(1) {
+            self.second = Instant::now();
+            self.passed = 0;
+        }
+        if self.passed == self.per_second {
+            self.dropped += 1;
+            return None;
+        }
+        self.passed += 1;
+        Some(std::mem::take(&mut self.dropped))
+    }
+}
+
+/// Reads until the other end closes. Whatever the rate, the pipe is always emptied, so the host never blocks.
+pub(crate) async fn forward(
+    stderr: ChildStderr,
+    source: impl Into<Arc<str>>,
+    secrets: Arc<Secrets>,
+    per_second: u32,
+) {
+    let source = source.into();
+    let mut pipe = match Receiver::from_owned_fd(OwnedFd::from(stderr)) {
+        Ok(pipe) => pipe,
+        Err(error) => return warn!(%source, %error, "stderr is lost"),
+    };
+    let mut rate = Rate::new(per_second);
+    let mut line = Vec::new();
+    let mut chunk = vec![0; 4096];
+    while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
+        for &byte in &chunk[..count] {
+            if byte == b'\n' {
+                emit(&source, &secrets, &mut rate, &line);
+                line.clear();
+            } else if line.len() < MAX_LINE_BYTES {
+                line.push(byte);
+            }
+        }
+    }
+    if !line.is_empty() {
+        emit(&source, &secrets, &mut rate, &line);
+    }
+}
+
+fn emit(source: &str, secrets: &Secrets, rate: &mut Rate, line: &[u8]) {
+    let Some(dropped) = rate.pass() else { return };
+    if dropped > 0 {
+        warn!(%source, dropped, "lines over the rate were dropped");
+    }
+    info!(%source, "{}", secrets.mask_text(printable(line)));
+}
+
+/// Text without control characters: a log is read in terminals.
+pub(crate) fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes)
+        .chars()
+        .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_the_rate_is_counted() {
+        let mut rate = Rate::new(2);
+        assert_eq!([rate.pass(), rate.pass(), rate.pass(), rate.pass()], [Some(0), Some(0), None, None]);
+        rate.second -= Duration::from_secs(1);
+        assert_eq!(rate.pass(), Some(2));
+    }
+
+    #[test]
+    fn terminals_are_not_addressed() {
+        assert_eq!(printable(b"a\x1b[2Jb\xff"), "a\u{fffd}[2Jb\u{fffd}");
+    }
+}

@@ -1,0 +1,149 @@
+//! Keeps the host of one plugin alive: starts it, replaces it when it ended, and waits longer each time it ends
+//! soon after its start.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use llmc_wire::host::{Init, Ready};
+use serde_json::Value;
+use tracing::{debug, info, warn};
+
+use super::connection::{Connection, Settings};
+use super::library::Library;
+use super::spawn::Spawner;
+
+/// A host that lived this long was no failure of its start.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// Delays double from the first to the last.
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+const LAST_DELAY: Duration = Duration::from_secs(5);
+
+/// One plugin and its host.
+pub(crate) struct Supervisor {
+    pub(crate) library: Library,
+    init: Init,
+    roots: Vec<OwnedFd>,
+    program: PathBuf,
+    spawner: Spawner,
+    settings: Settings,
+    load_timeout: Duration,
+    current: Mutex<Current>,
+    starting: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Current {
+    connection: Option<Arc<Connection>>,
+    /// Manifest of the first start: a later one must say the same.
+    manifest: Option<Value>,
+    started: Option<Instant>,
+    quick_ends: u32,
+}
+
+/// A plugin that cannot be reached.
+#[derive(Debug, thiserror::Error)]
+#[error("plugin `{plugin}` is not available: {reason}")]
+pub(crate) struct Unavailable {
+    pub(crate) plugin: Arc<str>,
+    pub(crate) reason: String,
+}
+
+impl Supervisor {
+    pub(crate) fn new(
+        init: Init,
+        library: Library,
+        roots: Vec<OwnedFd>,
+        program: PathBuf,
+        spawner: Spawner,
+        settings: Settings,
+        load_timeout: Duration,
+    ) -> Self {
+        let (current, starting) = Default::default();
+        Self { library, init, roots, program, spawner, settings, load_timeout, current, starting }
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.settings.plugin
+    }
+
+    /// The live host, if there is one.
+    pub(crate) fn live(&self) -> Option<Arc<Connection>> {
+        self.current().connection.clone().filter(|connection| connection.is_open())
+    }
+
+    /// The live host, or a new one.
+    ///
+    /// # Errors
+    ///
+    /// When the plugin cannot be started, or may not be started again before `until`.
+    pub(crate) async fn connection(&self, until: Instant) -> Result<Arc<Connection>, Unavailable> {
+        if let Some(connection) = self.live() {
+            return Ok(connection);
+        }
+        let _turn = self.starting.lock().await;
+        if let Some(connection) = self.live() {
+            return Ok(connection);
+        }
+        let delay = self.back_off();
+        if Instant::now() + delay > until {
+            return Err(self.unavailable(format!("it ended repeatedly and is started again in {delay:?}")));
+        }
+        tokio::time::sleep(delay).await;
+        self.start().await?;
+        self.live().ok_or_else(|| self.unavailable("it ended right after its start".into()))
+    }
+
+    /// Starts a host and returns what it says about itself.
+    ///
+    /// # Errors
+    ///
+    /// When the plugin cannot be loaded, or its manifest is no longer what it was.
+    pub(crate) async fn start(&self) -> Result<Ready, Unavailable> {
+        let begun = Instant::now();
+        self.current().started = Some(begun);
+        let spawned = self.spawner.spawn(&self.program).await.map_err(|error| {
+            self.unavailable(format!("failed to start `{}`: {error}", self.program.display()))
+        })?;
+        let mut fds: Vec<BorrowedFd<'_>> = vec![self.library.as_fd()];
+        fds.extend(self.roots.iter().map(AsFd::as_fd));
+        let (connection, ready) =
+            Connection::open(spawned, &self.init, &fds, self.settings.clone(), self.load_timeout)
+                .await
+                .map_err(|reason| self.unavailable(reason))?;
+        debug!(plugin = %self.name(), pid = connection.process_id(), took = ?begun.elapsed(), "host is ready");
+        let mut current = self.current();
+        let manifest = current.manifest.get_or_insert_with(|| ready.manifest.clone());
+        if *manifest != ready.manifest {
+            connection.kill("its manifest changed between two starts");
+            warn!(plugin = %self.name(), "manifest changed between two starts of the same library");
+            drop(current);
+            return Err(self.unavailable("its manifest changed between two starts".into()));
+        }
+        if current.connection.replace(connection).is_some() {
+            info!(plugin = %self.name(), "host was replaced");
+        }
+        Ok(ready)
+    }
+
+    /// How long to wait before the next start.
+    fn back_off(&self) -> Duration {
+        let mut current = self.current();
+        let quick = current.started.is_some_and(|started| started.elapsed() < STEADY);
+        current.quick_ends = if quick { current.quick_ends.saturating_add(1) } else { 0 };
+        match current.quick_ends {
+            0 | 1 => Duration::ZERO,
+            ends => (FIRST_DELAY * 2u32.saturating_pow((ends - 2).min(10))).min(LAST_DELAY),
+        }
+    }
+
+    fn unavailable(&self, reason: String) -> Unavailable {
+        Unavailable { plugin: Arc::clone(self.name()), reason }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

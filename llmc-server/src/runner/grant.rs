@@ -1,0 +1,362 @@
+//! From a request and a grant to the specification of a jail. A request can only ask for less.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use llmc_core::code;
+use llmc_core::run::{RunLimits, RunRequest};
+use llmc_wire::host::Failure;
+use llmc_wire::runner::{Bind, File, Limits, Profile, Program, Spec};
+
+use crate::config::{RunGrant, RunProfile};
+use crate::plugin::connection::failure;
+use crate::roots::Root;
+
+/// Interpreters that the runner knows.
+const ENGINES: [&str; 1] = ["python"];
+
+/// Where programs are looked for; the operator names any other place.
+const PROGRAM_FOLDERS: [&str; 6] =
+    ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// Largest sum of a request's arguments, variables and files in bytes.
+const MAX_REQUEST_BYTES: usize = 8 << 20;
+
+/// What one plugin may run.
+pub(crate) struct Grant {
+    profile: Profile,
+    programs: BTreeMap<String, PathBuf>,
+    env: BTreeSet<String>,
+    limits: Limits,
+    binds: Vec<Bind>,
+    dirs: Vec<OwnedFd>,
+}
+
+/// Why a grant cannot be given.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantError {
+    /// A program is nowhere.
+    #[error(
+        "plugin `{plugin}` is granted program `{program}`, which is in none of {folders}; \
+         write `{program}=/absolute/path`"
+    )]
+    NoProgram {
+        /// The plugin.
+        plugin: String,
+        /// The program.
+        program: String,
+        /// Where it was looked for.
+        folders: String,
+    },
+    /// A program is listed where only interpreters run.
+    #[error(
+        "plugin `{0}`: `programs` goes with profile \"workspace\"; profile \"code\" runs interpreters only"
+    )]
+    ProgramsInCode(String),
+    /// A root's handle could not be copied.
+    #[error("plugin `{plugin}`: {source}")]
+    Descriptors {
+        /// The plugin.
+        plugin: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Grant {
+    /// Resolves a grant of the configuration, once, at start-up.
+    ///
+    /// # Errors
+    ///
+    /// See [`GrantError`].
+    pub(crate) fn new(plugin: &str, grant: &RunGrant, roots: &[(&Root, bool)]) -> Result<Self, GrantError> {
+        let profile = match grant.profile {
+            RunProfile::Code => Profile::Code,
+            RunProfile::Workspace => Profile::Workspace,
+        };
+        if profile == Profile::Code && !grant.programs.is_empty() {
+            return Err(GrantError::ProgramsInCode(plugin.into()));
+        }
+        let programs =
+            grant.programs.iter().map(|program| resolve(plugin, program)).collect::<Result<_, _>>()?;
+        // Code sees no roots, whatever the plugin that runs it may see.
+        let roots = if profile == Profile::Code { &[] } else { roots };
+        let bind = |(root, writable): &(&Root, bool)| Bind {
+            target: Path::new("/").join(&root.name),
+            writable: *writable,
+        };
+        let dirs = roots.iter().map(|(root, _)| root.as_fd().try_clone_to_owned()).collect::<Result<_, _>>();
+        Ok(Self {
+            profile,
+            programs,
+            env: grant.env.iter().cloned().collect(),
+            limits: configured(default_limits(profile), &grant.limits),
+            binds: roots.iter().map(bind).collect(),
+            dirs: dirs.map_err(|source| GrantError::Descriptors { plugin: plugin.into(), source })?,
+        })
+    }
+
+    /// The directories of [`Spec::binds`], in their order.
+    pub(crate) fn binds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.dirs.iter().map(AsFd::as_fd)
+    }
+
+    /// The jail for a request that has `left_ms` until its call must be over.
+    pub(crate) fn spec(&self, plugin: &str, request: RunRequest, left_ms: u64) -> Result<Spec, Failure> {
+        let invalid = |message: String| failure(code::INVALID_ARGUMENTS, message);
+        let size: usize = request.args.iter().map(String::len).sum::<usize>()
+            + request.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+            + request.files.iter().map(|file| file.contents.len()).sum::<usize>();
+        if size > MAX_REQUEST_BYTES {
+            return Err(failure(
+                code::LIMIT,
+                format!("the run request has {size} bytes, the limit is {MAX_REQUEST_BYTES}"),
+            ));
+        }
+        if request.args.iter().any(|arg| arg.contains('\0')) {
+            return Err(invalid("an argument contains a NUL byte".into()));
+        }
+        let program = self.program(plugin, &request.program)?;
+        let system = match &program {
+            Program::File(file) => vec![file.clone()],
+            Program::Engine(_) => Vec::new(),
+        };
+        let mut limits = lowered(self.limits, request.limits.unwrap_or_default());
+        limits.wall_ms = limits.wall_ms.min(request.timeout_ms.unwrap_or(u64::MAX)).min(left_ms);
+        Ok(Spec {
+            profile: self.profile,
+            program,
+            args: request.args,
+            cwd: request.cwd.map(|dir| self.cwd(plugin, &dir.root, &dir.path)).transpose()?,
+            env: self.env(plugin, request.env)?,
+            files: request
+                .files
+                .into_iter()
+                .map(|file| named(file.path, file.contents))
+                .collect::<Result<_, _>>()?,
+            binds: self.binds.clone(),
+            system,
+            limits,
+            stdin: request.stdin,
+            job: request.job,
+        })
+    }
+
+    fn program(&self, plugin: &str, name: &str) -> Result<Program, Failure> {
+        if self.profile == Profile::Code {
+            return match ENGINES.contains(&name) {
+                true => Ok(Program::Engine(name.to_owned())),
+                false => {
+                    Err(failure(code::DENIED, format!("profile \"code\" runs {ENGINES:?}, not `{name}`")))
+                }
+            };
+        }
+        self.programs.get(name).map(|file| Program::File(file.clone())).ok_or_else(|| {
+            let mut programs: Vec<&str> = self.programs.keys().map(String::as_str).collect();
+            programs.push(name);
+            failure(
+                code::DENIED,
+                format!(
+                    "plugin `{plugin}` is not granted program `{name}`; to allow it, start with `--program {name}` or \
+                     write `[plugins.{plugin}] grants = {{ run = {{ profile = \"workspace\", programs = {programs:?} }} }}`"
+                ),
+            )
+        })
+    }
+
+    fn cwd(&self, plugin: &str, root: &str, path: &str) -> Result<PathBuf, Failure> {
+        let target = Path::new("/").join(root);
+        if !self.binds.iter().any(|bind| bind.target == target) {
+            return Err(failure(
+                code::DENIED,
+                format!(
+                    "plugin `{plugin}` is not granted root `{root}`; to allow it, write \
+                     `[plugins.{plugin}] grants = {{ roots = [\"{root}\"] }}`"
+                ),
+            ));
+        }
+        let inside =
+            Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        if !inside || path.contains('\0') {
+            let message = format!("working directory `{root}:{path}` must be a relative path without `..`");
+            return Err(failure(code::INVALID_ARGUMENTS, message));
+        }
+        Ok(target.join(path))
+    }
+
+    fn env(&self, plugin: &str, env: BTreeMap<String, String>) -> Result<Vec<(String, String)>, Failure> {
+        let refused = env.keys().find(|name| !self.env.contains(*name));
+        if let Some(name) = refused {
+            return Err(failure(
+                code::DENIED,
+                format!(
+                    "plugin `{plugin}` may not set variable `{name}`; to allow it, add it to \
+                     `[plugins.{plugin}] grants = {{ run = {{ env = [\"{name}\"] }} }}`"
+                ),
+            ));
+        }
+        if env.iter().any(|(name, value)| name.contains(['=', '\0']) || value.contains('\0')) {
+            return Err(failure(
+                code::INVALID_ARGUMENTS,
+                "a variable contains `=` in its name or a NUL byte",
+            ));
+        }
+        Ok(env.into_iter().collect())
+    }
+}
+
+/// A file under `/llmc`: one plain component.
+fn named(name: String, contents: String) -> Result<File, Failure> {
+    let plain = !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0']);
+    if plain {
+        Ok(File { name, contents })
+    } else {
+        Err(failure(
+            code::INVALID_ARGUMENTS,
+            format!("file name `{}` must be one path component", name.escape_debug()),
+        ))
+    }
+}
+
+/// `NAME`, found in the usual folders, or `NAME=/absolute/path`.
+fn resolve(plugin: &str, program: &str) -> Result<(String, PathBuf), GrantError> {
+    let missing = |name: &str| GrantError::NoProgram {
+        plugin: plugin.into(),
+        program: name.into(),
+        folders: PROGRAM_FOLDERS.join(", "),
+    };
+    let (name, candidates): (&str, Vec<PathBuf>) = match program.split_once('=') {
+        Some((name, path)) => (name, vec![PathBuf::from(path)]),
+        None => (program, PROGRAM_FOLDERS.iter().map(|folder| Path::new(folder).join(program)).collect()),
+    };
+    if name.is_empty() || name.contains('/') {
+        return Err(missing(name));
+    }
+    let usable = |path: &PathBuf| path.is_absolute() && path.is_file();
+    let file = candidates.into_iter().find(usable).ok_or_else(|| missing(name))?;
+    Ok((name.to_owned(), file))
+}
+
+/// What a profile allows when the operator says nothing.
+fn default_limits(profile: Profile) -> Limits {
+    const MIB: u64 = 1 << 20;
+    match profile {
+        Profile::Code => Limits {
+            wall_ms: 60_000,
+            cpu_ms: 30_000,
+            memory_bytes: 512 * MIB,
+            processes: 16,
+            open_files: 64,
+            file_bytes: 16 * MIB,
+            scratch_bytes: 16 * MIB,
+            scratch_inodes: 1024,
+        },
+        Profile::Workspace => Limits {
+            wall_ms: 120_000,
+            cpu_ms: 120_000,
+            memory_bytes: 2048 * MIB,
+            processes: 64,
+            open_files: 256,
+            file_bytes: 256 * MIB,
+            scratch_bytes: 64 * MIB,
+            scratch_inodes: 8192,
+        },
+    }
+}
+
+/// The operator's numbers over the profile's; they may be higher.
+fn configured(limits: Limits, over: &crate::config::RunLimits) -> Limits {
+    Limits {
+        wall_ms: over.wall_ms.unwrap_or(limits.wall_ms),
+        cpu_ms: over.cpu_ms.unwrap_or(limits.cpu_ms),
+        memory_bytes: over.memory_bytes.unwrap_or(limits.memory_bytes),
+        processes: over.processes.unwrap_or(limits.processes),
+        open_files: over.open_files.unwrap_or(limits.open_files),
+        file_bytes: over.file_bytes.unwrap_or(limits.file_bytes),
+        scratch_bytes: over.scratch_bytes.unwrap_or(limits.scratch_bytes),
+        scratch_inodes: over.scratch_inodes.unwrap_or(limits.scratch_inodes),
+    }
+}
+
+/// A plugin's numbers under the granted ones; they cannot be higher.
+fn lowered(granted: Limits, asked: RunLimits) -> Limits {
+    let lower = |granted: u64, asked: Option<u64>| asked.map_or(granted, |asked| asked.min(granted));
+    let lower_32 =
+        |granted: u32, asked: Option<u64>| u32::try_from(lower(u64::from(granted), asked)).unwrap_or(granted);
+    Limits {
+        wall_ms: lower(granted.wall_ms, asked.wall_ms),
+        cpu_ms: lower(granted.cpu_ms, asked.cpu_ms),
+        memory_bytes: lower(granted.memory_bytes, asked.memory_bytes),
+        processes: lower_32(granted.processes, asked.processes),
+        open_files: lower_32(granted.open_files, asked.open_files),
+        file_bytes: lower(granted.file_bytes, asked.file_bytes),
+        scratch_bytes: lower(granted.scratch_bytes, asked.scratch_bytes),
+        scratch_inodes: lower(granted.scratch_inodes, asked.scratch_inodes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(profile: RunProfile, programs: &[&str]) -> Result<Grant, GrantError> {
+        let programs = programs.iter().map(|&program| program.to_owned()).collect();
+        let grant = RunGrant { profile, programs, env: vec!["LANG".into()], limits: Default::default() };
+        Grant::new("cmd", &grant, &[])
+    }
+
+    fn refusal(request: RunRequest) -> String {
+        grant(RunProfile::Workspace, &["true"]).unwrap().spec("cmd", request, 1000).unwrap_err().message
+    }
+
+    #[test]
+    fn a_granted_program_runs_and_another_is_refused_with_the_line_that_would_allow_it() {
+        let granted = grant(RunProfile::Workspace, &["true"]).unwrap();
+        let spec = granted.spec("cmd", RunRequest::new("true", ["-x"]), u64::MAX).unwrap();
+        assert!(matches!(spec.program, Program::File(file) if file.ends_with("true")));
+        let message = refusal(RunRequest::new("git", [""; 0]));
+        assert!(
+            message.contains("--program git") && message.contains("programs = [\"true\", \"git\"]"),
+            "{message}"
+        );
+        assert!(refusal(RunRequest::new("/usr/bin/true", [""; 0])).contains("not granted program"));
+    }
+
+    #[test]
+    fn a_request_lowers_limits_and_never_raises_them() {
+        let granted = grant(RunProfile::Workspace, &["true"]).unwrap();
+        let mut request = RunRequest::new("true", [""; 0]);
+        request.limits =
+            Some(RunLimits { processes: Some(1 << 40), cpu_ms: Some(5), ..RunLimits::default() });
+        request.timeout_ms = Some(70);
+        let limits = granted.spec("cmd", request, 90).unwrap().limits;
+        assert_eq!((limits.processes, limits.cpu_ms, limits.wall_ms), (64, 5, 70));
+    }
+
+    #[test]
+    fn variables_files_and_directories_are_checked() {
+        let mut request = RunRequest::new("true", [""; 0]);
+        request.env.insert("LD_PRELOAD".into(), "x".into());
+        assert!(refusal(request).contains("`LD_PRELOAD`"));
+        assert!(refusal(RunRequest::new("true", [""; 0]).file("../x", "")).contains("one path component"));
+        assert!(
+            refusal(RunRequest::new("true", [""; 0]).cwd("work", "")).contains("not granted root `work`")
+        );
+        assert!(refusal(RunRequest::new("true", ["a\0b"])).contains("NUL"));
+    }
+
+    #[test]
+    fn code_runs_interpreters_only() {
+        assert!(grant(RunProfile::Code, &["true"]).is_err());
+        let code = grant(RunProfile::Code, &[]).unwrap();
+        assert!(code.spec("exec", RunRequest::new("python", [""; 0]), 1).is_ok());
+        assert!(code.spec("exec", RunRequest::new("bash", [""; 0]), 1).is_err());
+    }
+
+    #[test]
+    fn a_program_that_is_nowhere_stops_the_start() {
+        let error = grant(RunProfile::Workspace, &["no-such-program"]).err().unwrap().to_string();
+        assert!(error.contains("no-such-program=/absolute/path"), "{error}");
+    }
+}

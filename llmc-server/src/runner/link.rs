@@ -1,0 +1,257 @@
+//! The connection to the runner. The runner is trusted: it sends descriptors, and its frames are believed once
+//! they parse.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use llmc_core::run::{Isolation, RunLimit, RunOutcome, RunStatus};
+use llmc_wire::frame::MAX_PAYLOAD_BYTES;
+use llmc_wire::runner::{Hello, Init, Outcome, Refused, Spec, from_runner, to_runner};
+use llmc_wire::socket::receive_with_fds;
+use llmc_wire::{Decoder, Header};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::{oneshot, watch};
+use tracing::{debug, warn};
+
+use crate::plugin::spawn::{Process, Spawned, Spawner};
+use crate::secret::Secrets;
+
+/// How long the runner may take to say what it can do.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Starts closer together than this wait for each other.
+const RESTART_PAUSE: Duration = Duration::from_millis(500);
+
+/// How to start the runner, and the one that runs.
+pub(crate) struct Link {
+    program: PathBuf,
+    spawner: Spawner,
+    max_jails: u32,
+    current: Mutex<Option<Arc<Live>>>,
+    starting: tokio::sync::Mutex<Option<Instant>>,
+}
+
+/// A running runner.
+struct Live {
+    stream: UnixStream,
+    sending: tokio::sync::Mutex<()>,
+    process: Process,
+    runs: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    closed: bool,
+    slots: HashMap<u64, Slot>,
+}
+
+struct Slot {
+    started: Option<oneshot::Sender<Result<OwnedFd, Refused>>>,
+    ended: watch::Sender<Option<RunOutcome>>,
+}
+
+impl Link {
+    pub(crate) fn new(program: PathBuf, spawner: Spawner, max_jails: u32) -> Self {
+        let (current, starting) = Default::default();
+        Self { program, spawner, max_jails, current, starting }
+    }
+
+    /// Starts the runner, and tells what it can do here.
+    pub(crate) async fn start(&self) -> Result<Hello, String> {
+        let failed = |error: io::Error| format!("failed to start `{}`: {error}", self.program.display());
+        let Spawned { process, socket, stderr } = self.spawner.spawn(&self.program).await.map_err(failed)?;
+        tokio::spawn(crate::plugin::forward_stderr(stderr, "runner", Arc::<Secrets>::default(), 100));
+        socket.set_nonblocking(true).map_err(failed)?;
+        let live = Arc::new(Live {
+            stream: UnixStream::from_std(socket).map_err(failed)?,
+            sending: tokio::sync::Mutex::new(()),
+            process,
+            runs: Mutex::default(),
+        });
+        let init = Init { server_pid: std::process::id(), max_jails: self.max_jails };
+        let payload = serde_json::to_vec(&init).map_err(|error| error.to_string())?;
+        let mut reader = Reader { decoder: Decoder::new(MAX_PAYLOAD_BYTES), fds: VecDeque::new() };
+        let greeting = async {
+            live.send(Header { kind: to_runner::INIT, ..Header::default() }, &payload, &[]).await?;
+            reader.hello(&live).await
+        };
+        match tokio::time::timeout(HELLO_TIMEOUT, greeting).await {
+            Ok(Ok(hello)) => {
+                *lock(&self.current) = Some(Arc::clone(&live));
+                tokio::spawn(live.read(reader));
+                Ok(hello)
+            }
+            Ok(Err(error)) => {
+                let end = tokio::task::spawn_blocking(move || live.process.reap()).await.unwrap_or_default();
+                Err(format!("the runner {end} at its start: {error}"))
+            }
+            Err(_) => Err(format!("the runner did not answer within {} s", HELLO_TIMEOUT.as_secs())),
+        }
+    }
+
+    /// Starts a jail; `ended` learns what became of it.
+    pub(crate) async fn spawn(
+        &self,
+        run: u64,
+        spec: &Spec,
+        fds: &[BorrowedFd<'_>],
+        ended: watch::Sender<Option<RunOutcome>>,
+    ) -> Result<OwnedFd, Refused> {
+        let gone = || Refused {
+            layer: "runner".into(),
+            message: "the runner ended while the run was starting".into(),
+        };
+        let live = self.live().await.map_err(|message| Refused { layer: "runner".into(), message })?;
+        let payload = serde_json::to_vec(spec)
+            .map_err(|error| Refused { layer: "request".into(), message: error.to_string() })?;
+        let (started, answer) = oneshot::channel();
+        {
+            let mut table = lock(&live.runs);
+            if table.closed {
+                return Err(gone());
+            }
+            table.slots.insert(run, Slot { started: Some(started), ended });
+        }
+        let header = Header { kind: to_runner::SPAWN, call: run, ..Header::default() };
+        // A failed send means that the runner is gone; its reader answers for it.
+        let _ = live.send(header, &payload, fds).await;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    async fn live(&self) -> Result<Arc<Live>, String> {
+        if let Some(live) = self.current() {
+            return Ok(live);
+        }
+        let mut last = self.starting.lock().await;
+        if let Some(live) = self.current() {
+            return Ok(live);
+        }
+        let pause = last.map_or(Duration::ZERO, |last| RESTART_PAUSE.saturating_sub(last.elapsed()));
+        tokio::time::sleep(pause).await;
+        *last = Some(Instant::now());
+        warn!("the runner is started again");
+        let hello = self.start().await?;
+        hello.jails.map_err(|refused| format!("{} ({})", refused.message, refused.layer))?;
+        self.current().ok_or_else(|| "the runner ended right after its start".into())
+    }
+
+    fn current(&self) -> Option<Arc<Live>> {
+        lock(&self.current).clone().filter(|live| !lock(&live.runs).closed)
+    }
+}
+
+impl Live {
+    async fn send(&self, header: Header, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        crate::plugin::connection::send(&self.stream, &self.sending, header, payload, fds).await
+    }
+
+    async fn read(self: Arc<Self>, mut reader: Reader) {
+        while let Ok(Some((header, payload, fds))) = reader.next(&self).await {
+            self.on_frame(header, &payload, fds);
+        }
+        let live = Arc::clone(&self);
+        let end = tokio::task::spawn_blocking(move || live.process.reap()).await.unwrap_or_default();
+        debug!(end, "the runner is gone");
+        let slots = {
+            let mut table = lock(&self.runs);
+            table.closed = true;
+            std::mem::take(&mut table.slots)
+        };
+        for slot in slots.into_values() {
+            slot.ended.send_replace(Some(lost()));
+        }
+    }
+
+    fn on_frame(&self, header: Header, payload: &[u8], mut fds: Vec<OwnedFd>) {
+        let mut table = lock(&self.runs);
+        match header.kind {
+            from_runner::STARTED => {
+                let started = table.slots.get_mut(&header.call).and_then(|slot| slot.started.take());
+                if let (Some(started), Some(pidfd)) = (started, fds.pop()) {
+                    // Without a receiver the call is over, and its end kills the run.
+                    let _ = started.send(Ok(pidfd));
+                }
+            }
+            from_runner::REFUSED => {
+                let slot = table.slots.remove(&header.call);
+                let refused = serde_json::from_slice(payload).unwrap_or_else(|error| Refused {
+                    layer: "runner".into(),
+                    message: format!("it refused without a readable reason: {error}"),
+                });
+                if let Some(started) = slot.and_then(|slot| slot.started) {
+                    let _ = started.send(Err(refused));
+                }
+            }
+            from_runner::EXITED => {
+                if let Some(slot) = table.slots.remove(&header.call) {
+                    let outcome = serde_json::from_slice::<Outcome>(payload).map(super::outcome);
+                    slot.ended.send_replace(Some(outcome.unwrap_or_else(|_| lost())));
+                }
+            }
+            kind => warn!(kind, "the runner sent an unknown message"),
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.process.kill();
+    }
+}
+
+/// What happened to a run that nobody can tell about any more: the jail died with the runner.
+pub(super) fn lost() -> RunOutcome {
+    RunOutcome {
+        status: RunStatus::Signalled(9),
+        limit: Some(RunLimit::RunnerLost),
+        wall_ms: 0,
+        cpu_ms: 0,
+        peak_memory_bytes: 0,
+        isolation: Isolation::Namespaces,
+    }
+}
+
+struct Reader {
+    decoder: Decoder,
+    fds: VecDeque<OwnedFd>,
+}
+
+impl Reader {
+    async fn hello(&mut self, live: &Live) -> io::Result<Hello> {
+        match self.next(live).await? {
+            Some((header, payload, _)) if header.kind == from_runner::HELLO => {
+                Ok(serde_json::from_slice(&payload)?)
+            }
+            Some((header, ..)) => {
+                Err(io::Error::other(format!("it greeted with message kind {}", header.kind)))
+            }
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    async fn next(&mut self, live: &Live) -> io::Result<Option<(Header, Vec<u8>, Vec<OwnedFd>)>> {
+        loop {
+            let frame = self.decoder.next_frame().map_err(io::Error::other)?;
+            if let Some((header, payload)) = frame {
+                let count = usize::from(header.fds).min(self.fds.len());
+                return Ok(Some((header, payload.to_vec(), self.fds.drain(..count).collect())));
+            }
+            let read = || receive_with_fds(live.stream.as_fd(), self.decoder.space(), &mut self.fds);
+            match live.stream.try_io(Interest::READABLE, read) {
+                Ok(0) => return Ok(None),
+                Ok(count) => self.decoder.filled(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => live.stream.readable().await?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

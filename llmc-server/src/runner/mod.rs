@@ -1,0 +1,221 @@
+//! Runs: what plugins ask to run, what they are granted, and the runner that starts it.
+//!
+//! The runner makes the jail; this side decides what may be in it. Bytes from a jail go straight to the plugin that
+//! asked, through pipes that the server makes and gives away. The server keeps the pidfd, so that it can always
+//! end a run.
+//!
+//! - [`grant`]: from a request and a grant to a jail's specification.
+//! - [`link`]: the connection to the runner process.
+
+mod grant;
+mod link;
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use llmc_core::code;
+use llmc_core::run::{Isolation, RunLimit, RunOutcome, RunRequest, RunStarted, RunStatus};
+use llmc_wire::host::Failure;
+use llmc_wire::runner::{Limit, Outcome, Status};
+use tokio::sync::watch;
+use tracing::debug;
+
+pub(crate) use grant::Grant;
+pub(crate) use link::Link;
+
+use crate::plugin::CallContext;
+use crate::plugin::connection::failure;
+
+/// Outcomes that are kept for a plugin that has not asked for them yet.
+const MAX_KEPT: usize = 256;
+
+/// All runs of all plugins.
+pub(crate) struct Runs {
+    link: Arc<Link>,
+    grants: BTreeMap<String, Grant>,
+    next: AtomicU64,
+    table: Mutex<HashMap<u64, Run>>,
+}
+
+struct Run {
+    plugin: String,
+    pidfd: Arc<OwnedFd>,
+    ended: watch::Receiver<Option<RunOutcome>>,
+}
+
+/// A plugin without a run grant asked to run something.
+pub(crate) fn not_granted(plugin: &str) -> Failure {
+    failure(
+        code::DENIED,
+        format!(
+            "plugin `{plugin}` may not run programs; to allow it, write \
+             `[plugins.{plugin}] grants = {{ run = {{ profile = \"workspace\", programs = [\"…\"] }} }}`"
+        ),
+    )
+}
+
+impl Runs {
+    pub(crate) fn new(link: Arc<Link>, grants: BTreeMap<String, Grant>) -> Self {
+        Self { link, grants, next: AtomicU64::new(1), table: Mutex::default() }
+    }
+
+    /// Starts what a plugin asks for, if it is granted.
+    ///
+    /// The answer's descriptors are places in the list beside it.
+    pub(crate) async fn start(
+        self: &Arc<Self>,
+        plugin: &str,
+        request: RunRequest,
+        context: &Arc<CallContext>,
+    ) -> Result<(RunStarted, Vec<OwnedFd>), Failure> {
+        let grant = self.grants.get(plugin).ok_or_else(|| not_granted(plugin))?;
+        let detached = request.detached;
+        let left = context.deadline.saturating_duration_since(std::time::Instant::now());
+        let left_ms = if detached { u64::MAX } else { u64::try_from(left.as_millis()).unwrap_or(u64::MAX) };
+        let spec = grant.spec(plugin, request, left_ms)?;
+        let pipes = Pipes::new(spec.stdin, spec.job).map_err(|error| out_of_descriptors(&error))?;
+
+        let run = self.next.fetch_add(1, Ordering::Relaxed);
+        let (ended, outcome) = watch::channel(None);
+        let mut fds: Vec<_> = pipes.theirs.iter().map(AsFd::as_fd).collect();
+        fds.extend(grant.binds());
+        let pidfd = self.link.spawn(run, &spec, &fds, ended).await.map_err(|refused| {
+            failure(code::FAILED, format!("not run: {} ({})", refused.message, refused.layer))
+        })?;
+        let pidfd = Arc::new(pidfd);
+        debug!(plugin, run, call = context.id, "run started");
+        self.insert(run, Run { plugin: plugin.into(), pidfd: Arc::clone(&pidfd), ended: outcome.clone() });
+        if !detached {
+            tokio::spawn(end_with_call(context.cancel.clone(), outcome, pidfd));
+        }
+        let started = RunStarted {
+            run,
+            stdin: pipes.stdin,
+            stdout: pipes.stdout,
+            stderr: pipes.stderr,
+            job: pipes.job,
+            isolation: Isolation::Namespaces,
+            wall_ms: spec.limits.wall_ms,
+        };
+        Ok((started, pipes.ours))
+    }
+
+    /// Waits until a run has ended.
+    pub(crate) async fn wait(&self, plugin: &str, run: u64) -> Result<RunOutcome, Failure> {
+        let mut ended = self.of(plugin, run, |run| run.ended.clone())?;
+        let outcome = ended.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
+        self.table().remove(&run);
+        Ok(outcome.ok().flatten().unwrap_or_else(link::lost))
+    }
+
+    /// Ends a run; one that has ended is left alone.
+    pub(crate) fn kill(&self, plugin: &str, run: u64) -> Result<(), Failure> {
+        let pidfd = self.of(plugin, run, |run| Arc::clone(&run.pidfd));
+        if let Ok(pidfd) = pidfd {
+            end(&pidfd);
+        }
+        Ok(())
+    }
+
+    fn of<T>(&self, plugin: &str, run: u64, look: impl FnOnce(&Run) -> T) -> Result<T, Failure> {
+        let table = self.table();
+        let found = table.get(&run).filter(|run| run.plugin == plugin);
+        found.map(look).ok_or_else(|| failure(code::FAILED, format!("there is no run {run}")))
+    }
+
+    fn insert(&self, id: u64, run: Run) {
+        let mut table = self.table();
+        if table.len() >= MAX_KEPT {
+            table.retain(|_, run| run.ended.borrow().is_none());
+        }
+        table.insert(id, run);
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<u64, Run>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends a run when its call ends or is cancelled.
+async fn end_with_call(
+    call_over: tokio_util::sync::CancellationToken,
+    mut ended: watch::Receiver<Option<RunOutcome>>,
+    pidfd: Arc<OwnedFd>,
+) {
+    tokio::select! {
+        _ = ended.wait_for(Option::is_some) => {}
+        () = call_over.cancelled() => end(&pidfd),
+    }
+}
+
+/// Kills process 1 of the jail, and with it the whole tree.
+fn end(pidfd: &OwnedFd) {
+    use rustix::process::{Signal, pidfd_send_signal};
+    // A run that has ended needs no signal.
+    let _ = pidfd_send_signal(pidfd, Signal::KILL);
+}
+
+/// The ends of a run's pipes.
+struct Pipes {
+    ours: Vec<OwnedFd>,
+    theirs: Vec<OwnedFd>,
+    stdin: Option<i32>,
+    stdout: i32,
+    stderr: i32,
+    job: Option<i32>,
+}
+
+impl Pipes {
+    /// In the order that the runner expects: stdin, stdout, stderr, job.
+    fn new(stdin: bool, job: bool) -> std::io::Result<Self> {
+        let mut pipes =
+            Self { ours: Vec::new(), theirs: Vec::new(), stdin: None, stdout: 0, stderr: 0, job: None };
+        if stdin {
+            let (reader, writer) = std::io::pipe()?;
+            pipes.stdin = Some(pipes.add(writer.into(), reader.into()));
+        }
+        let (reader, writer) = std::io::pipe()?;
+        pipes.stdout = pipes.add(reader.into(), writer.into());
+        let (reader, writer) = std::io::pipe()?;
+        pipes.stderr = pipes.add(reader.into(), writer.into());
+        if job {
+            let (ours, theirs) = UnixStream::pair()?;
+            pipes.job = Some(pipes.add(ours.into(), theirs.into()));
+        }
+        Ok(pipes)
+    }
+
+    fn add(&mut self, ours: OwnedFd, theirs: OwnedFd) -> i32 {
+        self.ours.push(ours);
+        self.theirs.push(theirs);
+        // At most four.
+        i32::try_from(self.ours.len() - 1).unwrap_or_default()
+    }
+}
+
+fn out_of_descriptors(error: &std::io::Error) -> Failure {
+    failure(code::LIMIT, format!("not run: failed to make its pipes: {error}"))
+}
+
+/// The runner's account of a run as the plugin gets it.
+fn outcome(outcome: Outcome) -> RunOutcome {
+    RunOutcome {
+        status: match outcome.status {
+            Status::Exited(code) => RunStatus::Exited(code),
+            Status::Signalled(signal) => RunStatus::Signalled(signal),
+        },
+        limit: outcome.limit.map(|limit| match limit {
+            Limit::Wall => RunLimit::Wall,
+            Limit::Cpu => RunLimit::Cpu,
+            Limit::Memory => RunLimit::Memory,
+            Limit::Killed => RunLimit::Killed,
+        }),
+        wall_ms: outcome.wall_ms,
+        cpu_ms: outcome.cpu_ms,
+        peak_memory_bytes: outcome.peak_memory_bytes,
+        isolation: Isolation::Namespaces,
+    }
+}

@@ -1,0 +1,199 @@
+//! Server and runner.
+//!
+//! ```text
+//! server                                  runner
+//!   INIT {policy}                    ->
+//!                                    <-   HELLO {what it can do}
+//!   SPAWN run {spec} + descriptors   ->
+//!                                    <-   STARTED run + pidfd    or   REFUSED run {layer, message}
+//!                                    <-   EXITED run {outcome}
+//! ```
+//!
+//! The server ends a run by a signal through the pidfd: process 1 of the jail dies, and the kernel ends the rest.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Message kinds that the server sends.
+pub mod to_runner {
+    /// [`super::Init`] as JSON; the first message.
+    pub const INIT: u8 = 129;
+    /// [`super::Spec`] as JSON. Descriptors: [`super::Spec::descriptors`] tells their order.
+    pub const SPAWN: u8 = 130;
+}
+
+/// Message kinds that the runner sends.
+pub mod from_runner {
+    /// [`super::Hello`] as JSON; the answer to `INIT`.
+    pub const HELLO: u8 = 193;
+    /// The jail of `call` has started; its pidfd comes with the frame.
+    pub const STARTED: u8 = 194;
+    /// [`super::Refused`] as JSON: nothing of `call` was executed.
+    pub const REFUSED: u8 = 195;
+    /// [`super::Outcome`] as JSON: the jail of `call` is gone.
+    pub const EXITED: u8 = 196;
+}
+
+/// The first message to the runner.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Init {
+    /// Process id of the server, to notice that it died before the runner was ready.
+    pub server_pid: u32,
+    /// Jails that may live at the same time; more are refused as busy.
+    pub max_jails: u32,
+}
+
+/// What the runner can do here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// Its process id.
+    pub pid: u32,
+    /// Whether a whole jail could be set up, or why not.
+    pub jails: Result<(), Refused>,
+    /// Host user ids that payloads run as, for the reader: `64000 and up` or `1000, the server's own`.
+    pub payload_identity: String,
+    /// How the resources of a whole tree are counted, for the reader.
+    pub accounting: String,
+}
+
+/// A named set of rules for a jail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// Model-written code: an interpreter and its libraries, no further programs.
+    Code,
+    /// A command over granted roots.
+    Workspace,
+}
+
+/// What to start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Program {
+    /// An interpreter that the runner knows, such as `python`.
+    Engine(String),
+    /// An absolute file on the machine.
+    File(PathBuf),
+}
+
+/// One jail.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    /// Rules of the jail.
+    pub profile: Profile,
+    /// What runs in it.
+    pub program: Program,
+    /// Arguments after the program's name.
+    pub args: Vec<String>,
+    /// Absolute working directory as seen inside; scratch when absent.
+    pub cwd: Option<PathBuf>,
+    /// Environment beside the fixed allow-list.
+    pub env: Vec<(String, String)>,
+    /// Small read-only files under `/llmc`.
+    pub files: Vec<File>,
+    /// Granted directories.
+    pub binds: Vec<Bind>,
+    /// Files and directories of the machine that the program needs beside the profile's own, read-only, same path.
+    pub system: Vec<PathBuf>,
+    /// Limits of the whole tree.
+    pub limits: Limits,
+    /// A descriptor for stdin is passed; otherwise stdin is `/dev/null`.
+    pub stdin: bool,
+    /// A job socket is passed and becomes descriptor 3.
+    pub job: bool,
+}
+
+impl Spec {
+    /// How many descriptors travel with this spec: `[stdin], stdout, stderr, [job], one directory per bind`.
+    pub fn descriptors(&self) -> usize {
+        usize::from(self.stdin) + 2 + usize::from(self.job) + self.binds.len()
+    }
+}
+
+/// A small file put into the jail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// One path component under `/llmc`.
+    pub name: String,
+    /// Its text.
+    pub contents: String,
+}
+
+/// A granted directory bound into the jail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bind {
+    /// Where it appears: `/<root name>`.
+    pub target: PathBuf,
+    /// Whether it may be written to.
+    pub writable: bool,
+}
+
+/// Limits of a jail; all of them hold for the whole tree unless said otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Time by the clock in milliseconds.
+    pub wall_ms: u64,
+    /// Processor time in milliseconds.
+    pub cpu_ms: u64,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Processes and threads.
+    pub processes: u32,
+    /// Open descriptors of each process.
+    pub open_files: u32,
+    /// Largest file in bytes.
+    pub file_bytes: u64,
+    /// Scratch space in bytes.
+    pub scratch_bytes: u64,
+    /// Scratch files and directories.
+    pub scratch_inodes: u64,
+}
+
+/// Why nothing was executed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The layer or step that failed, such as `user namespace`, or `busy`, `engine`, `program`.
+    pub layer: String,
+    /// What happened and what to do.
+    pub message: String,
+}
+
+/// How a payload ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It exited with this code.
+    Exited(i32),
+    /// A signal ended it.
+    Signalled(i32),
+}
+
+/// The limit that ended a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// Time by the clock.
+    Wall,
+    /// Processor time.
+    Cpu,
+    /// Memory.
+    Memory,
+    /// Somebody outside ended the run.
+    Killed,
+}
+
+/// What the runner saw of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// How the payload ended.
+    pub status: Status,
+    /// The limit that ended it.
+    pub limit: Option<Limit>,
+    /// Duration in milliseconds.
+    pub wall_ms: u64,
+    /// Processor time of the tree in milliseconds.
+    pub cpu_ms: u64,
+    /// Highest memory use seen of the tree in bytes.
+    pub peak_memory_bytes: u64,
+}

@@ -1,0 +1,263 @@
+//! Blocking ends of a connection, with descriptors: what the host and the runner use.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
+
+use crate::frame::{Decoder, Header};
+
+/// Most descriptors that one frame may carry.
+pub const MAX_FDS: usize = 128;
+
+/// A received frame.
+#[derive(Debug)]
+pub struct Frame<'a> {
+    /// Its header.
+    pub header: Header,
+    /// Its payload.
+    pub payload: &'a [u8],
+    /// The descriptors that came with it, close-on-exec.
+    pub fds: Vec<OwnedFd>,
+}
+
+/// Receives frames from a peer that is trusted to send descriptors.
+#[derive(Debug)]
+pub struct Receiver {
+    stream: Arc<UnixStream>,
+    decoder: Decoder,
+    fds: VecDeque<OwnedFd>,
+}
+
+/// Sends frames; clones share the stream and never mix their frames.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    stream: Arc<UnixStream>,
+    turn: Arc<Mutex<()>>,
+}
+
+/// Splits a stream into its two directions.
+pub fn split(stream: UnixStream, max_payload: usize) -> (Sender, Receiver) {
+    let stream = Arc::new(stream);
+    let sender = Sender { stream: Arc::clone(&stream), turn: Arc::new(Mutex::new(())) };
+    (sender, Receiver { stream, decoder: Decoder::new(max_payload), fds: VecDeque::new() })
+}
+
+impl AsFd for Receiver {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl Receiver {
+    /// Waits for the next frame; `None` is the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// The socket's error; `InvalidData` for a frame over the limit or one that lacks its descriptors;
+    /// `UnexpectedEof` when the stream ends within a frame.
+    pub fn receive(&mut self) -> io::Result<Option<Frame<'_>>> {
+        loop {
+            if self.has_frame()? {
+                return self.take();
+            }
+            if !self.fill()? {
+                return if self.decoder.is_between_frames() {
+                    Ok(None)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
+            }
+        }
+    }
+
+    /// Takes a frame that has already arrived, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`Receiver::receive`].
+    pub fn take(&mut self) -> io::Result<Option<Frame<'_>>> {
+        let Some((header, payload)) = self.decoder.next_frame().map_err(invalid)? else { return Ok(None) };
+        let count = usize::from(header.fds);
+        if self.fds.len() < count {
+            return Err(invalid("frame lacks its descriptors"));
+        }
+        Ok(Some(Frame { header, payload, fds: self.fds.drain(..count).collect() }))
+    }
+
+    /// Reads once; `false` is the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// The socket's error.
+    pub fn fill(&mut self) -> io::Result<bool> {
+        let count = receive_with_fds(&*self.stream, self.decoder.space(), &mut self.fds)?;
+        self.decoder.filled(count);
+        Ok(count > 0)
+    }
+
+    /// Gives back memory that a large frame needed.
+    pub fn shrink(&mut self) {
+        self.decoder.shrink();
+    }
+
+    fn has_frame(&self) -> io::Result<bool> {
+        self.decoder.has_frame().map_err(invalid)
+    }
+}
+
+impl Sender {
+    /// Sends one frame; `header.len` and `header.fds` are set here.
+    ///
+    /// # Errors
+    ///
+    /// The socket's error; `InvalidInput` for a payload of 4 GiB or more than [`MAX_FDS`] descriptors.
+    pub fn send(&self, header: Header, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let header = sized(header, payload, fds)?.encode();
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sent = 0;
+        while sent < header.len() + payload.len() {
+            let fds = if sent == 0 { fds } else { &[] };
+            let head = &header[sent.min(header.len())..];
+            let body = &payload[sent.saturating_sub(header.len())..];
+            sent += match send_with_fds(&*self.stream, &[IoSlice::new(head), IoSlice::new(body)], fds) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                result => result?,
+            };
+        }
+        Ok(())
+    }
+}
+
+/// Fills in the lengths that a header announces.
+///
+/// # Errors
+///
+/// `InvalidInput` for a payload of 4 GiB or more than [`MAX_FDS`] descriptors.
+pub fn sized(header: Header, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<Header> {
+    let too_large = |_| io::Error::new(io::ErrorKind::InvalidInput, "frame is too large to send");
+    if fds.len() > MAX_FDS {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors for one frame"));
+    }
+    let len = u32::try_from(payload.len()).map_err(too_large)?;
+    Ok(Header { len, fds: u8::try_from(fds.len()).map_err(too_large)?, ..header })
+}
+
+/// One `sendmsg(2)` of bytes and descriptors; returns the number of bytes sent.
+///
+/// # Errors
+///
+/// The system call's error, `EAGAIN` on a non-blocking socket included.
+pub fn send_with_fds(socket: impl AsFd, bytes: &[IoSlice<'_>], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(rustix::net::sendmsg(socket, bytes, &mut control, SendFlags::NOSIGNAL)?)
+}
+
+/// One `recvmsg(2)`; received descriptors are close-on-exec and are appended to `fds`.
+///
+/// # Errors
+///
+/// The system call's error, `EAGAIN` on a non-blocking socket included; `EINTR` is retried.
+pub fn receive_with_fds(
+    socket: impl AsFd,
+    buffer: &mut [u8],
+    fds: &mut VecDeque<OwnedFd>,
+) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    loop {
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        match rustix::net::recvmsg(&socket, &mut [IoSliceMut::new(buffer)], &mut control, flags) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(message) => {
+                for part in control.drain() {
+                    if let RecvAncillaryMessage::ScmRights(received) = part {
+                        fds.extend(received);
+                    }
+                }
+                return Ok(message.bytes);
+            }
+        }
+    }
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+    use crate::frame::MAX_PAYLOAD_BYTES;
+
+    #[test]
+    fn descriptors_arrive_with_their_frame() {
+        let (left, right) = UnixStream::pair().unwrap();
+        let (sender, _keep) = split(left, MAX_PAYLOAD_BYTES);
+        let (_keep2, mut receiver) = split(right, MAX_PAYLOAD_BYTES);
+        let (mut reader, writer) = io::pipe().unwrap();
+
+        sender.send(Header { kind: 1, ..Header::default() }, b"no descriptor", &[]).unwrap();
+        sender.send(Header { kind: 2, ..Header::default() }, b"one", &[writer.as_fd()]).unwrap();
+        drop(writer);
+
+        assert!(receiver.receive().unwrap().unwrap().fds.is_empty());
+        let frame = receiver.receive().unwrap().unwrap();
+        assert_eq!((frame.payload, frame.fds.len()), (&b"one"[..], 1));
+        let mut passed = std::fs::File::from(frame.fds.into_iter().next().unwrap());
+        passed.write_all(b"through the passed end").unwrap();
+        drop(passed);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "through the passed end");
+    }
+
+    #[test]
+    fn a_large_frame_crosses_a_small_socket_buffer() {
+        let (left, right) = UnixStream::pair().unwrap();
+        let (sender, _keep) = split(left, MAX_PAYLOAD_BYTES);
+        let (_keep2, mut receiver) = split(right, MAX_PAYLOAD_BYTES);
+        let payload = vec![7; 4 << 20];
+        let expected = payload.clone();
+        let writer = std::thread::spawn(move || sender.send(Header::default(), &payload, &[]));
+        assert_eq!(receiver.receive().unwrap().unwrap().payload, expected);
+        writer.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn the_end_of_the_stream_is_told_from_a_cut_frame() {
+        let (left, right) = UnixStream::pair().unwrap();
+        let (_sender, mut receiver) = split(right, MAX_PAYLOAD_BYTES);
+        drop(left);
+        assert!(receiver.receive().unwrap().is_none());
+
+        let (mut left, right) = UnixStream::pair().unwrap();
+        let (_sender, mut receiver) = split(right, MAX_PAYLOAD_BYTES);
+        left.write_all(&[1, 2, 3]).unwrap();
+        drop(left);
+        assert_eq!(receiver.receive().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn an_announced_descriptor_that_did_not_come_is_an_error() {
+        let (mut left, right) = UnixStream::pair().unwrap();
+        let (_sender, mut receiver) = split(right, MAX_PAYLOAD_BYTES);
+        left.write_all(&Header { fds: 1, ..Header::default() }.encode()).unwrap();
+        assert_eq!(receiver.receive().unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}

@@ -108,6 +108,8 @@ pub mod op {
     pub const ROOTS: u32 = 9;
     /// Reads the plugin's configuration: `{}` -> any value, `null` when there is none.
     pub const CONFIG: u32 = 10;
+    /// Lists the tools that the plugin may call: `{}` -> `[{"name", "title", "description", "input_schema"}]`.
+    pub const TOOLS: u32 = 11;
 }
 
 /// What an error is about.

@@ -45,6 +45,22 @@ pub enum Level {
     Trace,
 }
 
+/// A tool that a plugin may call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallableTool {
+    /// Its name.
+    pub name: String,
+    /// Its name for people.
+    #[serde(default)]
+    pub title: String,
+    /// What it does.
+    #[serde(default)]
+    pub description: String,
+    /// JSON Schema of its arguments.
+    #[serde(default)]
+    pub input_schema: Value,
+}
+
 impl Context {
     pub(crate) fn new(call: u64, time_left: Duration, host: Arc<dyn Host>) -> Self {
         let deadline = Instant::now() + time_left.min(FAR_AWAY);
@@ -159,6 +175,14 @@ impl Context {
             ToolError::invalid(format!("the arguments for `{name}` are not JSON: {error}"))
         })?;
         self.request_raw(op::CALL_TOOL, &Body { name, arguments })
+    }
+
+    /// The tools that this plugin may call, sorted by name.
+    ///
+    /// # Errors
+    /// If the host does not answer as it should.
+    pub fn tools(&self) -> ToolResult<Vec<CallableTool>> {
+        self.request(op::TOOLS, &json!({}))
     }
 
     /// Reads a secret.

@@ -53,7 +53,7 @@ mod secret;
 pub mod testing;
 mod tool;
 
-pub use context::{Context, Level};
+pub use context::{CallableTool, Context, Level};
 pub use envelope::{Content, Envelope};
 pub use error::{Explain, ToolError, ToolResult};
 pub use llmc_abi::{VERSION as ABI_VERSION, code, op};

@@ -111,7 +111,7 @@ impl Bridge {
                 self.ask(call, op, 0, body);
                 success(b"null".to_vec())
             }
-            op::CALL_TOOL | op::SECRET | op::RUN | op::RUN_WAIT | op::RUN_KILL => {
+            op::CALL_TOOL | op::SECRET | op::RUN | op::RUN_WAIT | op::RUN_KILL | op::TOOLS => {
                 self.round_trip(call, op, body)
             }
             _ => {

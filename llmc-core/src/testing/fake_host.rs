@@ -132,6 +132,11 @@ impl Host for FakeHost {
             op::RUN_KILL => json(self.running(body).map(|run| run.kill())?),
             op::ROOTS => json(&self.roots),
             op::CONFIG => json(&self.config),
+            op::TOOLS => {
+                let mut names: Vec<&String> = self.tools.keys().collect();
+                names.sort();
+                json(&json!(names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>()))
+            }
             unknown => {
                 Err(ToolError::new(code::UNSUPPORTED, format!("the harness does not know op {unknown}")))
             }

@@ -83,11 +83,6 @@ impl Authority {
         }
     }
 
-    /// Tools that a plugin may call.
-    pub(crate) fn tools_of(&self, plugin: &str) -> impl Iterator<Item = &str> {
-        self.plugins.get(plugin).into_iter().flatten().map(String::as_str)
-    }
-
     fn shows(&self, tool: &str) -> bool {
         match &self.mode {
             Mode::Named(NamedMode::All) => true,

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
 
 use llmc_core::run::RunRequest;
-use llmc_core::{code, op};
+use llmc_core::{CallableTool, code, op};
 use llmc_wire::host::Failure;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -104,24 +104,30 @@ impl Services for Arc<Hub> {
     fn serve(
         &self,
         plugin: &str,
-        context: Arc<CallContext>,
+        context: Option<Arc<CallContext>>,
         op: u32,
         body: Vec<u8>,
     ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
         let (hub, plugin) = (Arc::clone(self), plugin.to_owned());
         Box::pin(async move {
+            let context = || context.as_ref().ok_or_else(|| failure(code::CANCELLED, "the call is over"));
             match op {
                 op::CALL_TOOL => {
-                    let request = hub.call_tool(&plugin, &context, &body)?;
+                    let request = hub.call_tool(&plugin, context()?, &body)?;
                     let path = hub.path.get().and_then(Weak::upgrade);
-                    let path = path.ok_or_else(|| failure(code::CANCELLED, "the server is stopping"))?;
+                    let path = path.ok_or_else(stopping)?;
                     let envelope = path.call(request).await.map_err(|error| error.to_plugin())?;
                     json_answer(&envelope)
                 }
-                op::SECRET => hub.secret(&plugin, &body),
+                op::SECRET => context().and_then(|_| hub.secret(&plugin, &body)),
+                op::TOOLS => {
+                    let path = hub.path.get().and_then(Weak::upgrade);
+                    let path = path.ok_or_else(stopping)?;
+                    json_answer(&callable(&path, &plugin))
+                }
                 op::RUN => {
                     let request: RunRequest = parsed(&body)?;
-                    let (started, fds) = hub.runs(&plugin)?.start(&plugin, request, &context).await?;
+                    let (started, fds) = hub.runs(&plugin)?.start(&plugin, request, context()?).await?;
                     let (body, _) = json_answer(&started)?;
                     Ok((body, fds))
                 }
@@ -141,6 +147,23 @@ impl Services for Arc<Hub> {
             }
         })
     }
+}
+
+/// What a plugin is told about the tools that it may call.
+fn callable(path: &CallPath, plugin: &str) -> Vec<CallableTool> {
+    let caller = Caller::Plugin(plugin.into());
+    path.visible(&caller)
+        .map(|entry| CallableTool {
+            name: entry.name.clone(),
+            title: entry.title.clone(),
+            description: entry.description.clone(),
+            input_schema: entry.input_schema.clone(),
+        })
+        .collect()
+}
+
+fn stopping() -> Failure {
+    failure(code::CANCELLED, "the server is stopping")
 }
 
 fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {

@@ -373,13 +373,11 @@ impl Connection {
         let body = payload.to_vec();
         let busy = self.open_requests.fetch_add(1, Ordering::Relaxed) >= MAX_REQUESTS;
         tokio::spawn(async move {
-            let answer = match connection.context(header.call) {
-                _ if busy => Err(failure(code::LIMIT, "too many requests are waiting for their answer")),
-                None => Err(failure(code::CANCELLED, "the call is over")),
-                Some(context) => {
-                    let settings = &connection.settings;
-                    settings.services.serve(&settings.plugin, context, u32::from(header.code), body).await
-                }
+            let answer = if busy {
+                Err(failure(code::LIMIT, "too many requests are waiting for their answer"))
+            } else {
+                let (settings, context) = (&connection.settings, connection.context(header.call));
+                settings.services.serve(&settings.plugin, context, u32::from(header.code), body).await
             };
             let (code, body, fds) = match answer {
                 Ok((body, fds)) => (OK, body, fds),

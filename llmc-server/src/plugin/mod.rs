@@ -68,11 +68,12 @@ pub(crate) type Answer = Result<(Vec<u8>, Vec<OwnedFd>), Failure>;
 
 /// What only the server may do for a plugin.
 pub(crate) trait Services: Send + Sync {
-    /// Answers request `op` that `plugin` made during `call`.
+    /// Answers request `op` that `plugin` made during `call`; a call that is over is `None`, because a run may be
+    /// waited for longer than the call that started it.
     fn serve(
         &self,
         plugin: &str,
-        call: Arc<CallContext>,
+        call: Option<Arc<CallContext>>,
         op: u32,
         body: Vec<u8>,
     ) -> Pin<Box<dyn Future<Output = Answer> + Send>>;

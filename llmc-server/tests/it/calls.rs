@@ -1,0 +1,178 @@
+//! The call path: limits, deadlines, cancellation, progress, nesting, audit.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::Setup;
+
+fn stress(more: &str) -> Setup {
+    Setup::new(&format!(
+        "[plugins.stress]\nlibrary = '{{stress}}'\n{more}\n[plugins.hello]\nlibrary = 'hello'"
+    ))
+}
+
+#[test]
+fn a_cancelled_call_ends_at_once_and_is_not_answered() {
+    let mut server = stress("").serve();
+    let id = server.send_call("stress_sleep", json!({"ms": 60_000}));
+    std::thread::sleep(Duration::from_millis(200));
+    let begun = Instant::now();
+    server.notify("notifications/cancelled", json!({"requestId": id, "reason": "test"}));
+    server.log_until("outcome=\"cancelled\"");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert_eq!(server.call("hello", json!({"name": "Ada"})).ok()["text"], "Hello, Ada!");
+    server.stop();
+}
+
+#[test]
+fn a_call_over_its_deadline_is_an_error_that_names_the_limit() {
+    let mut server =
+        Setup::new("[limits]\ncall_timeout_ms = 300\n[plugins.stress]\nlibrary = '{stress}'").serve();
+    let text = server.call("stress_sleep", json!({"ms": 60_000})).error();
+    assert!(text.contains("300 ms") || text.contains("cancel") || text.contains("deadline"), "{text}");
+    server.stop();
+}
+
+#[test]
+fn progress_reaches_a_client_that_asked_for_it() {
+    let mut server = stress("").serve();
+    let params = json!({
+        "name": "stress_progress_spam", "arguments": {"count": 2000},
+        "_meta": {"progressToken": "token-1"},
+    });
+    let id = server.send("tools/call", params);
+    let first = server.notification("notifications/progress");
+    assert_eq!(first["params"]["progressToken"], "token-1", "{first}");
+    server.called(id).ok();
+    let more =
+        server.notifications.iter().filter(|message| message["method"] == "notifications/progress").count();
+    assert!(more < 100, "2000 reports became {more} notifications");
+    server.stop();
+}
+
+#[test]
+fn a_plugin_calls_only_tools_that_it_was_granted() {
+    let nested = |tool: &str| json!({"tool": tool, "arguments": {"name": "Ada"}});
+    let mut server = stress("grants = { tools = ['hello'] }").serve();
+    let called = server.call("stress_nested", nested("hello"));
+    assert!(
+        called.ok().to_string().contains("Hello, Ada!") || called.text().contains("Hello, Ada!"),
+        "{called:?}"
+    );
+
+    let mut server = stress("").serve();
+    let text = server.call("stress_nested", nested("hello")).error();
+    assert!(text.contains("plugin `stress` is not granted tool `hello`"), "{text}");
+    assert!(text.contains("[plugins.stress] grants = { tools = [\"hello\"] }"), "{text}");
+}
+
+#[test]
+fn nesting_has_an_end() {
+    let mut arguments = json!({"tool": "hello", "arguments": {"name": "Ada"}});
+    for _ in 0..6 {
+        arguments = json!({"tool": "stress_nested", "arguments": arguments});
+    }
+    let mut server = stress("grants = { tools = ['hello', 'stress_nested'] }").serve();
+    let text = server.call("stress_nested", arguments).error();
+    assert!(text.contains("limits.call_depth"), "{text}");
+    server.stop();
+}
+
+#[test]
+fn a_busy_plugin_says_so_and_others_do_not_notice() {
+    let limits = "[limits]\nworkers_per_plugin = 2\nqueue_timeout_ms = 300";
+    let mut server = stress(limits).serve();
+    let sleeping: Vec<u64> = (0..2).map(|_| server.send_call("stress_sleep", json!({"ms": 3000}))).collect();
+    let text = server.call("stress_sleep", json!({"ms": 1})).error();
+    assert!(text.contains("`stress` is busy") && text.contains("limits.workers_per_plugin"), "{text}");
+    assert_eq!(server.call("hello", json!({"name": "Ada"})).ok()["text"], "Hello, Ada!");
+    for id in sleeping {
+        server.called(id).ok();
+    }
+    server.stop();
+}
+
+#[test]
+fn every_call_is_audited_refused_or_not() {
+    let mut server = Setup::new(
+        "[policy]\ndeny = ['stress_sleep']\n[audit]\npath = 'audit.jsonl'\n\
+         [plugins.stress]\nlibrary = '{stress}'\ngrants = { tools = ['hello'] }\n[plugins.hello]\nlibrary = 'hello'",
+    )
+    .serve();
+    server.call("hello", json!({"name": "Ada"})).ok();
+    server.call("hello", json!({"nam": 1})).error();
+    server.call("stress_sleep", json!({"ms": 1})).error();
+    server.call("no_such_tool", json!({}));
+    server.call("stress_nested", json!({"tool": "hello", "arguments": {"name": "Bob"}})).ok();
+    let audit = server.setup.folder.path().join("audit.jsonl");
+    let records: Vec<Value> = std::fs::read_to_string(audit)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let seen: Vec<(&str, &str, &str)> = records
+        .iter()
+        .map(|record| {
+            let field = |name: &str| record[name].as_str().unwrap_or_default();
+            (field("caller"), field("tool"), field("outcome"))
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("client", "hello", "ok"),
+            ("client", "hello", "invalid_arguments"),
+            ("client", "stress_sleep", "denied"),
+            ("client", "no_such_tool", "unknown_tool"),
+            ("plugin stress", "hello", "ok"),
+            ("client", "stress_nested", "ok"),
+        ]
+    );
+    assert_eq!(records[4]["parent"], records[5]["call"], "a nested call names the call above it");
+    assert!(!records[0].to_string().contains("Ada"), "arguments hold secrets and stay out");
+    server.stop();
+}
+
+#[test]
+fn calls_are_refused_while_the_audit_cannot_be_written() {
+    let config = |on_failure: &str| {
+        Setup::new(&format!(
+            "[audit]\npath = '/dev/full'\non_failure = '{on_failure}'\n[plugins.hello]\nlibrary = 'hello'"
+        ))
+    };
+    let mut server = config("refuse").serve();
+    // The first call finds out that its record is lost.
+    server.call("hello", json!({"name": "Ada"}));
+    let text = server.call("hello", json!({"name": "Ada"})).error();
+    assert!(text.contains("audit.on_failure"), "{text}");
+    server.stop();
+
+    let mut server = config("warn").serve();
+    for _ in 0..3 {
+        server.call("hello", json!({"name": "Ada"})).ok();
+    }
+    assert!(server.log().contains("audit record could not be written"));
+    server.stop();
+}
+
+#[test]
+fn read_only_policy_leaves_only_tools_that_change_nothing() {
+    let config = |policy: &str| {
+        Setup::new(&format!(
+            "{policy}\n[roots]\nwork = {{ path = '{{work}}', access = 'rw' }}\n[plugins.hello]\nlibrary = 'hello'\n\
+             [plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\
+             grants = {{ roots = ['work'], run = {{ profile = 'workspace', programs = ['true'] }} }}"
+        ))
+    };
+    let mut server = config("[policy]\nread_only = true").serve();
+    let list = server.request("tools/list", json!({})).to_string();
+    assert!(list.contains("\"hello\"") && !list.contains("run_command"), "{list}");
+    let text = server.call("run_command", json!({"argv": ["true"]})).error();
+    assert!(text.contains("policy.read_only"), "{text}");
+    server.stop();
+
+    let mut server = config("").serve();
+    assert_eq!(server.call("run_command", json!({"argv": ["true"]})).ok()["exit_code"], 0);
+    server.stop();
+}

@@ -1,0 +1,132 @@
+//! MCP over stdio, message by message.
+
+use serde_json::{Value, json};
+
+use crate::support::Setup;
+
+const HELLO: &str = "[plugins.hello]\nlibrary = \"hello\"";
+
+/// Client information that the 2026-07-28 revision wants in every request.
+fn meta() -> Value {
+    json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "0"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    })
+}
+
+#[test]
+fn every_legacy_revision_is_agreed_on() {
+    for version in ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"] {
+        let mut server = Setup::new(HELLO).serve_raw();
+        let answer = server.initialize(version);
+        assert_eq!(answer["result"]["protocolVersion"], version, "{answer}");
+        assert_eq!(answer["result"]["serverInfo"]["name"], "llmc");
+        assert_eq!(server.call("hello", json!({"name": "Ada"})).ok()["text"], "Hello, Ada!");
+        assert!(server.stop().success());
+    }
+}
+
+#[test]
+fn the_stateless_revision_works_without_a_handshake() {
+    let mut server = Setup::new(HELLO).serve_raw();
+    let discovered = server.request("server/discover", json!({"_meta": meta()}));
+    let versions = discovered["result"]["supportedVersions"].as_array().expect("versions");
+    assert!(versions.contains(&json!("2026-07-28")), "{discovered}");
+
+    let list = server.request("tools/list", json!({"_meta": meta()}));
+    assert_eq!(list["result"]["resultType"], "complete", "{list}");
+    assert!(list["result"]["ttlMs"].is_u64() && list["result"]["cacheScope"].is_string(), "{list}");
+
+    let answer =
+        server.request("tools/call", json!({"name": "hello", "arguments": {"name": "Ada"}, "_meta": meta()}));
+    assert_eq!(answer["result"]["structuredContent"]["text"], "Hello, Ada!", "{answer}");
+    server.stop();
+}
+
+#[test]
+fn tools_are_listed_sorted_with_everything_a_client_needs() {
+    let mut server = Setup::new(
+        "[roots]\nwork = { path = '{work}' }\n[plugins.hello]\nlibrary = 'hello'\n\
+         [plugins.fs]\nlibrary = 'llmc_tools_fs'\ngrants = { roots = ['work'] }",
+    )
+    .serve();
+    let list = server.request("tools/list", json!({}));
+    let tools = list["result"]["tools"].as_array().unwrap();
+    let names: Vec<&str> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["hello", "list_dir", "read_file", "stat"]);
+    for tool in tools {
+        assert!(tool["description"].as_str().is_some_and(|text| !text.is_empty()), "{tool}");
+        assert!(tool["title"].is_string(), "{tool}");
+        assert_eq!(tool["annotations"]["readOnlyHint"], true, "{tool}");
+        let input = &tool["inputSchema"];
+        assert_eq!(
+            (&input["type"], &input["additionalProperties"]),
+            (&json!("object"), &json!(false)),
+            "{tool}"
+        );
+        assert!(!input["properties"].as_object().unwrap().values().any(Value::is_boolean), "{tool}");
+    }
+    assert_eq!(list, {
+        let mut again = server.request("tools/list", json!({}));
+        again["id"] = list["id"].clone();
+        again
+    });
+    server.stop();
+}
+
+#[test]
+fn an_unknown_tool_is_a_protocol_error_and_bad_arguments_are_a_tool_error() {
+    let mut server = Setup::new(HELLO).serve();
+    let unknown = server.call("helo", json!({})).0;
+    assert_eq!(unknown["error"]["code"], -32602, "{unknown}");
+    assert!(unknown["error"]["message"].as_str().unwrap().contains("did you mean `hello`?"), "{unknown}");
+
+    let text = server.call("hello", json!({"name": 5, "nmae": "x"})).error();
+    assert!(text.contains("`/name`: value is not of type \"string\""), "{text}");
+    assert!(text.contains("'nmae' was unexpected") && text.contains("did you mean `name`?"), "{text}");
+    server.stop();
+}
+
+#[test]
+fn a_line_over_the_limit_costs_itself_and_nothing_else() {
+    let mut server =
+        Setup::new("[limits]\nmax_message_bytes = 10000\n[plugins.hello]\nlibrary = 'hello'").serve();
+    let id = server.send_call("hello", json!({"name": "x".repeat(20_000)}));
+    assert_eq!(server.call("hello", json!({"name": "Ada"})).ok()["text"], "Hello, Ada!");
+    drop(id);
+    server.stop();
+}
+
+#[test]
+fn lines_that_are_no_messages_do_not_end_the_session() {
+    let mut server = Setup::new(HELLO).serve();
+    for line in
+        [&b"not json"[..], b"", b"{}", b"[]", b"null", b"\xff\xfe", b"{\"jsonrpc\":\"2.0\"}", b"[[[[[[[["]
+    {
+        server.send_line(line);
+    }
+    server.send_line("[".repeat(100_000).as_bytes());
+    assert_eq!(server.call("hello", json!({"name": "Ada"})).ok()["text"], "Hello, Ada!");
+    server.stop();
+}
+
+#[test]
+fn calls_run_side_by_side_and_answers_find_their_requests() {
+    let mut server = Setup::new(HELLO).serve();
+    let ids: Vec<u64> = (0..200).map(|n| server.send_call("hello", json!({"name": n.to_string()}))).collect();
+    for (n, id) in ids.into_iter().enumerate() {
+        assert_eq!(server.called(id).ok()["text"], format!("Hello, {n}!"));
+    }
+    server.stop();
+}
+
+#[test]
+fn the_server_ends_when_stdin_closes_and_takes_its_hosts_along() {
+    let mut server = Setup::new(HELLO).serve();
+    server.call("hello", json!({"name": "Ada"})).ok();
+    let hosts = server.children("llmc-host");
+    assert_eq!(hosts.len(), 1);
+    assert!(server.stop().success());
+    crate::support::eventually("the host ends", || !crate::support::lives(hosts[0]));
+}

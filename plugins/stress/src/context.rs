@@ -1,0 +1,71 @@
+//! Tools that use what the host offers, without shame.
+
+use llmc_core::prelude::*;
+
+/// The configuration of this plugin.
+#[arguments]
+#[derive(Default)]
+#[serde(default)]
+pub(crate) struct Settings {
+    /// Any text; `stress_context` answers with it.
+    marker: String,
+}
+
+/// Answers with what a plugin gets to see of its surroundings.
+#[arguments]
+pub(crate) struct StressContext;
+
+#[output]
+pub(crate) struct Surroundings {
+    /// Number of the call.
+    request_id: u64,
+    /// Milliseconds until the deadline.
+    remaining_ms: u64,
+    /// Granted roots as `name=path:access`.
+    roots: Vec<String>,
+    /// The marker in the configuration.
+    marker: String,
+}
+
+#[tool(READ_ONLY)]
+fn stress_context(_: StressContext, ctx: &Context) -> ToolResult<Surroundings> {
+    let describe = |root: &Root| {
+        let access = if root.access.is_writable() { "rw" } else { "ro" };
+        format!("{}={}:{access}", root.name, root.path.display())
+    };
+    Ok(Surroundings {
+        request_id: ctx.request_id(),
+        remaining_ms: u64::try_from(ctx.remaining().as_millis()).unwrap_or(u64::MAX),
+        roots: ctx.roots()?.iter().map(describe).collect(),
+        marker: ctx.config::<Settings>()?.marker,
+    })
+}
+
+/// Calls another tool and answers with its result.
+#[arguments]
+pub(crate) struct StressNested {
+    /// Name of the tool.
+    tool: String,
+    /// Its arguments; none by default.
+    #[serde(default)]
+    arguments: llmc_core::serde_json::Map<String, Value>,
+}
+
+#[tool(READ_ONLY)]
+fn stress_nested(args: StressNested, ctx: &Context) -> ToolResult<Envelope> {
+    ctx.call_tool(&args.tool, &args.arguments)
+}
+
+/// Answers with the value of a secret.
+#[arguments]
+pub(crate) struct StressSecret {
+    /// Name of the secret.
+    name: String,
+}
+
+#[tool(READ_ONLY)]
+fn stress_secret(args: StressSecret, ctx: &Context) -> ToolResult<String> {
+    let secret = ctx.secret(&args.name)?;
+    ctx.info(format_args!("the secret is {}", secret.expose()));
+    Ok(format!("the secret is {}", secret.expose()))
+}

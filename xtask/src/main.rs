@@ -1,0 +1,154 @@
+//! `cargo xtask <verb>`: every build, test, check and measurement of llmc starts here.
+//!
+//! Plain processes and plain text: no async runtime, no crate of this workspace, so that it builds first and fast.
+
+#![expect(clippy::print_stdout, reason = "telling the builder what happens is this program's job")]
+
+mod audit;
+mod ci;
+mod new_plugin;
+mod rust_text;
+mod stage;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::ffi::OsString;
+use std::process::{Command, ExitCode, ExitStatus};
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::stage::Profile;
+use crate::workspace::Workspace;
+
+/// Builds, tests, checks and shows llmc.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Builds the programs and plugins and stages them in `target/stage`.
+    Build {
+        /// Optimised, as it would be shipped.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Builds, then shows llmc at work.
+    Demo,
+    /// Builds, stages and runs every test of the workspace.
+    Test {
+        /// Runs only the tests whose name contains this text.
+        #[arg(long)]
+        filter: Option<String>,
+    },
+    /// Runs every check that a change must pass, and stops at the first failure.
+    Ci,
+    /// Checks what the compiler does not: dependency directions, lints, documents, places of `unsafe`.
+    Tidy,
+    /// Checks the licences, sources and known weaknesses of all dependencies against `deny.toml`.
+    Audit,
+    /// Makes `plugins/NAME` from the hello plugin, builds it, tests it and stages it.
+    NewPlugin {
+        /// Small letters, digits and underscores, a letter first; it becomes the crate, the library and the tool.
+        name: String,
+    },
+    /// Measures the release build; the arguments after `--` go to `llmc-bench`.
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Compares the plugin ABI with its stored layout.
+    Abi {
+        /// Stores the present layout as the right one.
+        #[arg(long)]
+        bless: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = Workspace::locate().and_then(|workspace| run(&workspace, Cli::parse().verb));
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(workspace: &Workspace, verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Build { release } => {
+            let profile = if release { Profile::Release } else { Profile::Dev };
+            stage::build(workspace, profile, stage::FOLDER)?;
+        }
+        Verb::Demo => return demo(workspace),
+        Verb::Test { filter } => test::run(workspace, filter.as_deref())?,
+        Verb::Ci => ci::run(workspace)?,
+        Verb::Tidy => tidy::run(workspace)?,
+        Verb::Audit => audit::run(workspace)?,
+        Verb::NewPlugin { name } => new_plugin::run(workspace, &name)?,
+        Verb::Bench { args } => return bench(workspace, &args),
+        Verb::Abi { bless } => abi(workspace, bless)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn demo(workspace: &Workspace) -> Result<ExitCode> {
+    let stage = stage::build(workspace, Profile::Dev, stage::FOLDER)?;
+    let mut cargo =
+        workspace.cargo(["run", "--quiet", "-p", "llmc-server", "--example", "demo", "--", "--stage"]);
+    forward(cargo.arg(stage.dir))
+}
+
+fn bench(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> {
+    let stage = stage::build(workspace, Profile::Release, stage::RELEASE_FOLDER)?;
+    let mut cargo = workspace.cargo(["run", "--quiet", "--release", "-p", "llmc-bench", "--", "--stage"]);
+    forward(cargo.arg(stage.dir).args(args))
+}
+
+/// Runs the layout snapshot test of the ABI; `LLMC_BLESS` makes it store what it finds.
+fn abi(workspace: &Workspace, bless: bool) -> Result<()> {
+    let mut cargo = workspace.cargo(["test", "-p", "llmc-abi", "--test", "layout"]);
+    if bless {
+        cargo.env("LLMC_BLESS", "1");
+    }
+    workspace::check(&mut cargo)
+}
+
+/// Runs a program whose exit code is ours.
+fn forward(command: &mut Command) -> Result<ExitCode> {
+    let status = workspace::status(command)?;
+    Ok(ExitCode::from(exit_code(status)))
+}
+
+/// The exit code of a program, or 128 + the signal that ended it as shells report it.
+fn exit_code(status: ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
+}
+
+/// The names of all verbs, for the check that documents name no other.
+fn verbs() -> Vec<String> {
+    Cli::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_signal_becomes_a_shell_exit_code() {
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(exit_code(ExitStatus::from_raw(9)), 137);
+        assert_eq!(exit_code(ExitStatus::from_raw(3 << 8)), 3);
+    }
+}

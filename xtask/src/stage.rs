@@ -1,0 +1,263 @@
+//! Builds what is shipped and lays it out as an installation: `bin`, `libexec/llmc`, `lib/llmc/plugins`, `share/llmc`.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::workspace::{Metadata, Workspace, shown};
+
+/// The stage inside the target folder, and the one that benchmarks use.
+pub(crate) const FOLDER: &str = "stage";
+pub(crate) const RELEASE_FOLDER: &str = "stage-release";
+
+/// Plugins that only tests may load stand in a stage of their own, with this ending.
+const TESTS_ENDING: &str = "-tests";
+const TEST_PLUGINS_FOLDER: &str = "plugins";
+const TEST_PLUGINS: &[&str] = &["stress"];
+
+/// Package, program and folder of each program.
+const PROGRAMS: &[(&str, &str, &str)] = &[
+    ("llmc-server", "llmc", "bin"),
+    ("llmc-host", "llmc-host", "libexec/llmc"),
+    ("llmc-runner", "llmc-runner", "libexec/llmc"),
+];
+const PLUGINS_FOLDER: &str = "lib/llmc/plugins";
+
+const SHARE_FOLDER: &str = "share/llmc";
+const SHARED_FILES: &[&str] = &["LICENSE-MIT", "LICENSE-APACHE", "README.md", "CHANGELOG.md"];
+
+const MODE_PROGRAM: u32 = 0o755;
+const MODE_FILE: u32 = 0o644;
+
+/// How cargo compiles.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Dev,
+    Release,
+}
+
+/// A finished stage; both paths are absolute.
+pub(crate) struct Stage {
+    /// Has the layout of an installation.
+    pub(crate) dir: PathBuf,
+    /// Holds `plugins/*.so` for tests only.
+    pub(crate) tests: PathBuf,
+}
+
+/// One file to put in place.
+struct Item {
+    from: PathBuf,
+    to: PathBuf,
+    mode: u32,
+}
+
+/// Builds programs and plugins and stages them in the folder `name` of the target folder.
+pub(crate) fn build(workspace: &Workspace, profile: Profile, name: &str) -> Result<Stage> {
+    let start = Instant::now();
+    let members = workspace.members()?;
+    let target = &members.target_directory;
+    let stage = Stage { dir: target.join(name), tests: target.join(format!("{name}{TESTS_ENDING}")) };
+
+    let mut items = compile(workspace, profile, &members, &stage)?;
+    for file in SHARED_FILES.iter().filter(|file| workspace.root.join(file).is_file()) {
+        let to = stage.dir.join(SHARE_FOLDER).join(file);
+        items.push(Item { from: workspace.root.join(file), to, mode: MODE_FILE });
+    }
+
+    let changed = put_in_place(&items, &stage)?;
+    for file in &changed {
+        println!("staged {}", file.strip_prefix(target).unwrap_or(file).display());
+    }
+    let seconds = start.elapsed().as_secs_f32();
+    println!("{}: {} files, {} changed, {seconds:.1} s", stage.dir.display(), items.len(), changed.len());
+    Ok(stage)
+}
+
+/// Compiles what is shipped and tells which files go where.
+fn compile(workspace: &Workspace, profile: Profile, members: &Metadata, stage: &Stage) -> Result<Vec<Item>> {
+    let plugins = members.own().filter(|package| package.is_plugin()).map(|package| &*package.name);
+    let programs = PROGRAMS.iter().map(|(package, ..)| *package);
+
+    // Packages by name, not the whole workspace: what is shipped must not get features that only xtask or the
+    // benchmark switch on.
+    let mut cargo = workspace.cargo(["build", "--message-format", "json-render-diagnostics"]);
+    cargo.args(programs.chain(plugins).flat_map(|package| ["-p", package]));
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    let mut child = cargo.stdout(Stdio::piped()).spawn().context("failed to start cargo")?;
+    let stdout = child.stdout.take().context("cargo has no stdout")?;
+    let mut items = Vec::new();
+    for line in BufReader::new(stdout).lines() {
+        items.extend(artifact(&line?, members, stage));
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("`{}` failed ({status})", shown(&cargo));
+    }
+
+    for (package, program, _) in PROGRAMS {
+        if !items.iter().any(|item| item.to.ends_with(program)) {
+            bail!("package `{package}` builds no program `{program}`");
+        }
+    }
+    Ok(items)
+}
+
+/// One line of cargo's JSON messages.
+#[derive(Deserialize)]
+struct Message {
+    #[serde(default)]
+    manifest_path: PathBuf,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
+    executable: Option<PathBuf>,
+}
+
+/// The file to stage that a message of cargo speaks of, if any.
+fn artifact(line: &str, members: &Metadata, stage: &Stage) -> Option<Item> {
+    let message: Message = serde_json::from_str(line).ok()?;
+    let package = members.own().find(|package| package.manifest_path == message.manifest_path)?;
+    if let Some(from) = message.executable {
+        let name = from.file_name()?;
+        let (.., folder) =
+            PROGRAMS.iter().find(|(owner, program, _)| package.name == *owner && name == *program)?;
+        let to = stage.dir.join(folder).join(name);
+        return Some(Item { from, to, mode: MODE_PROGRAM });
+    }
+    if !package.is_plugin() {
+        return None;
+    }
+    let from =
+        message.filenames.into_iter().find(|file| file.extension().is_some_and(|ending| ending == "so"))?;
+    let for_tests = TEST_PLUGINS.contains(&&*package.name);
+    let folder =
+        if for_tests { stage.tests.join(TEST_PLUGINS_FOLDER) } else { stage.dir.join(PLUGINS_FOLDER) };
+    let to = folder.join(from.file_name()?);
+    Some(Item { from, to, mode: MODE_FILE })
+}
+
+/// Copies what differs, removes plugins that are no longer built, and returns the files that changed.
+fn put_in_place(items: &[Item], stage: &Stage) -> Result<Vec<PathBuf>> {
+    // Two builds at once would meet in the temporary files; the lock ends with the function.
+    let lock = stage.dir.with_extension("lock");
+    let lock = File::create(&lock).with_context(|| format!("failed to make `{}`", lock.display()))?;
+    lock.lock()?;
+
+    let mut changed = Vec::new();
+    for item in items {
+        if same(item)? {
+            continue;
+        }
+        replace(item).with_context(|| format!("failed to stage `{}`", item.to.display()))?;
+        changed.push(item.to.clone());
+    }
+    for folder in [stage.dir.join(PLUGINS_FOLDER), stage.tests.join(TEST_PLUGINS_FOLDER)] {
+        for file in entries(&folder)? {
+            if !items.iter().any(|item| item.to == file) {
+                fs::remove_file(&file)?;
+                println!("removed {}", file.display());
+            }
+        }
+    }
+    Ok(changed)
+}
+
+fn same(item: &Item) -> Result<bool> {
+    let Ok(staged) = fs::metadata(&item.to) else { return Ok(false) };
+    let source =
+        fs::metadata(&item.from).with_context(|| format!("cargo did not leave `{}`", item.from.display()))?;
+    let alike = staged.len() == source.len() && staged.permissions().mode() & 0o777 == item.mode;
+    Ok(alike && fs::read(&item.to)? == fs::read(&item.from)?)
+}
+
+/// Puts a new file over the old name, so that a running process keeps the file it opened.
+fn replace(item: &Item) -> io::Result<()> {
+    let folder = item.to.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let mut temporary = item.to.clone().into_os_string();
+    temporary.push(".new");
+    fs::copy(&item.from, &temporary)?;
+    fs::set_permissions(&temporary, Permissions::from_mode(item.mode))?;
+    fs::rename(&temporary, &item.to)
+}
+
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stage in `folder` and the one plugin that belongs there.
+    fn staged(folder: &Path) -> (Stage, [Item; 1]) {
+        let stage = Stage { dir: folder.join("stage"), tests: folder.join("stage-tests") };
+        let from = folder.join("libhello.so");
+        fs::write(&from, "one").unwrap();
+        let to = stage.dir.join(PLUGINS_FOLDER).join("libhello.so");
+        (stage, [Item { from, to, mode: MODE_FILE }])
+    }
+
+    #[test]
+    fn unchanged_files_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stage, items) = staged(folder.path());
+        assert_eq!(put_in_place(&items, &stage).unwrap(), [items[0].to.clone()]);
+        assert!(put_in_place(&items, &stage).unwrap().is_empty());
+        assert_eq!(fs::metadata(&items[0].to).unwrap().permissions().mode() & 0o777, MODE_FILE);
+    }
+
+    #[test]
+    fn an_open_file_survives_its_replacement() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stage, items) = staged(folder.path());
+        put_in_place(&items, &stage).unwrap();
+        let open = File::open(&items[0].to).unwrap();
+        fs::write(&items[0].from, "two").unwrap();
+        put_in_place(&items, &stage).unwrap();
+        assert_eq!(io::read_to_string(open).unwrap(), "one");
+        assert_eq!(fs::read_to_string(&items[0].to).unwrap(), "two");
+        assert_eq!(entries(items[0].to.parent().unwrap()).unwrap(), [items[0].to.clone()]);
+    }
+
+    #[test]
+    fn a_plugin_that_is_gone_leaves_the_stage() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stage, items) = staged(folder.path());
+        put_in_place(&items, &stage).unwrap();
+        let stale = items[0].to.with_file_name("libgone.so");
+        fs::write(&stale, "").unwrap();
+        put_in_place(&items, &stage).unwrap();
+        assert!(!stale.exists() && items[0].to.exists());
+    }
+
+    #[test]
+    fn each_artifact_finds_its_place() {
+        let workspace = Workspace::locate().unwrap();
+        let members = workspace.members().unwrap();
+        let stage = Stage { dir: "/t/stage".into(), tests: "/t/stage-tests".into() };
+        let place = |package: &str, message: &str| {
+            let manifest = workspace.root.join(package).join("Cargo.toml");
+            let line = format!(r#"{{"manifest_path":{manifest:?},{message}}}"#);
+            artifact(&line, &members, &stage).map(|item| item.to)
+        };
+        let library = r#""filenames":["/t/liba.rlib","/t/liba.so"]"#;
+        assert_eq!(place("plugins/hello", library), Some("/t/stage/lib/llmc/plugins/liba.so".into()));
+        assert_eq!(place("plugins/stress", library), Some("/t/stage-tests/plugins/liba.so".into()));
+        assert_eq!(place("llmc-core/macros", library), None);
+        let program = r#""executable":"/t/llmc-host""#;
+        assert_eq!(place("llmc-host", program), Some("/t/stage/libexec/llmc/llmc-host".into()));
+        assert_eq!(place("llmc-runner", program), None);
+        assert_eq!(place("elsewhere", library), None);
+    }
+}

@@ -65,7 +65,7 @@ pub(crate) struct Audit {
 /// The audit file cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to open audit file `{path}`: {source}")]
-pub struct AuditError {
+pub(crate) struct AuditError {
     path: String,
     source: std::io::Error,
 }

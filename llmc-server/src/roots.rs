@@ -30,7 +30,7 @@ pub(crate) type Roots = BTreeMap<String, Root>;
 /// Why a root cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to open root `{name}` at `{}`: {source}; it must be an existing directory", path.display())]
-pub struct RootError {
+pub(crate) struct RootError {
     name: String,
     path: PathBuf,
     source: std::io::Error,

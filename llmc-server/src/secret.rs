@@ -28,7 +28,7 @@ impl fmt::Debug for Secrets {
 
 /// Why a secret cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum SecretError {
+pub(crate) enum SecretError {
     /// Its file cannot be read.
     #[error("failed to read secret `{name}` from `{file}`: {source}")]
     File {

@@ -10,7 +10,7 @@ pub(crate) struct Stage(PathBuf);
 
 /// A part of the installation is missing.
 #[derive(Debug, thiserror::Error)]
-pub enum StageError {
+pub(crate) enum StageError {
     /// The program's own place is unknown.
     #[error("failed to find the place of this program; name the folder with --stage")]
     Unknown(#[source] std::io::Error),

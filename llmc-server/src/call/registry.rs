@@ -42,7 +42,7 @@ pub(crate) struct Registry(BTreeMap<String, Arc<Entry>>);
 /// Why a plugin's manifest is refused.
 #[derive(Debug, thiserror::Error)]
 #[error("manifest of plugin `{plugin}`: {problem}")]
-pub struct ManifestError {
+pub(crate) struct ManifestError {
     plugin: String,
     problem: String,
 }

@@ -293,3 +293,37 @@ pub enum OnFailure {
     /// The log says so and calls go on.
     Warn,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every key of the schema is described, so that the page cannot fall behind the types.
+    #[test]
+    fn every_key_is_documented() {
+        let page = include_str!("../../../docs/configuration.md");
+        let schema = serde_json::to_value(schemars::schema_for!(Config)).unwrap();
+        let mut objects = vec![&schema];
+        objects.extend(schema["$defs"].as_object().unwrap().values());
+        let keys = objects.iter().filter_map(|object| object["properties"].as_object()).flat_map(|keys| keys.keys());
+        let missing: Vec<&String> =
+            keys.filter(|key| !page.contains(&format!("`{key}`")) && !page.contains(&format!("`[{key}"))).collect();
+        assert!(missing.is_empty(), "docs/configuration.md does not mention {missing:?}");
+    }
+
+    #[test]
+    fn the_documented_defaults_of_limits_are_the_real_ones() {
+        let page = include_str!("../../../docs/configuration.md");
+        let limits = serde_json::to_value(Limits::default()).unwrap();
+        for (key, value) in limits.as_object().unwrap() {
+            let value = value.as_u64().unwrap();
+            let mib = MIB as u64;
+            let shown = match value {
+                _ if value % (1024 * mib) == 0 => format!("{} GiB", value / (1024 * mib)),
+                _ if value % mib == 0 => format!("{} MiB", value / mib),
+                _ => value.to_string(),
+            };
+            assert!(page.contains(&format!("| `{key}` | {shown} |")), "docs/configuration.md: `{key}` is {shown}");
+        }
+    }
+}

@@ -28,7 +28,7 @@ impl AsFd for Library {
 
 /// Why a library is refused.
 #[derive(Debug, thiserror::Error)]
-pub enum LibraryError {
+pub(crate) enum LibraryError {
     /// It cannot be read or copied.
     #[error("failed to read plugin library `{}`: {source}", path.display())]
     Read {

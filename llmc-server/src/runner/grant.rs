@@ -35,7 +35,7 @@ pub(crate) struct Grant {
 
 /// Why a grant cannot be given.
 #[derive(Debug, thiserror::Error)]
-pub enum GrantError {
+pub(crate) enum GrantError {
     /// A program is nowhere.
     #[error(
         "plugin `{plugin}` is granted program `{program}`, which is in none of {folders}; \

@@ -1,6 +1,6 @@
 //! What works, seen from outside: protocol, configuration, command line, calls.
 
-#![expect(missing_docs, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "a surprise ends a test where it happens")]
 
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "each test binary uses its part")]

@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Longest wait for anything that should happen at once.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The staged installation.
-pub fn stage() -> PathBuf {
+pub(crate) fn stage() -> PathBuf {
     let stage = std::env::var_os("LLMC_STAGE").map_or_else(|| target().join("stage"), PathBuf::from);
     assert!(
         stage.join("bin/llmc").exists(),
@@ -28,7 +28,7 @@ pub fn stage() -> PathBuf {
 }
 
 /// The plugin that misbehaves on request; it is never part of an installation.
-pub fn stress_library() -> PathBuf {
+pub(crate) fn stress_library() -> PathBuf {
     let stage =
         std::env::var_os("LLMC_STAGE_TESTS").map_or_else(|| target().join("stage-tests"), PathBuf::from);
     let library = stage.join("plugins/libstress.so");
@@ -42,32 +42,34 @@ fn target() -> PathBuf {
 }
 
 /// A configuration in a folder of its own, beside an empty `work` root.
-pub struct Setup {
-    pub folder: TempDir,
+pub(crate) struct Setup {
+    pub(crate) folder: TempDir,
     text: String,
     env: Vec<(String, String)>,
     args: Vec<String>,
+    log_filter: String,
+    prepare: Option<Box<dyn Fn(&mut Command)>>,
 }
 
 impl Setup {
     /// `{work}` in the text stands for the root, `{stress}` for the library of the stress plugin.
-    pub fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("work")).unwrap();
         let text = text.replace("{work}", folder.path().join("work").to_str().unwrap()).replace(
             "{stress}",
             if text.contains("{stress}") { stress_library() } else { PathBuf::new() }.to_str().unwrap(),
         );
-        Self { folder, text, env: Vec::new(), args: Vec::new() }
+        Self { folder, text, env: Vec::new(), args: Vec::new(), log_filter: "debug".into(), prepare: None }
     }
 
     /// Path of a file in the `work` root.
-    pub fn work(&self, name: &str) -> PathBuf {
+    pub(crate) fn work(&self, name: &str) -> PathBuf {
         self.folder.path().join("work").join(name)
     }
 
     /// Writes a file into the `work` root.
-    pub fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
         let file = self.work(name);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, text).unwrap();
@@ -75,55 +77,70 @@ impl Setup {
     }
 
     /// Sets a variable in the environment of the server.
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.into(), value.into()));
         self
     }
 
     /// Adds an argument after `--config FILE`.
-    pub fn arg(mut self, arg: &str) -> Self {
+    pub(crate) fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.into());
         self
     }
 
+    /// Sets what `serve` logs; `debug` by default.
+    pub(crate) fn log_filter(mut self, filter: &str) -> Self {
+        self.log_filter = filter.into();
+        self
+    }
+
+    /// Has something done to every command before it starts, such as closing a door to the kernel.
+    pub(crate) fn prepare(mut self, prepare: impl Fn(&mut Command) + 'static) -> Self {
+        self.prepare = Some(Box::new(prepare));
+        self
+    }
+
     /// The command `llmc VERB` with this configuration.
-    pub fn command(&self, verb: &str) -> Command {
+    pub(crate) fn command(&self, verb: &str) -> Command {
         let file = self.folder.path().join("llmc.toml");
         std::fs::write(&file, &self.text).unwrap();
         let mut command = Command::new(stage().join("bin/llmc"));
         command.arg(verb).arg("--config").arg(&file).args(&self.args);
         command.env_clear().env("PATH", "/usr/bin:/bin").envs(self.env.iter().cloned());
         command.current_dir(self.folder.path());
+        if let Some(prepare) = &self.prepare {
+            prepare(&mut command);
+        }
         command
     }
 
     /// Runs `llmc VERB ARGS` to its end.
-    pub fn run(&self, verb: &str, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, verb: &str, args: &[&str]) -> Output {
         self.command(verb).args(args).stdin(Stdio::null()).output().unwrap()
     }
 
     /// Starts `llmc serve` and shakes hands.
-    pub fn serve(self) -> Server {
+    pub(crate) fn serve(self) -> Server {
         let mut server = self.serve_raw();
         server.initialize("2025-11-25");
         server
     }
 
     /// Starts `llmc serve` and says nothing yet.
-    pub fn serve_raw(self) -> Server {
+    pub(crate) fn serve_raw(self) -> Server {
         Server::start(self)
     }
 }
 
 /// A running `llmc serve`.
-pub struct Server {
-    pub setup: Setup,
+pub(crate) struct Server {
+    pub(crate) setup: Setup,
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
     answers: HashMap<u64, Value>,
     /// Messages that answer nothing, such as notifications.
-    pub notifications: Vec<Value>,
+    pub(crate) notifications: Vec<Value>,
     /// Lines on stdout that are no JSON-RPC message: there must never be one.
     garbage: Vec<String>,
     stderr: Arc<Mutex<String>>,
@@ -133,7 +150,7 @@ pub struct Server {
 impl Server {
     fn start(setup: Setup) -> Self {
         let mut command = setup.command("serve");
-        command.args(["--log", "debug"]);
+        command.args(["--log", &setup.log_filter]);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
@@ -158,17 +175,17 @@ impl Server {
         Self { setup, child, stdin, lines, answers, notifications, garbage, stderr, next_id: 1 }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// What the server has logged so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.stderr.lock().unwrap().clone()
     }
 
     /// Waits until the log contains a text.
-    pub fn log_until(&self, text: &str) -> String {
+    pub(crate) fn log_until(&self, text: &str) -> String {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             let log = self.log();
@@ -180,7 +197,7 @@ impl Server {
         panic!("the log never said {text:?}:\n{}", self.log());
     }
 
-    pub fn initialize(&mut self, version: &str) -> Value {
+    pub(crate) fn initialize(&mut self, version: &str) -> Value {
         let answer = self.request(
             "initialize",
             json!({
@@ -194,19 +211,19 @@ impl Server {
     }
 
     /// Sends one line as it is.
-    pub fn send_line(&mut self, line: &[u8]) {
+    pub(crate) fn send_line(&mut self, line: &[u8]) {
         let stdin = self.stdin.as_mut().expect("stdin is open");
         stdin.write_all(line).unwrap();
         stdin.write_all(b"\n").unwrap();
         stdin.flush().unwrap();
     }
 
-    pub fn notify(&mut self, method: &str, params: Value) {
+    pub(crate) fn notify(&mut self, method: &str, params: Value) {
         self.send_line(json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string().as_bytes());
     }
 
     /// Sends a request without waiting for the answer.
-    pub fn send(&mut self, method: &str, params: Value) -> u64 {
+    pub(crate) fn send(&mut self, method: &str, params: Value) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
@@ -215,12 +232,12 @@ impl Server {
     }
 
     /// Starts a tool call without waiting for the answer.
-    pub fn send_call(&mut self, tool: &str, arguments: Value) -> u64 {
+    pub(crate) fn send_call(&mut self, tool: &str, arguments: Value) -> u64 {
         self.send("tools/call", json!({"name": tool, "arguments": arguments}))
     }
 
     /// Waits for the answer to a request: the whole JSON-RPC message.
-    pub fn answer(&mut self, id: u64) -> Value {
+    pub(crate) fn answer(&mut self, id: u64) -> Value {
         let deadline = Instant::now() + 3 * PATIENCE;
         loop {
             if let Some(answer) = self.answers.remove(&id) {
@@ -231,7 +248,7 @@ impl Server {
     }
 
     /// Waits for a notification of this method.
-    pub fn notification(&mut self, method: &str) -> Value {
+    pub(crate) fn notification(&mut self, method: &str) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let is_wanted = |message: &Value| message["method"] == method;
@@ -242,20 +259,26 @@ impl Server {
         }
     }
 
-    pub fn request(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn request(&mut self, method: &str, params: Value) -> Value {
         let id = self.send(method, params);
         self.answer(id)
     }
 
     /// Calls a tool and waits for its result.
-    pub fn call(&mut self, tool: &str, arguments: Value) -> Called {
+    pub(crate) fn call(&mut self, tool: &str, arguments: Value) -> Called {
         let id = self.send_call(tool, arguments);
         Called(self.answer(id))
     }
 
     /// The result of a call that was started with [`Server::send_call`].
-    pub fn called(&mut self, id: u64) -> Called {
+    pub(crate) fn called(&mut self, id: u64) -> Called {
         Called(self.answer(id))
+    }
+
+    /// Takes every message that is there, and tells whether this request is answered by now.
+    pub(crate) fn is_answered(&mut self, id: u64) -> bool {
+        while self.pump(Instant::now()) {}
+        self.answers.contains_key(&id)
     }
 
     /// Takes one message; `false` when the time is over or the server is gone.
@@ -282,7 +305,7 @@ impl Server {
     }
 
     /// Children of the server whose program has this name.
-    pub fn children(&self, program: &str) -> Vec<u32> {
+    pub(crate) fn children(&self, program: &str) -> Vec<u32> {
         children(self.pid())
             .into_iter()
             .filter(|&pid| comm(pid).is_some_and(|name| name == program))
@@ -290,7 +313,7 @@ impl Server {
     }
 
     /// Closes stdin and waits for the server to end; checks that stdout carried nothing but the protocol.
-    pub fn stop(mut self) -> std::process::ExitStatus {
+    pub(crate) fn stop(mut self) -> std::process::ExitStatus {
         drop(self.stdin.take());
         let status = self.wait_for_end();
         while let Ok(line) = self.lines.recv_timeout(Duration::from_millis(200)) {
@@ -301,12 +324,13 @@ impl Server {
     }
 
     /// Kills the server without warning.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    fn wait_for_end(&mut self) -> std::process::ExitStatus {
+    /// Waits for the server to end by itself.
+    pub(crate) fn wait_for_end(&mut self) -> std::process::ExitStatus {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -315,7 +339,7 @@ impl Server {
             std::thread::sleep(Duration::from_millis(5));
         }
         self.kill();
-        panic!("the server did not end after stdin was closed; log:\n{}", self.log());
+        panic!("the server did not end; log:\n{}", self.log());
     }
 }
 
@@ -331,60 +355,60 @@ impl Drop for Server {
 
 /// The answer to a tool call.
 #[derive(Debug)]
-pub struct Called(pub Value);
+pub(crate) struct Called(pub(crate) Value);
 
 impl Called {
     /// Whether the tool, or the server in its place, reported an error.
-    pub fn is_error(&self) -> bool {
+    pub(crate) fn is_error(&self) -> bool {
         self.0["result"]["isError"] == true
     }
 
     /// All text of the result.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let blocks = self.0["result"]["content"].as_array();
         blocks.into_iter().flatten().filter_map(|block| block["text"].as_str()).collect::<Vec<_>>().join("\n")
     }
 
     /// The structured content of a success.
     #[track_caller]
-    pub fn ok(&self) -> &Value {
+    pub(crate) fn ok(&self) -> &Value {
         assert!(self.0.get("result").is_some() && !self.is_error(), "expected a success: {}", self.0);
         &self.0["result"]["structuredContent"]
     }
 
     /// The text of a failure.
     #[track_caller]
-    pub fn error(&self) -> String {
+    pub(crate) fn error(&self) -> String {
         assert!(self.is_error(), "expected an error: {}", self.0);
         self.text()
     }
 }
 
 /// Direct children of a process.
-pub fn children(parent: u32) -> Vec<u32> {
+pub(crate) fn children(parent: u32) -> Vec<u32> {
     let is_child = |pid: &u32| stat_field(*pid, 1).and_then(|field| field.parse().ok()) == Some(parent);
     processes().into_iter().filter(is_child).collect()
 }
 
 /// Every process id.
-pub fn processes() -> Vec<u32> {
+pub(crate) fn processes() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// The program name of a process.
-pub fn comm(pid: u32) -> Option<String> {
+pub(crate) fn comm(pid: u32) -> Option<String> {
     Some(std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim_end().to_owned())
 }
 
 /// Whether a process lives: exists and is no zombie.
-pub fn lives(pid: u32) -> bool {
+pub(crate) fn lives(pid: u32) -> bool {
     stat_field(pid, 0).is_some_and(|state| state != "Z" && state != "X")
 }
 
 /// Waits until a condition holds.
 #[track_caller]
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");

@@ -53,10 +53,10 @@ pub(crate) fn run(workspace: &Workspace, name: &str) -> Result<()> {
         "\n\
         plugins/{name} is ready: write your tool in plugins/{name}/src/lib.rs, then `cargo xtask build`.\n\
         \n\
-        Enable it in llmc.toml:\n\
+        Enable it in the configuration file:\n\
         \n    [plugins.{name}]\n    library = \"{name}\"\n\
         \n\
-        Call it without a configuration file:\n\
+        Call it with flags alone:\n\
         \n    {program} call --plugin {name} {name} '{{\"name\": \"Ada\"}}'\n"
     );
     Ok(())

@@ -37,6 +37,8 @@ pub(crate) struct Package {
 #[derive(Deserialize)]
 pub(crate) struct Dependency {
     pub(crate) name: String,
+    /// `dev`, `build`, or nothing for what is linked in.
+    pub(crate) kind: Option<String>,
 }
 
 #[derive(Deserialize)]

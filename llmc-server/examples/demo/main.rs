@@ -72,11 +72,11 @@ fn sample_workspace(folder: &Path) -> std::io::Result<PathBuf> {
     )?;
     std::fs::write(
         workspace.join("src/count.py"),
-        "def count(rows):\n    return sum(int(n) for _, n in rows)  # TODO: pears\n",
+        "def count(rows):\n    return sum(int(n) for _, n in rows)\n",
     )?;
     std::fs::write(
         workspace.join("src/report.py"),
-        "from count import count\n\n# TODO: print a table\nprint(count([]))\n",
+        "from count import count\n\n# prints one number\nprint(count([]))\n",
     )?;
     for year in 2019..=2026 {
         let rows: String = (1..=200).map(|tree| format!("tree-{tree},{}\n", (tree * year) % 97)).collect();

@@ -83,15 +83,15 @@ impl CallPath {
     }
 
     /// Makes a call; whatever becomes of it is audited.
-    pub(crate) async fn call(&self, request: Request) -> Result<Envelope, CallError> {
+    pub(crate) async fn call(&self, mut request: Request) -> Result<Envelope, CallError> {
         let begun = Instant::now();
         let caller = request.caller.to_string();
-        let tool = request.tool.clone();
+        let tool = std::mem::take(&mut request.tool);
         let parent = request.parent.map(|parent| parent.id);
         let context = Arc::new(self.context(&request, begun));
         let mut argument_bytes = 0;
         let entry = self.registry.get(&tool).cloned();
-        let result = self.steps(&request, entry.as_deref(), &context, &mut argument_bytes).await;
+        let result = self.steps(&tool, request, entry.as_deref(), &context, &mut argument_bytes).await;
         // Runs that the call started end with it, whoever else still looks at it.
         context.cancel.cancel();
         let (outcome, reason, result_bytes) = match &result {
@@ -119,7 +119,8 @@ impl CallPath {
     /// The steps in their order.
     async fn steps(
         &self,
-        request: &Request,
+        tool: &str,
+        request: Request,
         entry: Option<&Entry>,
         context: &Arc<CallContext>,
         argument_bytes: &mut usize,
@@ -134,7 +135,7 @@ impl CallPath {
                 ));
             }
         }
-        let entry = entry.ok_or_else(|| self.unknown_tool(request))?;
+        let entry = entry.ok_or_else(|| self.unknown_tool(tool, &request.caller))?;
         self.authority.allows(&request.caller, entry)?;
         if context.depth > self.limits.call_depth {
             return Err(CallError::new(
@@ -142,7 +143,7 @@ impl CallPath {
                 format!("tools call tools more than {} deep (`limits.call_depth`)", self.limits.call_depth),
             ));
         }
-        let arguments = entry.input.arguments(&request.arguments)?;
+        let arguments = entry.input.arguments(request.arguments)?;
         *argument_bytes = arguments.len();
         let _turn = self.turn(entry, context).await?;
         let body = self.run(entry, &arguments, context).await?;
@@ -158,11 +159,11 @@ impl CallPath {
         CallContext::new(depth, deadline, &request.cancel, request.progress.clone())
     }
 
-    fn unknown_tool(&self, request: &Request) -> CallError {
-        let names = self.visible(&request.caller).map(|entry| entry.name.as_str());
-        let nearest = schema::nearest(&request.tool, names);
+    fn unknown_tool(&self, tool: &str, caller: &Caller) -> CallError {
+        let names = self.visible(caller).map(|entry| entry.name.as_str());
+        let nearest = schema::nearest(tool, names);
         let hint = nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
-        CallError::new(Kind::UnknownTool, format!("there is no tool `{}`{hint}", request.tool))
+        CallError::new(Kind::UnknownTool, format!("there is no tool `{tool}`{hint}"))
     }
 
     /// Waits for a place among all calls and one among those of the plugin.

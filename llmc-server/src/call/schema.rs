@@ -54,8 +54,8 @@ impl Schema {
     ///
     /// The bytes are made from what was checked: forwarding the client's own would let a duplicate key mean one
     /// thing to the validator and another to the plugin.
-    pub(crate) fn arguments(&self, arguments: &Map<String, Value>) -> Result<Vec<u8>, CallError> {
-        let arguments = Value::Object(arguments.clone());
+    pub(crate) fn arguments(&self, arguments: Map<String, Value>) -> Result<Vec<u8>, CallError> {
+        let arguments = Value::Object(arguments);
         self.check(&arguments).map_err(|problems| {
             CallError::new(Kind::InvalidArguments, format!("the arguments do not fit: {problems}"))
         })?;
@@ -149,7 +149,7 @@ mod tests {
     }
 
     fn problems(arguments: Value) -> String {
-        schema().arguments(arguments.as_object().unwrap()).unwrap_err().message
+        schema().arguments(arguments.as_object().unwrap().clone()).unwrap_err().message
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn what_fits_becomes_canonical_bytes() {
         let arguments = json!({"path": "ä", "max_bytes": 3});
-        let bytes = schema().arguments(arguments.as_object().unwrap()).unwrap();
+        let bytes = schema().arguments(arguments.as_object().unwrap().clone()).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), arguments);
     }
 

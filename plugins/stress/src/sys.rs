@@ -5,6 +5,9 @@ use std::ffi::{c_int, c_long};
 use libc::pid_t;
 use llmc_core::output;
 
+/// Descriptors are looked for up to this number.
+pub(crate) const HIGHEST_DESCRIPTOR: c_int = 256;
+
 /// What became of one attempt.
 #[output]
 #[derive(Clone, Debug, PartialEq)]
@@ -115,9 +118,22 @@ pub(crate) fn close(fd: c_int) {
     unsafe { libc::close(fd) };
 }
 
+/// The server's process id: from the kernel, or, where that is refused, from the socket that the host holds.
 pub(crate) fn parent() -> pid_t {
     // SAFETY: always safe.
-    unsafe { libc::getppid() }
+    let parent = unsafe { libc::getppid() };
+    if parent >= 0 { parent } else { (3..=HIGHEST_DESCRIPTOR).find_map(peer).unwrap_or(0) }
+}
+
+/// The maker of a socket, see `SO_PEERCRED` in `unix(7)`.
+fn peer(fd: c_int) -> Option<pid_t> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the structure is as long as told.
+    let result = unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut peer).cast(), &mut length)
+    };
+    (result == 0 && peer.pid > 0).then_some(peer.pid)
 }
 
 /// The symbolic name of an error.

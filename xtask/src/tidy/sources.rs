@@ -15,15 +15,18 @@ const UNSAFE_PLACES: &[&str] = &[
     "llmc-sandbox/src/sys/",
     // Attacks on the jail are raw system calls.
     "llmc-sandbox/tests/jail/",
+    // Takes a layer of protection away between fork and exec.
+    "llmc-server/tests/security/without.rs",
     "plugins/stress/",
 ];
 
 const MAX_LINES: usize = 700;
 
-/// Words that say a thing is not done. Split here, so that this file does not hold them.
-const UNFINISHED: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX")];
+/// Words that say a thing is not done. In quotes they are only spoken of.
+const UNFINISHED: &[&str] = &["TODO", "FIXME", "XXX"];
+const QUOTES: [char; 3] = ['"', '\'', '`'];
 
-/// Hosts that a registry or a mirror of it answers on: cargo's configuration knows them, the tree must not.
+/// Hosts that a registry answers on: cargo knows them, the tree must not. Split, so that this file does not.
 const REGISTRY_HOSTS: &[&str] = &[concat!("static.", "crates.io"), concat!("index.", "crates.io")];
 
 /// Checks all files.
@@ -45,7 +48,8 @@ pub(super) fn check(files: &[TextFile], root: &Path) -> Vec<Problem> {
 }
 
 fn unfinished(file: &TextFile) -> Vec<Problem> {
-    let lines = lines_with(file, |line| UNFINISHED.iter().find(|word| has_word(line, word)).copied());
+    let meant = |line: &str, word: &str| words(line, word).any(|at| !line[..at].ends_with(QUOTES));
+    let lines = lines_with(file, |line| UNFINISHED.iter().find(|word| meant(line, word)));
     let problem =
         |(line, word)| Problem::at(&file.path, line, format!("`{word}`: finish it, or open an issue"));
     lines.into_iter().map(problem).collect()
@@ -88,7 +92,7 @@ fn misplaced_unsafe(file: &TextFile) -> Vec<Problem> {
     let mut line = 1;
     for (kind, part) in rust_text::split(&file.text) {
         for (number, text) in part.lines().enumerate() {
-            if kind == Kind::Code && has_word(text, "unsafe") {
+            if kind == Kind::Code && words(text, "unsafe").next().is_some() {
                 let message =
                     "`unsafe` belongs in the places named in xtask/src/tidy/sources.rs; move it there";
                 problems.push(Problem::at(&file.path, line + number, message));
@@ -111,13 +115,11 @@ fn lines_with<T>(file: &TextFile, find: impl Fn(&str) -> Option<T>) -> Vec<(usiz
     lines.filter_map(|(number, line)| Some((number + 1, find(line)?))).collect()
 }
 
-/// Whether the word stands there by itself, not as a part of a longer name.
-fn has_word(line: &str, word: &str) -> bool {
+/// Where the word stands by itself, not as a part of a longer name.
+fn words<'a>(line: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
-    line.match_indices(word).any(|(at, _)| {
-        let after = &line[at + word.len()..];
-        !line[..at].ends_with(is_name) && !after.starts_with(is_name)
-    })
+    let places = line.match_indices(word).map(|(at, _)| at);
+    places.filter(move |at| !line[..*at].ends_with(is_name) && !line[at + word.len()..].starts_with(is_name))
 }
 
 /// Whether the path stands there, whole or as the beginning of a longer one.
@@ -146,7 +148,7 @@ mod tests {
         for word in UNFINISHED {
             assert_eq!(found_lines(unfinished(&file("a.md", format!("fine\n// {word}: later")))), [2]);
         }
-        assert!(unfinished(&file("a.md", format!("A{}S", UNFINISHED[0]))).is_empty());
+        assert!(unfinished(&file("a.md", "count(\"TODO\"), `FIXME`, MASTODON")).is_empty());
     }
 
     #[test]

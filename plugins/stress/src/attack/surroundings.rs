@@ -3,9 +3,7 @@
 use std::ffi::{CStr, c_char, c_int, c_long};
 
 use super::Given;
-use crate::sys::{Attempt, checked};
-
-const HIGHEST_DESCRIPTOR: c_int = 256;
+use crate::sys::{Attempt, HIGHEST_DESCRIPTOR, checked};
 
 unsafe extern "C" {
     /// The environment as the C library knows it.

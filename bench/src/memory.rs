@@ -1,0 +1,52 @@
+//! Memory of a server and of the processes that it started.
+
+use std::fs;
+use std::io;
+
+use anyhow::{Context as _, Result, anyhow};
+use serde::Serialize;
+
+use crate::processes::{name, tree};
+
+/// Memory of one process in KiB, see `proc_pid_smaps(5)`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Memory {
+    pub(crate) program: String,
+    /// Its own pages and its part of the shared ones.
+    pub(crate) pss_kib: u64,
+    /// Pages that nobody else has and that cannot be read again from a file.
+    pub(crate) private_dirty_kib: u64,
+}
+
+/// Memory of the process and all that it started, in the order in which they were.
+pub(crate) fn measure(process: u32) -> Result<Vec<Memory>> {
+    tree(process)?.into_iter().map(of_one).collect()
+}
+
+fn of_one(process: u32) -> Result<Memory> {
+    let program = name(process)?;
+    let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).map_err(|error| {
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            anyhow!("`{program}` hides its memory from everybody but root; measure as root to see it")
+        } else {
+            error.into()
+        }
+    })?;
+    let kib = |field: &str| {
+        let line = rollup.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let number = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse().ok());
+        number.with_context(|| format!("`smaps_rollup` of `{program}` has no field `{field}`"))
+    };
+    Ok(Memory { pss_kib: kib("Pss")?, private_dirty_kib: kib("Private_Dirty")?, program })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_memory_of_its_own() {
+        let own = measure(std::process::id()).unwrap();
+        assert!(own[0].private_dirty_kib > 0 && own[0].pss_kib >= own[0].private_dirty_kib, "{own:?}");
+    }
+}

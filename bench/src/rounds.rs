@@ -1,0 +1,200 @@
+//! Latency and throughput, in rounds: within a round the two servers take turns, so that a slow moment of the
+//! machine meets both.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::client::{Call, Client};
+use crate::cpu::{Cpus, Watch};
+use crate::hop::Echo;
+use crate::processes::{Usage, tree};
+use crate::servers::{Running, Servers};
+use crate::stats::{Pair, Percentiles};
+use crate::steps::{StepTimes, Steps};
+
+/// Calls under way at the same time when throughput is measured.
+pub(crate) const IN_FLIGHT: usize = 32;
+
+/// Calls of one server before the other has its turn.
+const SLICE: usize = 100;
+
+/// Calls before a slice that are not counted: the server's code and data are not in the caches any more.
+const WARM_UP: usize = 10;
+
+/// How long everything takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) rounds: usize,
+    /// Slices of each tool and server in a round.
+    pub(crate) slices: usize,
+    /// Time of each tool and server in a round under [`IN_FLIGHT`] calls.
+    pub(crate) flood: Duration,
+    /// Starts of each server.
+    pub(crate) starts: usize,
+}
+
+impl Plan {
+    pub(crate) const FULL: Self =
+        Self { rounds: 11, slices: 12, flood: Duration::from_millis(400), starts: 25 };
+    pub(crate) const QUICK: Self =
+        Self { rounds: 3, slices: 3, flood: Duration::from_millis(100), starts: 5 };
+}
+
+/// One at a time, everything on one CPU.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Latency {
+    pub(crate) foreign_share: f64,
+    /// In the order of [`crate::servers::TOOLS`].
+    pub(crate) tools: [Pair<Percentiles>; 2],
+    /// What a `hello` call costs.
+    pub(crate) cost: Pair<Cost>,
+    pub(crate) floor: Floor,
+}
+
+/// What one call costs the machine, client excluded.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Cost {
+    pub(crate) cpu_us: f64,
+    /// Switches from one thread to another.
+    pub(crate) switches: f64,
+}
+
+/// Microseconds of what no server can do without.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Floor {
+    /// Two blocking processes, over pipes.
+    pub(crate) pipes: f64,
+    /// Two blocking processes, over a Unix socket.
+    pub(crate) socket: f64,
+    pub(crate) steps: StepTimes,
+}
+
+/// [`IN_FLIGHT`] at a time, on all CPUs.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Throughput {
+    pub(crate) foreign_share: f64,
+    /// Calls per second, in the order of [`crate::servers::TOOLS`].
+    pub(crate) tools: [Pair<f64>; 2],
+}
+
+/// The rounds themselves, and the servers that went through them on all CPUs.
+pub(crate) struct Rounds {
+    pub(crate) latency: Vec<Latency>,
+    pub(crate) throughput: Vec<Throughput>,
+    pub(crate) loaded: Running,
+}
+
+/// Measures all rounds.
+pub(crate) fn measure(servers: &Servers, cpus: &Cpus, plan: Plan) -> Result<Rounds> {
+    // Servers and echoes keep the CPUs that they are born with.
+    cpus.pin()?;
+    let mut pinned = Pinned {
+        servers: servers.start()?,
+        pipes: Echo::over_pipes()?,
+        socket: Echo::over_socket()?,
+        steps: Steps::new(&servers.tools)?,
+    };
+    cpus.unpin()?;
+    let mut free = servers.start()?;
+
+    let (mut latency, mut throughput) = (Vec::new(), Vec::new());
+    for round in 1..=plan.rounds {
+        eprint!("\rround {round} of {}", plan.rounds);
+        cpus.pin()?;
+        latency.push(pinned.latency(cpus, plan)?);
+        cpus.unpin()?;
+        throughput.push(free.throughput(cpus, plan)?);
+    }
+    eprintln!();
+    Ok(Rounds { latency, throughput, loaded: free })
+}
+
+/// Everything that lives on the one CPU.
+struct Pinned {
+    servers: Running,
+    pipes: Echo,
+    socket: Echo,
+    steps: Steps,
+}
+
+impl Pinned {
+    fn latency(&mut self, cpus: &Cpus, plan: Plan) -> Result<Latency> {
+        let processes = self.servers.processes()?;
+        let watch = Watch::start(Some(cpus.chosen), &processes)?;
+        let tools = [self.servers.latency(0, plan)?, self.servers.latency(1, plan)?];
+        let echoes = plan.slices * SLICE;
+        let floor = Floor {
+            pipes: Percentiles::of(self.pipes.round_trips(echoes)?).p50,
+            socket: Percentiles::of(self.socket.round_trips(echoes)?).p50,
+            steps: self.steps.measure()?,
+        };
+        let cost = self.servers.cost()?;
+        Ok(Latency { foreign_share: watch.foreign_share(cpus)?, tools, cost, floor })
+    }
+}
+
+impl Running {
+    /// All processes of both servers.
+    fn processes(&self) -> Result<Vec<u32>> {
+        let Pair { llmc, baseline } = &self.clients;
+        Ok([tree(llmc.process())?, tree(baseline.process())?].concat())
+    }
+
+    fn latency(&mut self, tool: usize, plan: Plan) -> Result<Pair<Percentiles>> {
+        let mut times = Pair::<Vec<f64>>::default();
+        let mut sides = [
+            (&mut self.clients.llmc, &self.calls.llmc[tool], &mut times.llmc),
+            (&mut self.clients.baseline, &self.calls.baseline[tool], &mut times.baseline),
+        ];
+        for _ in 0..plan.slices {
+            // Each is first in every other slice.
+            sides.reverse();
+            for (client, call, times) in &mut sides {
+                for _ in 0..WARM_UP {
+                    client.call(call)?;
+                }
+                for _ in 0..SLICE {
+                    times.push(client.call(call)?.as_secs_f64() * 1e6);
+                }
+            }
+        }
+        let Pair { llmc, baseline } = times;
+        Ok(Pair { llmc: Percentiles::of(llmc), baseline: Percentiles::of(baseline) })
+    }
+
+    fn cost(&mut self) -> Result<Pair<Cost>> {
+        let Pair { llmc, baseline } = self.clients.as_mut();
+        Ok(Pair {
+            llmc: cost(llmc, &self.calls.llmc[0])?,
+            baseline: cost(baseline, &self.calls.baseline[0])?,
+        })
+    }
+
+    fn throughput(&mut self, cpus: &Cpus, plan: Plan) -> Result<Throughput> {
+        let processes = self.processes()?;
+        let watch = Watch::start(None, &processes)?;
+        let mut tools = [Pair::default(); 2];
+        for (tool, rates) in tools.iter_mut().enumerate() {
+            let Pair { llmc, baseline } = self.clients.as_mut();
+            rates.llmc = llmc.flood(&self.calls.llmc[tool], IN_FLIGHT, plan.flood)?;
+            rates.baseline = baseline.flood(&self.calls.baseline[tool], IN_FLIGHT, plan.flood)?;
+        }
+        Ok(Throughput { foreign_share: watch.foreign_share(cpus)?, tools })
+    }
+}
+
+fn cost(client: &mut Client, call: &Call) -> Result<Cost> {
+    let processes = tree(client.process())?;
+    let before = Usage::of(&processes)?;
+    for _ in 0..SLICE {
+        client.call(call)?;
+    }
+    let after = Usage::of(&processes)?;
+    let per_call = |before: u64, after: u64| (after - before) as f64 / SLICE as f64;
+    Ok(Cost {
+        cpu_us: per_call(before.cpu_ns, after.cpu_ns) / 1e3,
+        switches: per_call(before.switches, after.switches),
+    })
+}

@@ -1,0 +1,140 @@
+//! The two servers, how they are started, and the folder that both work in.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::client::{Call, Client};
+use crate::stats::Pair;
+
+/// The tools that are called, in the order in which they are reported.
+pub(crate) const TOOLS: [&str; 2] = ["hello", "read_file"];
+
+const NOTE: &str = "note.txt";
+const NOTE_BYTES: usize = 4096;
+const LAST_LINE: &str = "the last line of the note\n";
+
+/// Everything that is needed to start either server.
+pub(crate) struct Servers {
+    stage: PathBuf,
+    baseline: PathBuf,
+    folder: TempDir,
+    /// The tools as llmc lists them.
+    pub(crate) tools: Vec<Value>,
+}
+
+/// Two running servers and the calls that are made to them, in the order of [`TOOLS`].
+pub(crate) struct Running {
+    pub(crate) clients: Pair<Client>,
+    pub(crate) calls: Pair<[Call; 2]>,
+}
+
+impl Servers {
+    /// Finds the programs, makes the folder and asks llmc what the baseline has to look like.
+    pub(crate) fn new(stage: &Path) -> Result<Self> {
+        let stage =
+            stage.canonicalize().with_context(|| format!("there is no stage `{}`", stage.display()))?;
+        let folder = tempfile::tempdir()?;
+        fs::create_dir(folder.path().join("work"))?;
+        fs::write(folder.path().join("work").join(NOTE), note())?;
+        let mut servers = Self { stage, baseline: baseline()?, folder, tools: Vec::new() };
+
+        let mut llmc = Client::start(&mut servers.llmc(&["--plugin", "hello"]))?;
+        servers.tools = llmc.tools()?;
+        let wanted = |tool: &&Value| TOOLS.iter().any(|name| tool["name"] == **name);
+        let tools: Vec<&Value> = servers.tools.iter().filter(wanted).collect();
+        ensure!(tools.len() == TOOLS.len(), "llmc offers only {} of the tools {TOOLS:?}", tools.len());
+        let [_, (_, answer)] = prepare(&mut llmc)?;
+        let sample = json!({
+            "file": note(),
+            "text": answer["content"][0]["text"],
+            "structured": answer["structuredContent"],
+        });
+        fs::write(servers.like(), json!({"tools": tools, "read_file": sample}).to_string())?;
+        Ok(servers)
+    }
+
+    /// llmc with its default plugins and one directory, as its README starts it.
+    pub(crate) fn llmc(&self, more: &[&str]) -> Command {
+        let mut root = self.work().into_os_string();
+        root.push(":rw");
+        let mut command = Command::new(self.stage.join("bin/llmc"));
+        command.args(["serve", "--root"]).arg(root).args(more);
+        // The configuration of whoever runs the benchmark must not change what is measured.
+        command.env("XDG_CONFIG_HOME", self.folder.path());
+        command
+    }
+
+    pub(crate) fn baseline(&self) -> Command {
+        let mut command = Command::new(&self.baseline);
+        command.arg(self.work()).arg(self.like());
+        command
+    }
+
+    /// Starts both, with every tool called once and both giving the same answers.
+    pub(crate) fn start(&self) -> Result<Running> {
+        let mut llmc = Client::start(&mut self.llmc(&["--plugin", "hello"]))?;
+        let mut baseline = Client::start(&mut self.baseline())?;
+        let [(hello, a), (read_file, b)] = prepare(&mut llmc)?;
+        let [(hello_too, c), (read_file_too, d)] = prepare(&mut baseline)?;
+        ensure!(a == c && b == d, "the servers do not give the same answers: {a} and {c}, {b} and {d}");
+        let calls = Pair { llmc: [hello, read_file], baseline: [hello_too, read_file_too] };
+        Ok(Running { clients: Pair { llmc, baseline }, calls })
+    }
+
+    fn work(&self) -> PathBuf {
+        self.folder.path().join("work")
+    }
+
+    fn like(&self) -> PathBuf {
+        self.folder.path().join("like.json")
+    }
+}
+
+/// Calls every tool for the first time.
+fn prepare(client: &mut Client) -> Result<[(Call, Value); 2]> {
+    Ok([
+        client.prepare(TOOLS[0], &json!({"name": "Ada"}), "Hello, Ada!")?,
+        client.prepare(TOOLS[1], &json!({"path": NOTE}), LAST_LINE.trim_end())?,
+    ])
+}
+
+fn note() -> String {
+    let line = "A line of sixty-four bytes, as a programmer or a poet writes it.\n";
+    let mut note = line.repeat(NOTE_BYTES / line.len() + 1);
+    note.truncate(NOTE_BYTES - LAST_LINE.len() - 1);
+    note + "\n" + LAST_LINE
+}
+
+/// The program beside this one. `cargo run` builds only the program it runs, so that is made up for here.
+fn baseline() -> Result<PathBuf> {
+    const NAME: &str = "bench-baseline";
+    if let (Some(cargo), Some(manifest)) = (env::var_os("CARGO"), env::var_os("CARGO_MANIFEST_PATH")) {
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--bin", NAME, "--manifest-path"]).arg(manifest);
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        ensure!(build.status()?.success(), "`{NAME}` cannot be built");
+    }
+    let program = env::current_exe()?.with_file_name(NAME);
+    ensure!(program.exists(), "`{}` is missing; run `cargo build -p llmc-bench --bins`", program.display());
+    Ok(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_note_has_its_size_and_its_end() {
+        let note = note();
+        assert_eq!(note.len(), NOTE_BYTES);
+        assert!(note.ends_with(&format!("\n{LAST_LINE}")));
+    }
+}

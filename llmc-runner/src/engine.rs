@@ -1,0 +1,208 @@
+//! Interpreters for the `code` profile: found once, at first need, and asked in a jail what they consist of.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use llmc_sandbox::elf;
+use llmc_sandbox::jail::Launcher;
+use llmc_wire::runner::Refused;
+use serde::Deserialize;
+
+use crate::request::refused;
+use crate::trial;
+
+/// Oldest CPython that will do.
+const OLDEST: (u32, u32) = (3, 9);
+/// Newest one that is looked for by name.
+const NEWEST_NAME: u32 = 30;
+/// What an operator can do.
+const REMEDY: &str = "install CPython 3.9 or newer where everybody may read it (Debian, Ubuntu: `apt install python3`)";
+
+/// Tells what an interpreter consists of: standard library, and every library that its extension modules load.
+const QUESTIONS: &str = r#"
+import os, sys, json
+stdlib = os.path.dirname(os.__file__)
+dynload = [p for p in sys.path if os.path.basename(p) == "lib-dynload"]
+if sys.implementation.name == "cpython":
+    import importlib
+    for folder in dynload:
+        for name in sorted(os.listdir(folder)):
+            module = name.split(".")[0]
+            if not module.startswith(("_test", "_xx", "xx", "_tkinter", "readline", "nis", "_dbm", "_gdbm")):
+                try:
+                    importlib.import_module(module)
+                except BaseException:
+                    pass
+files = set()
+with open("/proc/self/maps") as maps:
+    for line in maps:
+        parts = line.split(None, 5)
+        if len(parts) == 6 and ".so" in parts[5]:
+            files.add(parts[5].rstrip("\n"))
+links = set()
+for path in files:
+    folder, name = os.path.split(path)
+    for other in os.listdir(folder):
+        if other.startswith(name.split(".so")[0]):
+            link = os.path.join(folder, other)
+            if os.path.islink(link) and os.path.realpath(link) == path:
+                links.add(link)
+json.dump({"implementation": sys.implementation.name, "version": list(sys.version_info[:2]),
+           "stdlib": stdlib, "dynload": dynload, "files": sorted(files | links)}, sys.stdout)
+"#;
+
+/// An interpreter and what it needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Engine {
+    /// Its file.
+    pub(crate) program: PathBuf,
+    /// Files and directories that belong to it.
+    pub(crate) system: Vec<PathBuf>,
+}
+
+/// The interpreters of this machine.
+#[derive(Debug, Default)]
+pub(crate) struct Engines {
+    python: Option<Engine>,
+}
+
+/// What an interpreter answers.
+#[derive(Debug, Deserialize)]
+struct Answers {
+    implementation: String,
+    version: (u32, u32),
+    stdlib: PathBuf,
+    dynload: Vec<PathBuf>,
+    files: Vec<PathBuf>,
+}
+
+impl Engines {
+    /// Finds an engine, or tells what was looked for.
+    pub(crate) fn get(&mut self, name: &str, launcher: &mut Launcher) -> Result<&Engine, Refused> {
+        if name != "python" {
+            let message = format!("no engine is called `{name}`; there is `python`");
+            return Err(Refused { layer: "engine".into(), message });
+        }
+        let python = match self.python.take() {
+            Some(python) => python,
+            None => find_python(&candidates(), launcher)?,
+        };
+        Ok(self.python.insert(python))
+    }
+}
+
+/// The first candidate that is what it should be. What was not found is looked for again next time: it may have been
+/// installed by then.
+fn find_python(candidates: &[PathBuf], launcher: &mut Launcher) -> Result<Engine, Refused> {
+    let mut seen = BTreeSet::new();
+    let mut reasons = Vec::new();
+    for candidate in candidates {
+        let Ok(file) = candidate.canonicalize() else { continue };
+        if !seen.insert(file.clone()) {
+            continue;
+        }
+        match try_python(&file, launcher) {
+            Ok(engine) => return Ok(engine),
+            Err(reason) => reasons.push(format!("`{}` {reason}", candidate.display())),
+        }
+    }
+    let found = if reasons.is_empty() { "there is none".to_owned() } else { reasons.join(", ") };
+    let looked = "looked for `python3` and `python3.N` in /usr/bin and /usr/local/bin and for `/opt/*/bin/python3`";
+    Err(Refused { layer: "engine".into(), message: format!("no usable CPython: {found}; {looked}; {REMEDY}") })
+}
+
+fn try_python(file: &Path, launcher: &mut Launcher) -> Result<Engine, String> {
+    match elf::is_elf(file) {
+        Ok(true) => {}
+        Ok(false) => return Err("is a script and not the interpreter".to_owned()),
+        Err(error) => return Err(format!("cannot be read: {error}")),
+    }
+    // An interpreter outside /usr brings its libraries along, beside its `bin`.
+    let prefix = file.parent().and_then(Path::parent).filter(|prefix| prefix.starts_with("/opt/"));
+    let system = prefix.map(Path::to_owned).into_iter().collect();
+    let args = ["-I", "-S", "-X", "utf8", "-c", QUESTIONS];
+    let answer = trial::run(launcher, file, &args, system).map_err(|error| refused(&error).message)?;
+    let answers: Answers = serde_json::from_slice(&answer.stdout).map_err(|_| {
+        let complaint = String::from_utf8_lossy(&answer.stderr);
+        let last = complaint.trim().lines().next_back().unwrap_or("without a word");
+        format!("does not answer ({:?}): {last}", answer.ending.status)
+    })?;
+    check(&answers)?;
+    Ok(Engine { program: file.to_owned(), system: parts(answers) })
+}
+
+fn check(answers: &Answers) -> Result<(), String> {
+    if answers.implementation != "cpython" {
+        return Err(format!("is {} and not CPython", answers.implementation.escape_default()));
+    }
+    if answers.version < OLDEST {
+        return Err(format!("is version {}.{}, too old", answers.version.0, answers.version.1));
+    }
+    let paths = answers.files.iter().chain(&answers.dynload).chain([&answers.stdlib]);
+    match paths.into_iter().find(|path| !path.is_absolute() || path.components().count() < 3) {
+        Some(odd) => Err(format!("names `{}` as a part of itself", odd.display())),
+        None => Ok(()),
+    }
+}
+
+/// Paths to bind. Loaders look below `/lib`, which is a link on most machines: then the way through it is one more.
+fn parts(answers: Answers) -> Vec<PathBuf> {
+    let mut parts: BTreeSet<PathBuf> = answers.files.into_iter().collect();
+    parts.insert(answers.stdlib);
+    parts.extend(answers.dynload);
+    for link in ["/lib", "/lib64", "/lib32"].map(Path::new).into_iter().filter(|path| path.is_symlink()) {
+        let Ok(target) = link.canonicalize() else { continue };
+        let through: Vec<PathBuf> =
+            parts.iter().filter_map(|path| path.strip_prefix(&target).ok()).map(|rest| link.join(rest)).collect();
+        parts.extend(through);
+    }
+    parts.into_iter().collect()
+}
+
+fn candidates() -> Vec<PathBuf> {
+    let mut candidates = Vec::new();
+    for folder in ["/usr/bin", "/usr/local/bin"].map(Path::new) {
+        candidates.push(folder.join("python3"));
+        candidates.extend((OLDEST.1..=NEWEST_NAME).rev().map(|minor| folder.join(format!("python3.{minor}"))));
+    }
+    let mut others: Vec<PathBuf> = std::fs::read_dir("/opt")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin/python3"))
+        .collect();
+    others.sort();
+    candidates.extend(others);
+    candidates
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers() -> Answers {
+        Answers {
+            implementation: "cpython".into(),
+            version: (3, 11),
+            stdlib: "/usr/lib/python3.11".into(),
+            dynload: vec!["/usr/lib/python3.11/lib-dynload".into()],
+            files: vec!["/usr/lib/x/libc.so.6".into()],
+        }
+    }
+
+    #[test]
+    fn an_ordinary_interpreter_will_do() {
+        check(&answers()).unwrap();
+        assert!(parts(answers()).contains(&"/usr/lib/python3.11".into()));
+    }
+
+    #[test]
+    fn others_will_not() {
+        assert!(check(&Answers { implementation: "pypy".into(), ..answers() }).is_err());
+        assert!(check(&Answers { version: (3, 8), ..answers() }).is_err());
+        assert!(check(&Answers { version: (2, 7), ..answers() }).is_err());
+        assert!(check(&Answers { stdlib: "/".into(), ..answers() }).is_err());
+        assert!(check(&Answers { stdlib: "/usr".into(), ..answers() }).is_err());
+        assert!(check(&Answers { files: vec!["lib.so".into()], ..answers() }).is_err());
+    }
+}

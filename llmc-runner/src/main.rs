@@ -1,0 +1,54 @@
+//! `llmc-runner`: the only program of llmc that starts other programs, each in a one-shot jail.
+//!
+//! The server starts it with an empty environment and a socket as stdin. It reduces itself to what starting jails
+//! needs, tries a whole jail once, and then serves requests in one thread until the server's end of the socket
+//! closes; every jail dies with it. It is never in the way of a payload's data: pipes and sockets come from the
+//! server and go into the jail.
+//!
+//! ```text
+//! llmc-runner            serve the socket on stdin
+//! llmc-runner --survey   print as JSON which layers of protection this machine offers
+//! llmc-runner --inside   look around and tell whether this is a jail; what the runner starts as its trial
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod engine;
+mod inside;
+mod request;
+mod serve;
+mod trial;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    match args.iter().map(|arg| arg.to_str()).collect::<Vec<_>>()[..] {
+        [] => serve::serve(),
+        [Some("--survey")] => survey(),
+        [Some("--inside")] => inside::look(),
+        _ => fail("llmc-runner is started by llmc; by hand it knows `--survey` only"),
+    }
+}
+
+fn survey() -> ExitCode {
+    let layers = match llmc_sandbox::survey::survey() {
+        Ok(layers) => layers,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let written = serde_json::to_string_pretty(&layers)
+        .map_err(std::io::Error::from)
+        .and_then(|text| writeln!(std::io::stdout(), "{text}"));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+/// Tells the server's log why this process ends.
+fn fail(why: &str) -> ExitCode {
+    // When stderr is gone, nobody is left to be told.
+    let _ = writeln!(std::io::stderr(), "llmc-runner: {why}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,163 @@
+//! From messages to jails and back.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use llmc_sandbox::jail::{self, ExitStatus, GrantedRoot, JailLimits, JailSpec, SmallFile};
+use llmc_sandbox::profile;
+use llmc_sandbox::{JailError, Layer};
+use llmc_wire::runner::{Limit, Limits, Outcome, Profile, Refused, Spec, Status};
+
+/// A request with its descriptors, in the order that [`Spec::descriptors`] tells.
+pub(crate) fn jail_spec(
+    spec: Spec,
+    program: PathBuf,
+    system: Vec<PathBuf>,
+    fds: Vec<OwnedFd>,
+) -> Result<JailSpec, Refused> {
+    let wanted = spec.descriptors();
+    if fds.len() != wanted {
+        let message = format!("{} descriptors came with the request, and {wanted} belong to it", fds.len());
+        return Err(Refused { layer: Layer::Request.name().into(), message });
+    }
+    let mut fds = fds.into_iter();
+    let mut next = || {
+        fds.next().ok_or_else(|| Refused {
+            layer: Layer::Request.name().into(),
+            message: "a descriptor is missing".into(),
+        })
+    };
+    let stdin = spec.stdin.then(&mut next).transpose()?;
+    let (stdout, stderr) = (next()?, next()?);
+    let job = spec.job.then(&mut next).transpose()?;
+    let roots = spec
+        .binds
+        .into_iter()
+        .map(|bind| Ok(GrantedRoot { dir: next()?, target: bind.target, writable: bind.writable }))
+        .collect::<Result<_, Refused>>()?;
+    Ok(JailSpec {
+        profile: match spec.profile {
+            Profile::Code => &profile::CODE,
+            Profile::Workspace => &profile::WORKSPACE,
+        },
+        program,
+        args: spec.args,
+        cwd: spec.cwd,
+        env: spec.env,
+        files: spec
+            .files
+            .into_iter()
+            .map(|file| SmallFile { name: file.name, contents: file.contents.into_bytes() })
+            .collect(),
+        roots,
+        system,
+        limits: limits(spec.limits),
+        stdin,
+        stdout,
+        stderr,
+        job,
+    })
+}
+
+/// A jail's error as an answer.
+pub(crate) fn refused(error: &JailError) -> Refused {
+    Refused { layer: error.layer().name().into(), message: error.to_string() }
+}
+
+/// How a run ended, as an answer.
+pub(crate) fn outcome(ending: &jail::Ending) -> Outcome {
+    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Outcome {
+        status: match ending.status {
+            ExitStatus::Exited(code) => Status::Exited(code),
+            ExitStatus::Signalled(signal) => Status::Signalled(signal),
+        },
+        limit: ending.limit.map(|limit| match limit {
+            jail::Limit::Wall => Limit::Wall,
+            jail::Limit::Cpu => Limit::Cpu,
+            jail::Limit::Memory => Limit::Memory,
+            jail::Limit::Killed => Limit::Killed,
+        }),
+        wall_ms: millis(ending.wall),
+        cpu_ms: millis(ending.cpu),
+        peak_memory_bytes: ending.peak_memory_bytes,
+    }
+}
+
+fn limits(limits: Limits) -> JailLimits {
+    JailLimits {
+        wall_ms: limits.wall_ms,
+        cpu_ms: limits.cpu_ms,
+        memory_bytes: limits.memory_bytes,
+        processes: limits.processes,
+        open_files: limits.open_files,
+        file_bytes: limits.file_bytes,
+        scratch_bytes: limits.scratch_bytes,
+        scratch_inodes: limits.scratch_inodes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use llmc_wire::runner::{Bind, Program};
+
+    use super::*;
+
+    fn spec() -> Spec {
+        Spec {
+            profile: Profile::Workspace,
+            program: Program::File("/bin/true".into()),
+            args: Vec::new(),
+            cwd: None,
+            env: Vec::new(),
+            files: Vec::new(),
+            binds: vec![Bind { target: "/work".into(), writable: true }],
+            system: Vec::new(),
+            limits: Limits {
+                wall_ms: 1,
+                cpu_ms: 2,
+                memory_bytes: 3,
+                processes: 4,
+                open_files: 5,
+                file_bytes: 6,
+                scratch_bytes: 7,
+                scratch_inodes: 8,
+            },
+            stdin: true,
+            job: true,
+        }
+    }
+
+    fn numbered(count: usize) -> Vec<OwnedFd> {
+        (0..count)
+            .map(|index| {
+                let fd = rustix::fs::memfd_create(index.to_string(), rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+                rustix::io::write(&fd, index.to_string().as_bytes()).unwrap();
+                fd
+            })
+            .collect()
+    }
+
+    fn number(fd: &OwnedFd) -> String {
+        let mut buffer = [0; 8];
+        let count = rustix::io::pread(fd, &mut buffer[..], 0).unwrap();
+        String::from_utf8_lossy(&buffer[..count]).into_owned()
+    }
+
+    #[test]
+    fn descriptors_keep_their_order() {
+        let jail = jail_spec(spec(), "/bin/true".into(), Vec::new(), numbered(5)).unwrap();
+        let order = [jail.stdin.as_ref().unwrap(), &jail.stdout, &jail.stderr, jail.job.as_ref().unwrap()];
+        assert_eq!(order.map(number), ["0", "1", "2", "3"]);
+        assert_eq!(number(&jail.roots[0].dir), "4");
+        assert!(jail.roots[0].writable);
+    }
+
+    #[test]
+    fn a_wrong_number_of_descriptors_is_refused() {
+        for count in [0, 4, 6] {
+            let refused = jail_spec(spec(), "/bin/true".into(), Vec::new(), numbered(count)).unwrap_err();
+            assert_eq!(refused.layer, "request");
+        }
+    }
+}

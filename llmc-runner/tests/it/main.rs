@@ -1,0 +1,397 @@
+//! The runner as its server sees it: the built program, its socket, and what comes of its jails.
+
+use std::io::{PipeReader, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use llmc_wire::Header;
+use llmc_wire::runner::{
+    Bind, File, Hello, Init, Limit, Limits, Outcome, Profile, Program, Refused, Spec, Status, from_runner, to_runner,
+};
+use llmc_wire::socket::{Receiver, Sender, split};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::Signal;
+
+const RUNNER: &str = env!("CARGO_BIN_EXE_llmc-runner");
+
+struct Runner {
+    child: Child,
+    sender: Sender,
+    receiver: Receiver,
+    hello: Hello,
+}
+
+/// A request and the far ends of its pipes.
+struct Request {
+    spec: Spec,
+    stdin: Option<OwnedFd>,
+    job: Option<OwnedFd>,
+    directories: Vec<OwnedFd>,
+}
+
+struct Run {
+    call: u64,
+    pidfd: OwnedFd,
+    stdout: PipeReader,
+    stderr: PipeReader,
+}
+
+struct Finished {
+    outcome: Outcome,
+    stdout: String,
+    stderr: String,
+}
+
+impl Runner {
+    fn start() -> Self {
+        Self::start_with(Command::new(RUNNER), 8)
+    }
+
+    fn start_with(mut command: Command, max_jails: u32) -> Self {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let child = command.env_clear().stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).spawn().unwrap();
+        ours.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let (sender, mut receiver) = split(ours, 1 << 20);
+        let init = Init { server_pid: std::process::id(), max_jails };
+        let header = Header { kind: to_runner::INIT, ..Header::default() };
+        sender.send(header, &serde_json::to_vec(&init).unwrap(), &[]).unwrap();
+        let frame = receiver.receive().unwrap().expect("an answer to the first message");
+        assert_eq!(frame.header.kind, from_runner::HELLO);
+        let hello = serde_json::from_slice(frame.payload).unwrap();
+        Self { child, sender, receiver, hello }
+    }
+
+    fn send(&mut self, call: u64, request: Request) -> (PipeReader, PipeReader) {
+        let (stdout, stdout_writer) = std::io::pipe().unwrap();
+        let (stderr, stderr_writer) = std::io::pipe().unwrap();
+        let mut fds: Vec<BorrowedFd<'_>> = Vec::new();
+        fds.extend(request.stdin.as_ref().map(AsFd::as_fd));
+        fds.extend([stdout_writer.as_fd(), stderr_writer.as_fd()]);
+        fds.extend(request.job.as_ref().map(AsFd::as_fd));
+        fds.extend(request.directories.iter().map(AsFd::as_fd));
+        let header = Header { kind: to_runner::SPAWN, call, ..Header::default() };
+        self.sender.send(header, &serde_json::to_vec(&request.spec).unwrap(), &fds).unwrap();
+        (stdout, stderr)
+    }
+
+    fn spawn(&mut self, call: u64, request: Request) -> Result<Run, Refused> {
+        let (stdout, stderr) = self.send(call, request);
+        let frame = self.receiver.receive().unwrap().expect("an answer");
+        assert_eq!(frame.header.call, call);
+        match frame.header.kind {
+            from_runner::STARTED => {
+                let [pidfd] = <[OwnedFd; 1]>::try_from(frame.fds).expect("one descriptor");
+                Ok(Run { call, pidfd, stdout, stderr })
+            }
+            from_runner::REFUSED => Err(serde_json::from_slice(frame.payload).unwrap()),
+            other => panic!("kind {other}"),
+        }
+    }
+
+    fn finish(&mut self, mut run: Run) -> Finished {
+        let frame = self.receiver.receive().unwrap().expect("the end of a run");
+        assert_eq!((frame.header.kind, frame.header.call), (from_runner::EXITED, run.call));
+        let outcome = serde_json::from_slice(frame.payload).unwrap();
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        run.stdout.read_to_string(&mut stdout).unwrap();
+        run.stderr.read_to_string(&mut stderr).unwrap();
+        Finished { outcome, stdout, stderr }
+    }
+
+    fn run(&mut self, request: Request) -> Finished {
+        let run = self.spawn(1, request).unwrap_or_else(|refused| panic!("{refused:?}"));
+        self.finish(run)
+    }
+
+    fn refused(&mut self, request: Request) -> Refused {
+        match self.spawn(1, request) {
+            Ok(_) => panic!("this must not start"),
+            Err(refused) => refused,
+        }
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        // By its handle: this very child.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn request(profile: Profile, program: Program, args: &[&str]) -> Request {
+    let spec = Spec {
+        profile,
+        program,
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        cwd: None,
+        env: Vec::new(),
+        files: Vec::new(),
+        binds: Vec::new(),
+        system: Vec::new(),
+        limits: Limits {
+            wall_ms: 20_000,
+            cpu_ms: 10_000,
+            memory_bytes: 256 << 20,
+            processes: 32,
+            open_files: 64,
+            file_bytes: 16 << 20,
+            scratch_bytes: 16 << 20,
+            scratch_inodes: 1024,
+        },
+        stdin: false,
+        job: false,
+    };
+    Request { spec, stdin: None, job: None, directories: Vec::new() }
+}
+
+fn shell(script: &str) -> Request {
+    request(Profile::Workspace, Program::File("/bin/sh".into()), &["-c", script])
+}
+
+fn python(script: &str) -> Request {
+    request(Profile::Code, Program::Engine("python".into()), &["-I", "-S", "-X", "utf8", "-c", script])
+}
+
+fn directory(path: &Path) -> OwnedFd {
+    rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap()
+}
+
+#[test]
+fn it_says_what_it_can_do() {
+    let runner = Runner::start();
+    assert_eq!(runner.hello.pid, runner.child.id());
+    assert_eq!(runner.hello.jails, Ok(()));
+    assert_eq!(runner.hello.accounting, "rlimits + tree accounting");
+    let uid = rustix::process::geteuid();
+    let wanted = if uid.is_root() { "64000 and up".to_owned() } else { format!("{}, llmc's own", uid.as_raw()) };
+    assert!(runner.hello.payload_identity.contains(&wanted), "{}", runner.hello.payload_identity);
+}
+
+#[test]
+fn it_keeps_little_itself() {
+    let runner = Runner::start();
+    let file = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", runner.child.id()));
+    let status = file("status").unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+        line.trim().to_owned()
+    };
+    assert_eq!(field("NoNewPrivs"), "1");
+    assert_eq!((field("CapBnd"), field("CapInh")), ("0000000000000000".into(), "0000000000000000".into()));
+    assert_eq!(field("Threads"), "1");
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(field("Uid"), "63999\t63999\t63999\t63999");
+        assert_eq!(file("environ").unwrap(), "");
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", runner.child.id())).unwrap().count();
+        assert_eq!(fds, 4, "0, 1, 2 and the socket");
+    } else {
+        file("environ").expect_err("an undumpable process shows its environment to nobody");
+    }
+}
+
+#[test]
+fn commands_run_with_all_that_they_were_given() {
+    let mut runner = Runner::start();
+    let dir = tempfile::tempdir().unwrap();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"typed").unwrap();
+    drop(writer);
+    let (job, mut other) = UnixStream::pair().unwrap();
+    let mut request = shell("cat; cat /llmc/note; echo $GIVEN; pwd; echo made > made; echo told >&3; echo err >&2");
+    request.spec.stdin = true;
+    request.spec.job = true;
+    request.spec.files = vec![File { name: "note".into(), contents: " noted ".into() }];
+    request.spec.env = vec![("GIVEN".into(), "given".into())];
+    request.spec.binds = vec![Bind { target: "/work".into(), writable: true }];
+    request.spec.cwd = Some("/work".into());
+    request.stdin = Some(reader.into());
+    request.job = Some(job.into());
+    request.directories = vec![directory(dir.path())];
+    let done = runner.run(request);
+    assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("typed noted given\n/work\n", "err\n"));
+    assert_eq!(done.outcome.status, Status::Exited(0));
+    assert_eq!(done.outcome.limit, None);
+    assert_eq!(std::fs::read_to_string(dir.path().join("made")).unwrap(), "made\n");
+    let mut told = String::new();
+    other.read_to_string(&mut told).unwrap();
+    assert_eq!(told, "told\n");
+}
+
+#[test]
+fn python_sees_itself_and_nothing_else() {
+    let mut runner = Runner::start();
+    let script = "import os, sys, json, ssl, sqlite3, ctypes, lzma, bz2, zoneinfo, decimal, unicodedata, asyncio\n\
+                  def listing(p):\n    try: return sorted(os.listdir(p))\n    except OSError as e: return e.strerror\n\
+                  print(listing('/'), '|', listing('/usr/bin'), '|', listing('/home'), '|', os.path.exists('/usr/bin/env'))\n\
+                  print(os.getuid(), os.environ.get('HOME'), sys.version_info[:2] >= (3, 9))\n\
+                  try: os.fork()\n\
+                  except OSError as e: print('fork', e.strerror)\n\
+                  try: os.posix_spawn(sys.executable, [sys.executable], {})\n\
+                  except OSError as e: print('spawn', e.strerror)\n\
+                  open('/tmp/x', 'w').write('x'); print(open('/tmp/x').read())\n";
+    let done = runner.run(python(script));
+    let lines: Vec<&str> = done.stdout.lines().collect();
+    assert_eq!(done.outcome.status, Status::Exited(0), "{}", done.stderr);
+    assert_eq!(lines[0], "Permission denied | Permission denied | No such file or directory | False");
+    assert_eq!(lines[1], "1000 /tmp True");
+    assert_eq!(lines[2..], ["fork Operation not permitted", "spawn Operation not permitted", "x"]);
+
+    // The second time nothing is looked for.
+    let started = Instant::now();
+    assert_eq!(runner.run(python("print(6 * 7)")).stdout, "42\n");
+    println!("python -c print in a jail: {:?}", started.elapsed());
+}
+
+#[test]
+fn limits_are_named() {
+    let mut runner = Runner::start();
+    let limited = |mut request: Request, change: fn(&mut Limits)| {
+        change(&mut request.spec.limits);
+        request
+    };
+    let memory = limited(python("x = bytearray(1 << 20)\nwhile True: x += bytes(1 << 20)"), |limits| {
+        limits.memory_bytes = 64 << 20;
+    });
+    assert_eq!(runner.run(memory).outcome.limit, Some(Limit::Memory));
+    let cpu = limited(python("while True: pass"), |limits| limits.cpu_ms = 200);
+    assert_eq!(runner.run(cpu).outcome.limit, Some(Limit::Cpu));
+    let wall = limited(python("import time; time.sleep(1000)"), |limits| limits.wall_ms = 200);
+    let outcome = runner.run(wall).outcome;
+    assert_eq!((outcome.limit, outcome.status), (Some(Limit::Wall), Status::Signalled(9)));
+}
+
+#[test]
+fn refusals_say_why() {
+    let mut runner = Runner::start();
+    let engine = runner.refused(request(Profile::Code, Program::Engine("perl".into()), &[]));
+    assert_eq!(engine.layer, "engine");
+    assert!(engine.message.contains("`perl`") && engine.message.contains("`python`"), "{}", engine.message);
+    let absent = runner.refused(request(Profile::Workspace, Program::File("/usr/bin/absent".into()), &[]));
+    assert_eq!(absent.layer, "program");
+    assert!(absent.message.contains("/usr/bin/absent"), "{}", absent.message);
+    let mut short = shell("echo");
+    short.spec.stdin = true;
+    assert_eq!(runner.refused(short).layer, "request");
+    let relative = runner.refused(request(Profile::Workspace, Program::File("sh".into()), &[]));
+    assert_eq!(relative.layer, "request");
+    assert_eq!(runner.run(shell("echo ok")).stdout, "ok\n");
+}
+
+#[test]
+fn a_request_that_is_no_request_is_refused() {
+    let mut runner = Runner::start();
+    let header = Header { kind: to_runner::SPAWN, call: 7, ..Header::default() };
+    runner.sender.send(header, b"{\"profile\":\"root\"}", &[]).unwrap();
+    let frame = runner.receiver.receive().unwrap().unwrap();
+    assert_eq!((frame.header.kind, frame.header.call), (from_runner::REFUSED, 7));
+    assert_eq!(runner.run(shell("echo ok")).stdout, "ok\n");
+}
+
+#[test]
+fn a_strange_message_ends_the_runner() {
+    let mut runner = Runner::start();
+    runner.sender.send(Header { kind: 77, ..Header::default() }, b"", &[]).unwrap();
+    assert!(runner.receiver.receive().unwrap().is_none());
+    assert!(!runner.child.wait().unwrap().success());
+}
+
+#[test]
+fn jails_run_side_by_side_up_to_a_number() {
+    let mut runner = Runner::start_with(Command::new(RUNNER), 2);
+    let first = runner.spawn(1, shell("sleep 1000")).unwrap();
+    let second = runner.spawn(2, shell("echo second")).unwrap();
+    let busy = runner.spawn(3, shell("echo")).map(drop);
+    // The second may have ended by now; then its end is what came first.
+    if let Err(refused) = busy {
+        assert_eq!(refused.layer, "busy");
+        assert_eq!(runner.finish(second).stdout, "second\n");
+    }
+    rustix::process::pidfd_send_signal(&first.pidfd, Signal::KILL).unwrap();
+    let killed = runner.finish(first).outcome;
+    assert_eq!((killed.limit, killed.status), (Some(Limit::Killed), Status::Signalled(9)));
+}
+
+#[test]
+fn everything_dies_with_the_server() {
+    let mut runner = Runner::start();
+    let mut run = runner.spawn(1, shell("(sleep 1000 &) ; echo up; sleep 1000")).unwrap();
+    let mut up = [0; 3];
+    run.stdout.read_exact(&mut up).unwrap();
+    let (closed, mut rest) = (Instant::now(), String::new());
+    // Nothing but the socket tells the runner.
+    let (sender, receiver) = split(UnixStream::pair().unwrap().0, 1);
+    drop((std::mem::replace(&mut runner.sender, sender), std::mem::replace(&mut runner.receiver, receiver)));
+    run.stdout.read_to_string(&mut rest).unwrap();
+    assert!(closed.elapsed() < Duration::from_secs(5));
+    assert!(runner.child.wait().unwrap().success());
+}
+
+#[test]
+fn everything_dies_with_the_runner() {
+    let mut runner = Runner::start();
+    let mut run = runner.spawn(1, shell("(sleep 1000 &) ; echo up; sleep 1000")).unwrap();
+    let mut up = [0; 3];
+    run.stdout.read_exact(&mut up).unwrap();
+    let (killed, mut rest) = (Instant::now(), String::new());
+    runner.child.kill().unwrap();
+    run.stdout.read_to_string(&mut rest).unwrap();
+    assert!(killed.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn without_namespaces_it_refuses_and_says_so() {
+    let unshare = ["/usr/bin/unshare", "/bin/unshare"].map(Path::new).into_iter().find(|path| path.exists());
+    let unshare = unshare.expect("this test needs unshare(1) of util-linux");
+    let mut command = Command::new(unshare);
+    let script = format!("echo 0 > /proc/sys/user/max_user_namespaces && exec {RUNNER}");
+    command.args(["--user", "--map-root-user", "/bin/sh", "-c", &script]);
+    let mut runner = Runner::start_with(command, 2);
+    let refused = runner.hello.jails.clone().unwrap_err();
+    assert_eq!(refused.layer, "user namespace");
+    assert!(refused.message.contains("user.max_user_namespaces"), "{}", refused.message);
+    assert_eq!(runner.refused(shell("echo")), refused);
+}
+
+#[test]
+fn by_hand_it_tells_what_it_is_for() {
+    let output = Command::new(RUNNER).stdin(Stdio::null()).output().unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("llmc starts this program"));
+    let output = Command::new(RUNNER).arg("--help").output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--survey"));
+}
+
+#[test]
+fn the_survey_lists_every_layer() {
+    let output = Command::new(RUNNER).arg("--survey").output().unwrap();
+    let layers: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let status = |name: &str| {
+        let layer = layers.iter().find(|layer| layer["name"] == name).unwrap_or_else(|| panic!("{name}"));
+        layer["status"].clone()
+    };
+    for name in ["landlock", "seccomp", "no_new_privs", "user namespace", "mount namespace", "pid namespace"] {
+        assert!(status(name)["active"]["detail"].is_string(), "{name}: {}", status(name));
+    }
+    assert!(status("cgroups")["missing"]["why"].is_string());
+}
+
+#[test]
+fn starting_takes_milliseconds() {
+    let mut runner = Runner::start();
+    let mut times: Vec<(Duration, Duration)> = (0..20)
+        .map(|_| {
+            let started = Instant::now();
+            let run = runner.spawn(1, request(Profile::Workspace, Program::File("/bin/true".into()), &[])).unwrap();
+            let up = started.elapsed();
+            runner.finish(run);
+            (up, started.elapsed())
+        })
+        .collect();
+    times.sort();
+    println!("/bin/true in a jail, median of 20: started after {:?}, gone after {:?}", times[10].0, times[10].1);
+    assert!(times[10].1 < Duration::from_secs(1));
+}

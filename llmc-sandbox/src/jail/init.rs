@@ -1,0 +1,176 @@
+//! Process 1 of a jail: puts up the walls, starts the payload, then watches it.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use rustix::process::{DumpableBehavior, Gid, Pid, Uid};
+
+use super::control::{self, Message};
+use super::identity::PAYLOAD_ID;
+use super::monitor::Monitor;
+use super::payload;
+use super::spec::JailSpec;
+use super::tree::Plan;
+use crate::error::{At, JailError, Layer};
+use crate::mounts::{self, HideProcesses};
+use crate::seccomp::Filter;
+use crate::sys::{self, Clone, Namespaces, SingleThreaded};
+use crate::{descriptors, linux_caps, process};
+
+/// Host name inside.
+const HOST_NAME: &str = "llmc";
+
+/// What process 1 was given, in its copy of the launcher's memory.
+pub(super) struct Init<'a> {
+    pub(super) spec: &'a JailSpec,
+    pub(super) plan: Plan,
+    pub(super) filter: Filter,
+    pub(super) control: OwnedFd,
+    pub(super) keep_groups: bool,
+    pub(super) proof: &'a SingleThreaded,
+}
+
+/// Process 1. Its end is the end of the jail.
+pub(super) fn main(init: Init<'_>) -> ! {
+    // A panic must not unwind into the launcher's loop, of which this process is a copy.
+    let outcome = catch_unwind(AssertUnwindSafe(|| match init.run() {
+        Ok(monitor) => monitor.run(&init.control),
+        Err(error) => {
+            // When this fails, the launcher sees the end of the connection.
+            let _ = control::send(&init.control, &Message::Failed(error));
+        }
+    }));
+    sys::exit(if outcome.is_ok() { 0 } else { 1 })
+}
+
+impl Init<'_> {
+    fn run(&self) -> Result<Monitor, JailError> {
+        self.close_inherited()?;
+        self.await_maps()?;
+        self.become_payload_user()?;
+        // Process 1 is what guards the limits: the payload must not look into it. From here on it dies with the
+        // launcher, too; the change of user would have cleared that.
+        process::make_undumpable()?;
+        process::die_with_parent(None)?;
+        rustix::process::setsid().at(Layer::Process, "start a session")?;
+
+        mounts::make_private().at(Layer::MountNamespace, "make mounts private")?;
+        let proc = mounts::new_proc(HideProcesses::None)
+            .and_then(mounts::open_directory)
+            .at(Layer::Proc, "make a /proc for the accounting")?;
+        self.plan.build()?;
+        check_pid_namespace(&proc)?;
+        sys::set_host_name(HOST_NAME).at(Layer::Process, "set the host name")?;
+        linux_caps::drop_all()?;
+        process::forbid_new_privileges()?;
+        self.start_payload(proc)
+    }
+
+    /// Keeps only what this jail needs. Above all, the control sockets of other jails must not live on here: each
+    /// jail dies when the launcher's end of its socket closes.
+    fn close_inherited(&self) -> Result<(), JailError> {
+        let spec = self.spec;
+        let mut keep: Vec<RawFd> = vec![0, 1, 2, self.control.as_raw_fd()];
+        keep.extend(self.plan.descriptors().map(AsRawFd::as_raw_fd));
+        keep.extend([&spec.stdout, &spec.stderr].map(AsRawFd::as_raw_fd));
+        keep.extend([&spec.stdin, &spec.job].into_iter().flatten().map(AsRawFd::as_raw_fd));
+        descriptors::keep_only(&keep)
+    }
+
+    /// Lets the launcher write the identity maps of this process.
+    fn await_maps(&self) -> Result<(), JailError> {
+        // The files under /proc belong to root while a process is not dumpable, and the launcher is not root.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+            .at(Layer::Dumpable, "set the dumpable flag")?;
+        control::send(&self.control, &Message::Ready).at(Layer::Process, "talk to the launcher")?;
+        let mut fds = [PollFd::new(&self.control, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None))
+            .at(Layer::Process, "wait for the launcher")?;
+        match control::receive(&self.control).at(Layer::Process, "listen to the launcher")? {
+            Some(Message::Go) => Ok(()),
+            _ => Err(JailError::not_in_force(Layer::Process, "the launcher is gone")),
+        }
+    }
+
+    fn become_payload_user(&self) -> Result<(), JailError> {
+        let (uid, gid) = (Uid::from_raw(PAYLOAD_ID), Gid::from_raw(PAYLOAD_ID));
+        if !self.keep_groups {
+            rustix::thread::set_thread_groups(&[]).at(Layer::Identity, "drop supplementary groups")?;
+        }
+        rustix::thread::set_thread_res_gid(gid, gid, gid).at(Layer::Identity, "change group")?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid).at(Layer::Identity, "change user")?;
+        let ids = (rustix::process::getuid(), rustix::process::geteuid(), rustix::process::getegid());
+        if ids == (uid, uid, gid) {
+            Ok(())
+        } else {
+            Err(JailError::not_in_force(Layer::Identity, format!("user and group are {ids:?}")))
+        }
+    }
+
+    fn start_payload(&self, proc: OwnedFd) -> Result<Monitor, JailError> {
+        let (reader, writer) =
+            rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at(Layer::Process, "make a pipe")?;
+        // Out of the way of the numbers that the payload gets.
+        let writer = rustix::io::fcntl_dupfd_cloexec(writer, payload::FIRST_FREE)
+            .at(Layer::Descriptors, "copy a descriptor")?;
+        let started = Instant::now();
+        match sys::clone(self.proof, Namespaces::empty()).at(Layer::Process, "start the payload")? {
+            Clone::Child => payload::main(self.spec, &self.plan.rights, &self.filter, &writer),
+            Clone::Parent { pid, pidfd } => {
+                drop(writer);
+                if let Some(error) = failure(&reader)? {
+                    return Err(error);
+                }
+                drop(reader);
+                // The pipes of the payload must end with the payload.
+                let keep = [2, self.control.as_raw_fd(), proc.as_raw_fd(), pidfd.as_raw_fd()];
+                descriptors::keep_only(&keep)?;
+                control::send(&self.control, &Message::Started).at(Layer::Process, "talk to the launcher")?;
+                Ok(Monitor { proc, payload: pid, payload_fd: pidfd, limits: self.spec.limits, started })
+            }
+        }
+    }
+}
+
+/// Process 1 must be number 1, and alone.
+fn check_pid_namespace(proc: &OwnedFd) -> Result<(), JailError> {
+    let own = process::own_pid();
+    let mut seen = Vec::new();
+    for entry in rustix::fs::Dir::read_from(proc).at(Layer::Proc, "list processes")?.flatten() {
+        if let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() {
+            seen.push(pid);
+        }
+    }
+    if Some(own) == Pid::from_raw(1) && seen == [1] {
+        Ok(())
+    } else {
+        Err(JailError::not_in_force(
+            Layer::Process,
+            format!("process 1 is {own:?} and sees processes {seen:?}"),
+        ))
+    }
+}
+
+/// Why the payload could not start; `None` once `execve` has closed its end of the pipe.
+fn failure(reader: &OwnedFd) -> Result<Option<JailError>, JailError> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 1024];
+    loop {
+        let read = rustix::io::retry_on_intr(|| rustix::io::read(reader.as_fd(), &mut chunk[..]));
+        match read.at(Layer::Process, "wait for the payload")? {
+            0 if bytes.is_empty() => return Ok(None),
+            0 => break,
+            count => bytes.extend_from_slice(&chunk[..count]),
+        }
+    }
+    let unreadable = || JailError::Refused {
+        layer: Layer::Process,
+        action: "read why the payload did not start".into(),
+        errno: Errno::BADMSG,
+    };
+    Ok(Some(control::decode_error(&bytes).unwrap_or_else(unreadable)))
+}

@@ -1,0 +1,252 @@
+//! The process that starts jails: its rights, its slots, and one start.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::Stat;
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use super::control::{self, Message};
+use super::identity::{Identity, owner_namespace};
+use super::init::{self, Init};
+use super::running::Jail;
+use super::spec::{GrantedRoot, JailSpec};
+use super::tree::Plan;
+use crate::error::{At, JailError, Layer};
+use crate::report::{Isolation, Report};
+use crate::seccomp::Filter;
+use crate::sys::{self, Clone, MountAttributes, Namespaces, SingleThreaded};
+
+/// How long the set-up of a jail may take. It takes milliseconds; this is for machines in distress.
+const SET_UP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Namespaces of a jail.
+const NAMESPACES: Namespaces = Namespaces::NEWUSER
+    .union(Namespaces::NEWNS)
+    .union(Namespaces::NEWPID)
+    .union(Namespaces::NEWNET)
+    .union(Namespaces::NEWIPC)
+    .union(Namespaces::NEWUTS)
+    .union(Namespaces::NEWCGROUP);
+
+/// Starts jails. Belongs to a small process with one thread that does nothing else.
+pub struct Launcher {
+    proof: SingleThreaded,
+    identity: Identity,
+    slots: Vec<bool>,
+    filters: HashMap<&'static str, Filter>,
+    owner_maps: HashMap<(u32, u32, u32), OwnedFd>,
+}
+
+/// Maps file owners for a jail.
+pub(crate) trait Owners {
+    /// Makes the payload the owner of what the owner of `root` owns, if that needs doing.
+    fn map(&mut self, mount: &OwnedFd, stat: &Stat, root: &GrantedRoot) -> Result<(), JailError>;
+}
+
+impl Launcher {
+    /// Reduces this process to what starting jails needs, for good. Up to `max_jails` may live at a time.
+    ///
+    /// Started by root it becomes another user and keeps four capabilities. Started by another user it enters a user
+    /// and a mount namespace of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`JailError`] when the process has threads or the kernel refuses a step: then jails are not to be had here.
+    pub fn prepare(max_jails: u32, parent: Option<u32>) -> Result<Self, JailError> {
+        let proof = SingleThreaded::check().at(Layer::Process, "check that there is one thread")?;
+        let identity = Identity::take(max_jails, parent)?;
+        Ok(Self {
+            proof,
+            identity,
+            slots: vec![false; max_jails as usize],
+            filters: HashMap::new(),
+            owner_maps: HashMap::new(),
+        })
+    }
+
+    /// Users of the machine that payloads run as, for the reader.
+    pub fn identity(&self) -> String {
+        self.identity.to_string()
+    }
+
+    /// How use is counted and limited, for the reader.
+    pub fn accounting(&self) -> &'static str {
+        "rlimits + tree accounting"
+    }
+
+    /// The layers around every jail that starts; a jail without one of them does not start.
+    pub fn report(&self) -> Report {
+        let mut report = Report::new();
+        report.isolation = Isolation::Namespaces;
+        report.enforced(
+            Layer::UserNamespace,
+            format!("own, with pid, net, ipc, uts and cgroup; {}", self.identity),
+        );
+        report.enforced(
+            Layer::Root,
+            "own tmpfs, read-only binds, scratch space with a quota, old tree detached",
+        );
+        report.enforced(Layer::Limits, self.accounting());
+        report.enforced(Layer::Capabilities, "none, bounding set empty, securebits locked");
+        report.enforced(Layer::NoNewPrivs, "set");
+        report.enforced(Layer::Landlock, "visible tree only");
+        report.enforced(Layer::Seccomp, "allow-list of the profile");
+        report.enforced(Layer::ParentDeath, "the tree dies with the process that started it");
+        report.gap("no cgroups: memory of pipes and sockets is bounded by the number of descriptors only");
+        report
+    }
+
+    /// Whether another jail may start.
+    pub fn has_room(&self) -> bool {
+        self.slots.contains(&false)
+    }
+
+    /// Starts a jail and waits until its program runs.
+    ///
+    /// # Errors
+    ///
+    /// [`JailError`] with the layer that failed; nothing was executed then.
+    pub fn spawn(&mut self, spec: &JailSpec) -> Result<Jail, JailError> {
+        spec.validate()?;
+        let slot = self.slots.iter().position(|taken| !taken);
+        let slot = slot.ok_or_else(|| JailError::missing(Layer::Process, "room for another jail"))?;
+        let host_id = self.identity.host_id(slot);
+        let plan = Plan::make(spec, &mut MapOwners { launcher: self, host_id })?;
+        let filter = match self.filters.get(spec.profile.name) {
+            Some(filter) => filter.clone(),
+            None => {
+                let filter = spec.profile.filter.compile(None)?;
+                self.filters.insert(spec.profile.name, filter.clone());
+                filter
+            }
+        };
+        let jail = self.start(spec, plan, filter, slot)?;
+        self.slots[slot] = true;
+        Ok(jail)
+    }
+
+    /// Takes back the slot of a jail that is gone.
+    pub(super) fn free(&mut self, slot: usize) {
+        self.slots[slot] = false;
+    }
+
+    fn start(&self, spec: &JailSpec, plan: Plan, filter: Filter, slot: usize) -> Result<Jail, JailError> {
+        let (ours, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )
+        .at(Layer::Process, "make a control socket")?;
+        let keep_groups = self.identity.keeps_groups();
+        let started = Instant::now();
+        match sys::clone(&self.proof, NAMESPACES).at(Layer::UserNamespace, "create namespaces")? {
+            Clone::Child => {
+                init::main(Init { spec, plan, filter, control: theirs, keep_groups, proof: &self.proof })
+            }
+            Clone::Parent { pid, pidfd } => {
+                drop(theirs);
+                let jail =
+                    Jail { pid, pidfd, control: ours, slot, started, limits: spec.limits, ending: None };
+                let deadline = started + SET_UP_TIMEOUT;
+                match self.accompany(&jail, deadline) {
+                    Ok(()) => Ok(jail),
+                    Err(error) => {
+                        jail.abandon();
+                        Err(error)
+                    }
+                }
+            }
+        }
+    }
+
+    /// The launcher's part in the set-up of a jail.
+    fn accompany(&self, jail: &Jail, deadline: Instant) -> Result<(), JailError> {
+        expect(jail, deadline, |message| matches!(message, Message::Ready))?;
+        self.identity.map(jail.pid, jail.slot)?;
+        control::send(&jail.control, &Message::Go).at(Layer::Process, "talk to process 1")?;
+        expect(jail, deadline, |message| matches!(message, Message::Started))
+    }
+
+    /// A user namespace in which the owner of a directory on disk appears as the payload's host id.
+    fn owner_map(&mut self, uid: u32, gid: u32, host_id: u32) -> Result<&OwnedFd, JailError> {
+        let key = (uid, gid, host_id);
+        if !self.owner_maps.contains_key(&key) {
+            let map = owner_namespace(&self.proof, uid, gid, host_id)?;
+            self.owner_maps.insert(key, map);
+        }
+        Ok(&self.owner_maps[&key])
+    }
+}
+
+/// [`Owners`] for one jail.
+struct MapOwners<'a> {
+    launcher: &'a mut Launcher,
+    host_id: Option<u32>,
+}
+
+impl Owners for MapOwners<'_> {
+    fn map(&mut self, mount: &OwnedFd, stat: &Stat, root: &GrantedRoot) -> Result<(), JailError> {
+        // Without a host id of its own the payload runs as the user who owns what that user owns.
+        let Some(host_id) = self.host_id else { return Ok(()) };
+        let map = self.launcher.owner_map(stat.st_uid, stat.st_gid, host_id)?;
+        let attributes = MountAttributes { set: MountAttrFlags::empty(), idmap: Some(map.as_fd()) };
+        match sys::set_mount_attributes(mount.as_fd(), true, attributes) {
+            Err(errno) if root.writable => Err(errno).at(
+                Layer::GrantedRoot,
+                format!(
+                    "map the owner of {} (the file system there, or one mounted below, does not support idmapped \
+                     mounts: grant it read-only, or run llmc as the user who owns it)",
+                    root.target.display()
+                ),
+            ),
+            // Read-only without the map: the payload reads what everybody may read.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Waits for one particular message of process 1.
+fn expect(jail: &Jail, deadline: Instant, wanted: impl Fn(&Message) -> bool) -> Result<(), JailError> {
+    match await_message(&jail.control, deadline)? {
+        Some(message) if wanted(&message) => Ok(()),
+        Some(Message::Failed(error)) => Err(error),
+        Some(other) => Err(JailError::not_in_force(Layer::Process, format!("process 1 said {other:?}"))),
+        None => Err(JailError::not_in_force(Layer::Process, "process 1 ended during the set-up")),
+    }
+}
+
+fn await_message(control: &OwnedFd, deadline: Instant) -> Result<Option<Message>, JailError> {
+    loop {
+        match control::receive(control) {
+            Err(Errno::AGAIN) => {}
+            // Reset: it ended with a message of ours unread.
+            Err(Errno::CONNRESET) => return Ok(None),
+            result => return result.at(Layer::Process, "listen to process 1"),
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(JailError::not_in_force(Layer::Process, "the set-up took too long"));
+        }
+        let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        let mut fds = [PollFd::new(control, PollFlags::IN)];
+        match rustix::event::poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).at(Layer::Process, "wait for process 1"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Launcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Launcher")
+            .field("identity", &self.identity)
+            .field("slots", &self.slots)
+            .finish_non_exhaustive()
+    }
+}

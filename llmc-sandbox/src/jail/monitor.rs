@@ -1,0 +1,215 @@
+//! Process 1 of a jail once the payload runs: it reaps, counts and keeps the limits.
+//!
+//! It never kills anybody. It reports and exits; the kernel then ends every process of the pid namespace.
+//!
+//! Every 20 ms it adds up what the tree uses, from a `/proc` of its own that the payload does not have. Memory is
+//! anonymous plus shared memory of each process, so shared memory counts once for each that has it mapped; files in
+//! memory do not count, and scratch space has its own quota. Processor time is that of live processes plus that of
+//! all that were waited for. What a process uses and ends within the 20 ms is known only if its parent waits for it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Dir, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions};
+
+use super::control::{self as messages, Ending, Limit, Message};
+use super::spec::JailLimits;
+use crate::sys::{self, ExitStatus};
+
+/// How often the tree is counted.
+const TICK: Duration = Duration::from_millis(20);
+
+/// What process 1 holds while the payload runs.
+pub(super) struct Monitor {
+    /// A `/proc` of this pid namespace.
+    pub(super) proc: OwnedFd,
+    /// The payload.
+    pub(super) payload: Pid,
+    /// Its pidfd.
+    pub(super) payload_fd: OwnedFd,
+    /// What the tree may use.
+    pub(super) limits: JailLimits,
+    /// When it began.
+    pub(super) started: Instant,
+}
+
+/// What a tree uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Use {
+    memory_bytes: u64,
+    cpu: Duration,
+}
+
+impl Monitor {
+    /// Watches until the run is over, or until the launcher's end of `control` closes; the caller exits then.
+    pub(super) fn run(&self, control: &OwnedFd) {
+        let mut peak = 0;
+        let mut cpu = Duration::ZERO;
+        loop {
+            if !self.wait_a_tick(control) {
+                return;
+            }
+            let (ended, peak_of_ended) = self.reap();
+            let now = self.count();
+            // Processor time seen once stays used, even where nobody waited for the process.
+            cpu = cpu.max(now.cpu);
+            peak = peak.max(now.memory_bytes);
+            let wall = self.started.elapsed();
+            let limit = self.limit_reached(ended, wall, now.memory_bytes, cpu);
+            if ended.is_none() && limit.is_none() {
+                continue;
+            }
+            let ending = Ending {
+                status: ended.unwrap_or(ExitStatus::Signalled(Signal::KILL.as_raw())),
+                limit,
+                wall,
+                cpu,
+                peak_memory_bytes: peak.max(peak_of_ended),
+            };
+            // When this fails, nobody is left to be told.
+            let _ = messages::send(control, &Message::Ended(ending));
+            return;
+        }
+    }
+
+    /// Waits for the next tick or for the payload's end; `false` when the launcher is gone.
+    fn wait_a_tick(&self, control: &OwnedFd) -> bool {
+        let left = Duration::from_millis(self.limits.wall_ms).saturating_sub(self.started.elapsed());
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: TICK.min(left).max(Duration::from_micros(100)).subsec_nanos().into(),
+        };
+        let mut fds = [PollFd::new(control, PollFlags::IN), PollFd::new(&self.payload_fd, PollFlags::IN)];
+        match rustix::event::poll(&mut fds, Some(&timeout)) {
+            // The launcher sends nothing any more; whatever happens on its socket is the end.
+            Ok(_) => fds[0].revents().is_empty(),
+            Err(Errno::INTR) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// Waits for every process that has ended; returns how the payload did, and the largest resident set.
+    fn reap(&self) -> (Option<ExitStatus>, u64) {
+        let mut payload = None;
+        let mut peak = 0;
+        while let Ok(Some(ended)) = sys::wait(None, WaitOptions::NOHANG) {
+            if ended.pid == self.payload {
+                payload = Some(ended.status);
+                peak = ended.peak_resident_bytes;
+            }
+        }
+        (payload, peak)
+    }
+
+    fn limit_reached(
+        &self,
+        ended: Option<ExitStatus>,
+        wall: Duration,
+        memory_bytes: u64,
+        cpu: Duration,
+    ) -> Option<Limit> {
+        let by_kernel = match ended {
+            Some(ExitStatus::Exited(_)) => return None,
+            Some(ExitStatus::Signalled(signal)) => Some(signal),
+            None => None,
+        };
+        let cpu_is_used_up = cpu >= Duration::from_millis(self.limits.cpu_ms);
+        if let Some(signal) = by_kernel {
+            // The kernel's own limit on processor time, counted for each process, ends it by one of these.
+            let by_limit =
+                signal == Signal::XCPU.as_raw() || signal == Signal::KILL.as_raw() && cpu_is_used_up;
+            by_limit.then_some(Limit::Cpu)
+        } else if cpu_is_used_up {
+            Some(Limit::Cpu)
+        } else if memory_bytes > self.limits.memory_bytes {
+            Some(Limit::Memory)
+        } else if wall >= Duration::from_millis(self.limits.wall_ms) {
+            Some(Limit::Wall)
+        } else {
+            None
+        }
+    }
+
+    /// What the tree uses now. A process that vanishes half-way is left out.
+    fn count(&self) -> Use {
+        let mut total = Use { cpu: sys::children_cpu().unwrap_or_default(), ..Use::default() };
+        let Ok(entries) = Dir::read_from(&self.proc) else { return total };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_bytes();
+            if name == b"1" || !name.iter().all(u8::is_ascii_digit) {
+                continue;
+            }
+            let Ok(name) = std::str::from_utf8(name) else { continue };
+            if let Some(status) = self.read(&format!("{name}/status")) {
+                total.memory_bytes += memory_in_status(&status);
+            }
+            if let Some(stat) = self.read(&format!("{name}/stat")) {
+                total.cpu += cpu_in_stat(&stat, rustix::param::clock_ticks_per_second());
+            }
+        }
+        total
+    }
+
+    fn read(&self, path: &str) -> Option<Vec<u8>> {
+        let file =
+            rustix::fs::openat(&self.proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let mut bytes = vec![0; 4096];
+        let count = rustix::io::read(file.as_fd(), &mut bytes[..]).ok()?;
+        bytes.truncate(count);
+        Some(bytes)
+    }
+}
+
+/// `RssAnon` and `RssShmem` of a `/proc/PID/status`. The kernel escapes line breaks in names, so no line is forged.
+fn memory_in_status(status: &[u8]) -> u64 {
+    let kibibytes = |line: &[u8]| -> Option<u64> {
+        let value = line.strip_prefix(b"RssAnon:").or_else(|| line.strip_prefix(b"RssShmem:"))?;
+        std::str::from_utf8(value.trim_ascii().strip_suffix(b"kB")?).ok()?.trim().parse().ok()
+    };
+    status
+        .split(|&byte| byte == b'\n')
+        .filter_map(kibibytes)
+        .fold(0, |sum, kib: u64| sum.saturating_add(kib * 1024))
+}
+
+/// User and system time of a `/proc/PID/stat`, waited-for children included. The name in parentheses may contain
+/// anything, so fields are counted from the last parenthesis.
+fn cpu_in_stat(stat: &[u8], ticks_per_second: u64) -> Duration {
+    let Some(end_of_name) = stat.iter().rposition(|&byte| byte == b')') else { return Duration::ZERO };
+    let fields =
+        stat[end_of_name + 1..].split(|byte| byte.is_ascii_whitespace()).filter(|field| !field.is_empty());
+    // utime, stime, cutime and cstime are fields 14 to 17 of proc_pid_stat(5), and the first one here is field 3.
+    let ticks: u64 = fields
+        .skip(11)
+        .take(4)
+        .filter_map(|field| std::str::from_utf8(field).ok()?.parse::<u64>().ok())
+        .fold(0, u64::saturating_add);
+    Duration::from_millis(ticks.saturating_mul(1000) / ticks_per_second.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_anonymous_plus_shared() {
+        let status =
+            b"Name:\tx\nVmRSS:\t  9000 kB\nRssAnon:\t     100 kB\nRssFile:\t  8000 kB\nRssShmem:\t  20 kB\n";
+        assert_eq!(memory_in_status(status), 120 * 1024);
+        assert_eq!(memory_in_status(b"RssAnon:\t-1 kB\nRssShmem: kB\nRssAnon"), 0);
+    }
+
+    #[test]
+    fn names_do_not_confuse_the_count() {
+        let tail = " S 1 2 2 0 -1 4194304 90 0 0 0 150 50 30 20 20 0 1 0 500 1000 200";
+        for name in ["(x)", "(a b)", "(x) S 1 1 1 1 1 1 1 1 1 1 9999 9999 9999 9999)", "(\n)"] {
+            let stat = format!("7 {name}{tail}");
+            assert_eq!(cpu_in_stat(stat.as_bytes(), 100), Duration::from_millis(2500), "{name}");
+        }
+        assert_eq!(cpu_in_stat(b"7 (x", 100), Duration::ZERO);
+        assert_eq!(cpu_in_stat(b"7 (x) S", 100), Duration::ZERO);
+    }
+}

@@ -1,0 +1,136 @@
+//! The last steps before the program: its descriptors, its limits, Landlock, seccomp, `execve`.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::Resource;
+
+use super::control;
+use super::spec::{CANARY, JailSpec, SCRATCH};
+use crate::error::{At, JailError, Layer};
+use crate::landlock::{self, Required, Right, Rule};
+use crate::seccomp::Filter;
+use crate::{descriptors, limits, sys};
+
+/// What every payload finds in its environment, and nothing else but what the request adds.
+const ENVIRONMENT: [(&str, &str); 4] =
+    [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", SCRATCH), ("LANG", "C.UTF-8"), ("TMPDIR", SCRATCH)];
+
+/// Numbers from here on are not given to the payload.
+pub(super) const FIRST_FREE: RawFd = 16;
+/// Largest stack of the main thread in bytes.
+const STACK_BYTES: u64 = 8 << 20;
+/// Signals that may be queued.
+const PENDING_SIGNALS: u64 = 1024;
+
+/// Becomes the program, or tells on `failure` why not.
+pub(super) fn main(spec: &JailSpec, rights: &[(PathBuf, Right)], filter: &Filter, failure: &OwnedFd) -> ! {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let error = match become_program(spec, rights, filter, failure) {
+            Ok(never) => match never {},
+            Err(error) => error,
+        };
+        let _ = rustix::io::write(failure, &control::encode_error(&error));
+    }));
+    sys::exit(if outcome.is_ok() { 126 } else { 125 })
+}
+
+/// Never returns on success.
+enum Never {}
+
+fn become_program(
+    spec: &JailSpec,
+    rights: &[(PathBuf, Right)],
+    filter: &Filter,
+    failure: &OwnedFd,
+) -> Result<Never, JailError> {
+    rustix::process::setsid().at(Layer::Process, "start a session")?;
+    place_descriptors(spec, failure)?;
+    let cwd = spec.cwd.as_deref().unwrap_or(Path::new(SCRATCH));
+    rustix::process::chdir(cwd).map_err(|errno| {
+        JailError::Invalid(format!("working directory `{}`: {errno}", cwd.display()).into())
+    })?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    sys::default_signals().at(Layer::Process, "reset signals")?;
+    let mut program = Command::new(&spec.program);
+    program.args(&spec.args).env_clear().envs(ENVIRONMENT);
+    program.envs(spec.env.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))));
+
+    restrict(rights)?;
+    set_limits(spec)?;
+    filter.install()?;
+    Err(program.exec()).at(Layer::Program, format!("execute {}", spec.program.display()))
+}
+
+/// 0, 1, 2 and perhaps 3, and nothing else that survives `execve`.
+fn place_descriptors(spec: &JailSpec, failure: &OwnedFd) -> Result<(), JailError> {
+    let null = rustix::fs::openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .at(Layer::Descriptors, "open /dev/null")?;
+    let wanted = [
+        Some(spec.stdin.as_ref().unwrap_or(&null)),
+        Some(&spec.stdout),
+        Some(&spec.stderr),
+        spec.job.as_ref(),
+    ];
+    // First out of the way of the numbers that are about to be taken.
+    let copies = wanted
+        .into_iter()
+        .flatten()
+        .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, FIRST_FREE))
+        .collect::<Result<Vec<_>, _>>()
+        .at(Layer::Descriptors, "copy a descriptor")?;
+    let mut keep = vec![failure.as_raw_fd()];
+    for (number, copy) in (0..).zip(&copies) {
+        sys::place(copy.as_fd(), number).at(Layer::Descriptors, format!("make descriptor {number}"))?;
+        keep.push(number);
+    }
+    descriptors::keep_only(&keep)?;
+    // These numbers are closed by now, or closed by `execve`; nobody must close them a second time.
+    std::mem::forget((copies, null));
+    Ok(())
+}
+
+fn set_limits(spec: &JailSpec) -> Result<(), JailError> {
+    let wanted = &spec.limits;
+    let address_space = wanted.memory_bytes.saturating_add(spec.profile.address_space_beyond_memory);
+    limits::set(&[
+        (Resource::Core, 0),
+        (Resource::Memlock, 0),
+        (Resource::Msgqueue, 0),
+        (Resource::Nice, 0),
+        (Resource::Rtprio, 0),
+        (Resource::Sigpending, PENDING_SIGNALS),
+        (Resource::Stack, STACK_BYTES),
+        (Resource::As, address_space),
+        (Resource::Fsize, wanted.file_bytes),
+        (Resource::Nofile, wanted.open_files.into()),
+        // Process 1 counts, too.
+        (Resource::Nproc, u64::from(wanted.processes) + 1),
+        // Each process; the accounting of the tree comes first. Soft and hard alike: the soft signal can be ignored.
+        (Resource::Cpu, wanted.cpu_ms.div_ceil(1000) + 1),
+    ])
+}
+
+fn restrict(rights: &[(PathBuf, Right)]) -> Result<(), JailError> {
+    let opened = rights
+        .iter()
+        .map(|(path, right)| {
+            rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+                .map(|fd| (fd, *right))
+                .at(Layer::Landlock, format!("open {}", path.display()))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let rules: Vec<Rule<'_>> =
+        opened.iter().map(|(fd, right)| Rule { beneath: fd.as_fd(), right: *right }).collect();
+    landlock::restrict(&rules, Required::SecondWall)?;
+    match rustix::fs::openat(CWD, CANARY, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::ACCESS) => Ok(()),
+        other => Err(JailError::not_in_force(Layer::Landlock, format!("opening {CANARY} gave {other:?}"))),
+    }
+}

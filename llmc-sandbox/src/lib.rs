@@ -1,0 +1,33 @@
+//! Jails for llmc: policy as data, and a report of what the kernel enforced.
+//!
+//! There are two kinds. A **host jail** ([`host::enter`]) is entered by the process itself, once and for good,
+//! before it loads a plugin. A **one-shot jail** ([`jail::Launcher`]) is a new process tree with its own root, which
+//! runs one program and dies. Both stand on three walls: namespaces with an own root, Landlock, and an allow-list
+//! of system calls ([`seccomp`]); around them are limits, an empty set of capabilities, and closed descriptors.
+//!
+//! Every step is checked and, where the kernel can be asked, read back. A step that fails is a [`JailError`] which
+//! names the layer; nothing of the payload has run by then.
+//!
+//! What the jails do not stop: a bug in the kernel, which all jails share; side channels of the processor; and
+//! whatever a program does within the rights that it was given.
+//!
+//! Left out on purpose: networking of any kind inside a jail, cgroups, and any tier weaker than these walls.
+
+pub mod descriptors;
+pub mod elf;
+mod error;
+pub mod host;
+pub mod jail;
+mod landlock;
+mod limits;
+mod linux_caps;
+mod mounts;
+pub mod process;
+pub mod profile;
+mod report;
+pub mod seccomp;
+pub mod survey;
+mod sys;
+
+pub use error::{JailError, Layer};
+pub use report::{EnforcedLayer, Isolation, Report};

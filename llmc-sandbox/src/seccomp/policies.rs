@@ -1,0 +1,118 @@
+//! The policies that are shipped.
+
+use rustix::io::Errno;
+
+use super::calls::{
+    DESCRIPTORS, FILES, HOST_ABSENT, HOST_PROCESS, JAIL_PROCESS, JAIL_QUESTIONS, MEMORY, OPEN_BENEATH,
+    PROCESSES, QUESTIONS, REFUSED, SIGNAL_SELF, SIGNALS, SOCKETS, THREAD_START, THREADS, TIME, WRITING,
+    WRITING_MORE, x86_64,
+};
+use super::{Call, Policy};
+
+/// A plugin host whose roots are read-only.
+///
+/// Its default answer is `EPERM`, for which the standard library has fallbacks.
+pub const HOST: Policy = Policy {
+    name: "host",
+    allowed: &[
+        DESCRIPTORS,
+        SOCKETS,
+        FILES,
+        OPEN_BENEATH,
+        MEMORY,
+        THREADS,
+        THREAD_START,
+        TIME,
+        SIGNALS,
+        SIGNAL_SELF,
+        QUESTIONS,
+        HOST_PROCESS,
+        x86_64::ALL,
+    ],
+    otherwise: Errno::PERM,
+    exceptions: &[HOST_ABSENT],
+    exceptions_errno: Errno::NOSYS,
+};
+
+/// A plugin host with a writable root.
+pub const HOST_WRITING: Policy = Policy {
+    name: "host with a writable root",
+    allowed: &[
+        DESCRIPTORS,
+        SOCKETS,
+        FILES,
+        OPEN_BENEATH,
+        WRITING,
+        MEMORY,
+        THREADS,
+        THREAD_START,
+        TIME,
+        SIGNALS,
+        SIGNAL_SELF,
+        QUESTIONS,
+        HOST_PROCESS,
+        x86_64::ALL,
+        x86_64::WRITING,
+    ],
+    ..HOST
+};
+
+/// An interpreter with threads and without child processes.
+///
+/// Its default answer is `ENOSYS`, for which programs have fallbacks (extended attributes, say). `execve` is allowed
+/// because the interpreter is started through it; what it can start later is the same interpreter again, with the
+/// same walls around it.
+pub const CODE: Policy = Policy {
+    name: "code",
+    allowed: &[
+        DESCRIPTORS,
+        SOCKETS,
+        FILES,
+        WRITING,
+        WRITING_MORE,
+        MEMORY,
+        THREADS,
+        THREAD_START,
+        TIME,
+        SIGNALS,
+        QUESTIONS,
+        JAIL_QUESTIONS,
+        JAIL_PROCESS,
+        x86_64::ALL,
+        x86_64::WRITING,
+        x86_64::JAIL,
+    ],
+    otherwise: Errno::NOSYS,
+    exceptions: CODE_REFUSED,
+    exceptions_errno: Errno::PERM,
+};
+
+const CODE_REFUSED: &[&[Call]] =
+    &[REFUSED, super::calls::REFUSED_PROCESSES, x86_64::REFUSED, x86_64::PROCESSES];
+
+/// A command with child processes.
+pub const WORKSPACE: Policy = Policy {
+    name: "workspace",
+    allowed: &[
+        DESCRIPTORS,
+        SOCKETS,
+        FILES,
+        WRITING,
+        WRITING_MORE,
+        MEMORY,
+        THREADS,
+        PROCESSES,
+        TIME,
+        SIGNALS,
+        QUESTIONS,
+        JAIL_QUESTIONS,
+        JAIL_PROCESS,
+        x86_64::ALL,
+        x86_64::WRITING,
+        x86_64::JAIL,
+        x86_64::PROCESSES,
+    ],
+    exceptions: &[REFUSED, x86_64::REFUSED],
+
+    ..CODE
+};

@@ -1,0 +1,27 @@
+//! Descriptors by number.
+
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+use rustix::io::Errno;
+
+use super::check;
+
+/// Closes every descriptor from `first` to `last`, both included (`close_range(2)`).
+///
+/// Only for processes on their way into a jail: owners of these numbers must not use or drop them afterwards.
+pub(crate) fn close_range(first: RawFd, last: RawFd) -> Result<(), Errno> {
+    let (Ok(first), Ok(last)) = (u32::try_from(first), u32::try_from(last)) else { return Err(Errno::BADF) };
+    // SAFETY: takes integers only; no memory is touched. Losing a descriptor that somebody still owns is the
+    // caller's error, and at worst gives `EBADF` or an abort of this small, single-purpose process.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
+
+/// Makes `number` a copy of `fd` that survives `execve(2)`, replacing whatever it was.
+pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
+    if fd.as_raw_fd() == number {
+        return rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty());
+    }
+    // SAFETY: takes integers only. The replaced number belongs to nobody: callers do this right before `execve`
+    // with numbers that they have kept free.
+    check(libc::c_long::from(unsafe { libc::dup2(fd.as_raw_fd(), number) })).map(drop)
+}

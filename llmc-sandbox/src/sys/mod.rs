@@ -1,0 +1,32 @@
+//! The unsafe part: thin wrappers around calls that rustix does not offer, or offers as unsafe.
+//!
+//! Everything else in this crate is safe Rust over these and over rustix.
+
+#![expect(unsafe_code, reason = "system calls without a safe wrapper elsewhere; one purpose per function")]
+
+mod descriptors;
+mod filter;
+mod library;
+mod mount;
+mod process;
+
+pub(crate) use descriptors::{close_range, place};
+pub(crate) use filter::install_filter;
+pub(crate) use library::keep_library;
+pub(crate) use mount::{MountAttributes, set_mount_attributes};
+pub use process::ExitStatus;
+pub(crate) use process::{
+    Clone, Namespaces, SingleThreaded, children_cpu, clone, default_signals, exit, ignore_signal,
+    set_host_name, unshare, unshare_is_filtered, wait,
+};
+
+use rustix::io::Errno;
+
+/// The result of a raw system call.
+fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
+    if result < 0 { Err(last_errno()) } else { Ok(result) }
+}
+
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}

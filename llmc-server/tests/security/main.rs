@@ -1,0 +1,28 @@
+//! What must not happen, a file per threat: the attack is contained, and honest work beside it goes on.
+//!
+//! Everything is driven from outside, over MCP or the command line, against the built programs. Dangerous code runs
+//! only in jails that were proven to be jails, and network probes go to listeners of the test itself.
+
+#![expect(clippy::unwrap_used, reason = "a surprise ends a test where it happens")]
+
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "each test binary uses its part")]
+mod support;
+
+mod neighbour;
+mod observe;
+mod prerequisites;
+mod without;
+
+mod code_attack;
+mod constructor;
+mod crash;
+mod environment;
+mod fail_closed;
+mod grants;
+mod lifetime;
+mod loading;
+mod memory;
+mod one_path;
+mod refusals;
+mod stdout;

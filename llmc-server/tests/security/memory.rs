@@ -1,0 +1,162 @@
+//! Server memory: a plugin, code or a command that knows the address of a secret still cannot read it.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use serde_json::{Value, json};
+
+use crate::neighbour::hello;
+use crate::prerequisites::{is_root, not_checked};
+use crate::support::{Server, Setup};
+
+/// Stands in the memory of the server, because the server reads it from its environment.
+const SECRET: &str = "tell-nobody-4f1d9c7e2b";
+
+const CONFIG: &str = "[secrets]\nTOKEN = { env = 'TOKEN_VARIABLE' }\n[plugins.hello]\nlibrary = 'hello'\n";
+
+/// Ranges of the memory of a process that hold data.
+fn writable_ranges(pid: u32) -> Vec<(u64, u64)> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let range = |line: &str| {
+        let (range, rest) = line.split_once(' ')?;
+        let (start, end) = range.split_once('-')?;
+        let number = |text| u64::from_str_radix(text, 16).unwrap();
+        rest.starts_with("rw").then(|| (number(start), number(end)))
+    };
+    maps.lines().filter_map(range).collect()
+}
+
+/// Every place in the memory of a process where the text stands; root alone may look.
+fn addresses(pid: u32, text: &str) -> Vec<u64> {
+    let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut found = Vec::new();
+    for (start, end) in writable_ranges(pid) {
+        let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
+        // A range may be reserved only, or gone by now.
+        let Ok(count) = memory.read_at(&mut bytes, start) else { continue };
+        let hits = bytes[..count].windows(text.len()).enumerate();
+        found.extend(hits.filter(|(_, window)| *window == text.as_bytes()).map(|(at, _)| start + at as u64));
+    }
+    found
+}
+
+/// Where the secret stands in the server, or, for a test that may not look, somewhere that is mapped.
+fn address_of_secret(server: &Server) -> u64 {
+    if is_root() {
+        let found = addresses(server.pid(), SECRET);
+        assert!(!found.is_empty(), "the server holds the secret somewhere");
+        return found[0];
+    }
+    not_checked("the address of a secret in the server, because only root may look for it; an address of this test is tried");
+    SECRET.as_ptr() as u64
+}
+
+#[test]
+fn a_plugin_that_knows_the_address_of_a_secret_reaches_it_by_no_route() {
+    let config = format!("{CONFIG}[plugins.stress]\nlibrary = '{{stress}}'");
+    let mut server = Setup::new(&config).env("TOKEN_VARIABLE", SECRET).serve();
+    let address = address_of_secret(&server);
+    let arguments = json!({"address": address, "length": SECRET.len()});
+    let reached = server.call("stress_server_memory", arguments).ok().clone();
+    let mut routes: Vec<&str> = Vec::new();
+    for attempt in reached["attempts"].as_array().unwrap() {
+        let outcome = attempt["outcome"].as_str().unwrap();
+        assert!(["EPERM", "EACCES", "ENOENT"].contains(&outcome), "{attempt}");
+        routes.push(attempt["name"].as_str().unwrap());
+    }
+    let all = ["proc_mem_read", "proc_mem_write", "process_vm_readv", "process_vm_writev", "ptrace_peek"];
+    assert_eq!(routes, all);
+    assert_eq!(reached["bytes"], Value::Null);
+    hello(&mut server);
+
+    // The control: the address is right, and whoever is outside every jail can read it.
+    if is_root() {
+        let mut bytes = vec![0; SECRET.len()];
+        let memory = File::open(format!("/proc/{}/mem", server.pid())).unwrap();
+        memory.read_exact_at(&mut bytes, address).unwrap();
+        assert_eq!(bytes, SECRET.as_bytes());
+    }
+    server.stop();
+}
+
+/// Reads the memory of every process that it can name, by every route that Python has.
+const PYTHON: &str = r#"
+import ctypes, os, errno
+SERVER, ADDRESS, LENGTH = {server}, {address}, {length}
+libc = ctypes.CDLL(None, use_errno=True)
+class iovec(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
+def name():
+    return errno.errorcode.get(ctypes.get_errno(), str(ctypes.get_errno()))
+found, reached = {}, []
+for pid in sorted({SERVER, os.getppid(), *range(1, 40)} - {os.getpid(), 0}):
+    for file in ("mem", "environ", "maps"):
+        try:
+            with open(f"/proc/{pid}/{file}", "rb") as opened:
+                if file == "mem":
+                    opened.seek(ADDRESS)
+                reached.append((pid, file, len(opened.read(LENGTH))))
+        except OSError as error:
+            found.setdefault(f"proc_{file}", set()).add(errno.errorcode[error.errno])
+    buffer = ctypes.create_string_buffer(LENGTH)
+    local, remote = iovec(ctypes.addressof(buffer), LENGTH), iovec(ADDRESS, LENGTH)
+    for route in ("process_vm_readv", "process_vm_writev"):
+        count = getattr(libc, route)(pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
+        if count >= 0:
+            reached.append((pid, route, count))
+        found.setdefault(route, set()).add(name())
+    PTRACE_SEIZE = 0x4206
+    if libc.ptrace(PTRACE_SEIZE, pid, None, None) == 0:
+        reached.append((pid, "ptrace", 0))
+    found.setdefault("ptrace", set()).add(name())
+{"reached": reached, "outcomes": {route: sorted(names) for route, names in found.items()}}
+"#;
+
+#[test]
+fn code_that_knows_the_address_of_a_secret_reaches_it_by_no_route() {
+    let config = format!("{CONFIG}[plugins.exec]\nlibrary = 'llmc_tools_exec'\ngrants = {{ run = {{ profile = 'code' }} }}");
+    let mut server = Setup::new(&config).env("TOKEN_VARIABLE", SECRET).serve();
+    let address = address_of_secret(&server);
+    let code = PYTHON
+        .replace("{server}", &server.pid().to_string())
+        .replace("{address}", &address.to_string())
+        .replace("{length}", &SECRET.len().to_string());
+    let done = server.call("execute_code", json!({"code": code})).ok().clone();
+    let result = &done["result"];
+    assert_eq!(result["reached"], json!([]), "{done:#}");
+    for route in ["proc_mem", "proc_environ", "proc_maps", "process_vm_readv", "process_vm_writev", "ptrace"] {
+        let outcomes = result["outcomes"][route].as_array().unwrap_or_else(|| panic!("{route}: {done:#}"));
+        for outcome in outcomes {
+            let outcome = outcome.as_str().unwrap();
+            assert!(["EPERM", "EACCES", "ENOENT", "ESRCH", "ENOSYS"].contains(&outcome), "{route}: {outcome}");
+        }
+    }
+    assert!(!done.to_string().contains(SECRET));
+    hello(&mut server);
+    server.stop();
+}
+
+#[test]
+fn a_command_cannot_read_the_memory_or_environment_of_the_server() {
+    let config = format!(
+        "{CONFIG}[roots]\nwork = {{ path = '{{work}}' }}\n[plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\
+         grants = {{ roots = ['work'], run = {{ profile = 'workspace', programs = ['cat'] }} }}"
+    );
+    let mut server = Setup::new(&config).file("own.txt", "readable").env("TOKEN_VARIABLE", SECRET).serve();
+    let hosts = server.children("llmc-host");
+    let pids = hosts.into_iter().chain(server.children("llmc-runner")).chain([server.pid(), 1]);
+    for pid in pids {
+        for file in ["environ", "mem", "maps", "cmdline", "root/etc/hostname", "fd/0"] {
+            let path = format!("/proc/{pid}/{file}");
+            let called = server.call("run_command", json!({"argv": ["cat", path]}));
+            let result = &called.0["result"]["structuredContent"];
+            // Process 1 of the jail is none of ours: what it shows must be empty of facts.
+            let stdout = result["stdout"].as_str().unwrap_or_else(|| panic!("{called:?}"));
+            assert!(result["exit_code"] != 0 || (pid == 1 && stdout.is_empty()), "{path}: {result:#}");
+            assert!(!called.0.to_string().contains(SECRET), "{path}");
+        }
+    }
+    let called = server.call("run_command", json!({"argv": ["cat", "own.txt"]}));
+    assert_eq!(called.ok()["stdout"], "readable");
+    server.stop();
+}

@@ -1,0 +1,329 @@
+//! `execute_code`.
+
+use llmc_core::CallableTool;
+use llmc_core::prelude::*;
+use llmc_core::run::{RunRequest, RunStatus};
+use llmc_core::schema;
+use llmc_tools_watch::{Cut, Limits, Watched, watch, words};
+
+use crate::limits::{
+    DEFAULT_OUTPUT_BYTES, DEFAULT_TIMEOUT_MS, HARD_OUTPUT_BYTES, MAX_CODE_BYTES, MAX_OUTPUT_BYTES,
+    MAX_STDIN_BYTES, MIN_OUTPUT_BYTES,
+};
+use crate::report::{Raised, Report, Reported};
+use crate::session::{CallRecord, End, Heard, Session, job_frame};
+
+/// What runs inside the jail. `boot.py` comes first and loads the others when they are needed.
+const FILES: [(&str, &str); 3] = [
+    ("boot.py", include_str!("python/boot.py")),
+    ("tools.py", include_str!("python/tools.py")),
+    ("errors.py", include_str!("python/errors.py")),
+];
+
+/// Runs Python in a jail without network and returns what it prints, the value of its last expression (or of the
+/// variable `result`), and its error with line and traceback. The code can call the server's other tools:
+/// `from llmc import tools`, then `tools.read_file(path="notes.md")["text"]`; arguments go by name, results are
+/// dicts, failures raise `llmc.ToolError`, `dir(tools)` lists them. Only the standard library; scratch files go to
+/// /tmp; nothing is kept between calls. One call that loops over tools and prints a summary beats many calls.
+#[arguments]
+pub struct ExecuteCode {
+    /// The code. `await` works at the top level.
+    code: String,
+    /// Language of the code: python (3.9 or newer). Default: python.
+    #[serde(default)]
+    language: Language,
+    /// Text for its standard input. Default: none.
+    stdin: Option<String>,
+    /// Longest time in milliseconds, tool calls included. Default: 30000. Cut to what the operator allows.
+    #[schemars(range(min = 1))]
+    timeout_ms: Option<u64>,
+    /// Bytes to keep of stdout and of stderr, 100 to 1048576. Default: 65536. Beyond it the middle is left out.
+    #[schemars(range(min = MIN_OUTPUT_BYTES, max = MAX_OUTPUT_BYTES))]
+    max_output_bytes: Option<u32>,
+}
+
+/// A language that code can be written in.
+#[arguments]
+#[derive(Clone, Copy, Debug, Default)]
+#[serde(rename_all = "lowercase")]
+enum Language {
+    #[default]
+    Python,
+}
+
+/// What the code did. Output, result and error are the code's word; the rest was observed from outside.
+#[output(custom_text)]
+pub struct Executed {
+    /// Standard output.
+    stdout: String,
+    /// Standard error.
+    stderr: String,
+    /// Value of the last expression, or of the variable `result`, if it can be written as JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Value>,
+    /// The value in Python's notation if it cannot be written as JSON or is too long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_repr: Option<String>,
+    /// Why it failed, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
+    /// What the code passed to `sys.exit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+    /// The tools that it called.
+    tool_calls: Vec<CallRecord>,
+    /// What it used.
+    usage: Usage,
+    /// Whether a part of an output or of the result is left out.
+    truncated: bool,
+    /// Length of the whole standard output.
+    stdout_bytes: u64,
+    /// Length of the whole standard error.
+    stderr_bytes: u64,
+    /// Whether output was not UTF-8; the wrong bytes became `U+FFFD`.
+    lossy: bool,
+    /// The time that it was given.
+    timeout_ms: u64,
+    /// Whether its time was over.
+    timed_out: bool,
+    /// The limit that ended it: wall, cpu, memory, processes, output, cancelled, killed or runner_lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'static str>,
+    /// How it was jailed: namespaces or landlock.
+    isolation: &'static str,
+    /// Language of the code.
+    language: &'static str,
+    /// The interpreter, such as `CPython 3.13.0`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<String>,
+}
+
+/// Why code failed.
+#[output]
+struct Failure {
+    /// What kind of failure: exception or exit (by the code's word); limit, protocol or died (observed).
+    kind: &'static str,
+    /// Type of the exception, such as `ValueError`.
+    #[serde(rename = "type")]
+    name: String,
+    /// What it says.
+    message: String,
+    /// Where it came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceback: Option<String>,
+    /// Line of the code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+}
+
+/// What a run used.
+#[output]
+struct Usage {
+    /// Time from start to end.
+    wall_ms: u64,
+    /// Processor time.
+    cpu_ms: u64,
+    /// Most memory in use at a time.
+    peak_memory_bytes: u64,
+}
+
+impl Tool for ExecuteCode {
+    const NAME: &'static str = "execute_code";
+    /// The code itself reaches its scratch directory only. The tools that it calls are judged one by one.
+    const ANNOTATIONS: Annotations = Annotations::ADDITIVE;
+    type Output = Executed;
+
+    fn call(self, ctx: &Context) -> ToolResult<Executed> {
+        self.check()?;
+        let tools = self.tools(ctx);
+        // An editor's byte order mark is no part of the code.
+        let job = job_frame(self.code.strip_prefix('\u{FEFF}').unwrap_or(&self.code), tools.as_deref())?;
+        let keep_bytes = self.max_output_bytes.unwrap_or(DEFAULT_OUTPUT_BYTES);
+        let keep_bytes = keep_bytes.clamp(MIN_OUTPUT_BYTES, MAX_OUTPUT_BYTES) as usize;
+        let limits = Limits { keep_bytes, output_bytes: HARD_OUTPUT_BYTES };
+
+        let mut run = ctx.run(&self.request(ctx))?;
+        let socket = run.job.take().explain("the run came without its job socket")?;
+        let mut session = Session::new(ctx, socket, job);
+        let watched = watch(ctx, &mut run, self.stdin.unwrap_or_default(), limits, &mut session)?;
+        Ok(Executed::new(watched, session.finish(), self.language, run.wall_ms()))
+    }
+}
+
+impl ExecuteCode {
+    fn check(&self) -> ToolResult<()> {
+        if self.code.trim().is_empty() {
+            return Err(ToolError::invalid("`code` is empty"));
+        }
+        if self.code.len() > MAX_CODE_BYTES {
+            return Err(ToolError::invalid(format!("`code` is longer than {MAX_CODE_BYTES} bytes")));
+        }
+        if self.stdin.as_ref().is_some_and(|input| input.len() > MAX_STDIN_BYTES) {
+            return Err(ToolError::invalid(format!("`stdin` is longer than {MAX_STDIN_BYTES} bytes")));
+        }
+        Ok(())
+    }
+
+    /// The tools that the code may call, if it says the word that it needs to call one.
+    fn tools(&self, ctx: &Context) -> Option<Vec<CallableTool>> {
+        let tools = self.code.contains("llmc").then(|| ctx.tools())?;
+        tools
+            .inspect_err(|error| ctx.warn(format!("code cannot be told which tools there are: {error}")))
+            .ok()
+    }
+
+    fn request(&self, ctx: &Context) -> RunRequest {
+        let time_left = u64::try_from(ctx.remaining().as_millis()).unwrap_or(u64::MAX);
+        let Language::Python = self.language;
+        let args = ["-I", "-S", "-X", "utf8", "/llmc/boot.py"];
+        let request = RunRequest::new("python", args);
+        let request = FILES.iter().fold(request, |request, (name, contents)| request.file(*name, *contents));
+        RunRequest {
+            stdin: self.stdin.as_ref().is_some_and(|input| !input.is_empty()),
+            job: true,
+            timeout_ms: Some(self.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS).min(time_left)),
+            ..request
+        }
+    }
+}
+
+impl Language {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+        }
+    }
+}
+
+impl Executed {
+    fn new(watched: Watched, heard: Heard, language: Language, timeout_ms: u64) -> Self {
+        let limit = words::limit(&watched);
+        let (report, observed) = match heard.end {
+            End::Done(report) => (*report, None),
+            end => (Report::default(), Some(Failure::observed(&end, limit, &watched))),
+        };
+        let said = report.error.map(|raised| Failure::said(raised, report.exit_code));
+        let shown = report.value.map(Reported::show).unwrap_or_default();
+        let (stdout, stderr, outcome) = (watched.stdout, watched.stderr, watched.outcome);
+        Self {
+            truncated: stdout.omitted_bytes + stderr.omitted_bytes > 0 || shown.cut,
+            stdout_bytes: stdout.bytes,
+            stderr_bytes: stderr.bytes,
+            lossy: stdout.lossy || stderr.lossy,
+            stdout: stdout.text,
+            stderr: stderr.text,
+            result: shown.value,
+            result_repr: shown.repr,
+            error: observed.or(said),
+            exit_code: report.exit_code,
+            tool_calls: heard.calls,
+            usage: Usage {
+                wall_ms: outcome.wall_ms,
+                cpu_ms: outcome.cpu_ms,
+                peak_memory_bytes: outcome.peak_memory_bytes,
+            },
+            timeout_ms,
+            timed_out: limit == Some("wall"),
+            limit,
+            isolation: words::isolation(outcome.isolation),
+            language: language.name(),
+            engine: heard.engine,
+        }
+    }
+
+    /// What was observed comes first: the output of code could look like anything.
+    fn text(&self) -> String {
+        let mut text = self.ending();
+        let result = match (&self.result, &self.result_repr) {
+            (Some(value), _) => value.to_string(),
+            (None, Some(repr)) => repr.clone(),
+            (None, None) => String::new(),
+        };
+        let traceback = self.error.as_ref().and_then(|error| error.traceback.as_deref()).unwrap_or_default();
+        for (name, part) in [
+            ("result", result.as_str()),
+            ("stdout", &self.stdout),
+            ("stderr", &self.stderr),
+            ("error", traceback),
+        ] {
+            if !part.is_empty() {
+                let separator = if part.contains('\n') { '\n' } else { ' ' };
+                text.push_str(&format!("\n{name}:{separator}{}", part.trim_end_matches('\n')));
+            }
+        }
+        text
+    }
+
+    fn ending(&self) -> String {
+        let mut text = match &self.error {
+            None => format!("ok, {}", words::duration(self.usage.wall_ms)),
+            Some(error) => error.sentence(self.usage.wall_ms),
+        };
+        if !self.tool_calls.is_empty() {
+            let failed = self.tool_calls.iter().filter(|call| !call.ok).count();
+            text.push_str(&format!(", {} tool calls, {failed} of them failed", self.tool_calls.len()));
+        }
+        text
+    }
+}
+
+impl Output for Executed {
+    fn schema() -> Option<Value> {
+        Some(schema::of_output::<Self>().schema)
+    }
+
+    fn into_envelope(self) -> ToolResult<Envelope> {
+        let envelope = Envelope::structured(&self, self.text())?;
+        Ok(if self.error.is_some() { envelope.as_error() } else { envelope })
+    }
+}
+
+impl Failure {
+    /// What the code said.
+    fn said(raised: Raised, exit_code: Option<i32>) -> Self {
+        let kind = if exit_code.is_some() { "exit" } else { "exception" };
+        let Raised { kind: name, message, traceback, line } = raised;
+        Self { kind, name, message, traceback, line }
+    }
+
+    /// What was seen of code that said nothing, or nothing sensible.
+    fn observed(end: &End, limit: Option<&'static str>, watched: &Watched) -> Self {
+        let failure = |kind, name: &str, message| Self {
+            kind,
+            name: name.to_owned(),
+            message,
+            traceback: None,
+            line: None,
+        };
+        if let End::Violated(violation) = end {
+            return failure("protocol", "ProtocolError", format!("the job socket carried {violation}"));
+        }
+        if let Some(limit) = limit {
+            let name = if limit == "wall" { "TimedOut" } else { "LimitExceeded" };
+            return failure("limit", name, words::ending(limit, watched.outcome.wall_ms));
+        }
+        if watched.cut == Some(Cut::Companion) {
+            let message = "the code closed descriptor 3, which its result goes through";
+            return failure("died", "Died", message.to_owned());
+        }
+        let status = match watched.outcome.status {
+            RunStatus::Exited(code) => format!("exit code {code}"),
+            RunStatus::Signalled(number) => words::signal(number),
+        };
+        failure("died", "Died", format!("the interpreter ended without a result: {status}"))
+    }
+
+    fn sentence(&self, wall_ms: u64) -> String {
+        let at = self.line.map(|line| format!(" at line {line}")).unwrap_or_default();
+        match self.kind {
+            "limit" => self.message.clone(),
+            _ => {
+                format!("failed after {} with {}{at}: {}", words::duration(wall_ms), self.name, self.message)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "execute_code_tests.rs"]
+mod tests;

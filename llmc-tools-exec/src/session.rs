@@ -1,0 +1,372 @@
+//! One job over its socket: hands it over, answers its calls, hears its end.
+//!
+//! Reading never waits and happens in the loop that also moves the standard streams. Calls run on threads of their
+//! own, which write the answers: code that does not read them keeps one of these waiting and nothing else. The
+//! threads are not joined, since a tool may take longer than the code that called it is allowed to live.
+
+use std::collections::VecDeque;
+use std::io::{self, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use llmc_core::prelude::*;
+use llmc_core::schemars::JsonSchema;
+use llmc_core::serde::Serialize;
+use llmc_core::{CallableTool, code, schemars};
+use llmc_tools_watch::{Companion, Step};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use crate::frame::{Decoder, Kind, encode};
+use crate::limits::{CLOSED_GRACE_MS, EXIT_GRACE_MS, MAX_CALLS, MAX_OPEN_CALLS, MAX_REPLY_BYTES};
+use crate::protocol::{Call, Event, Protocol, Violation};
+use crate::report::Report;
+
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Longest name of a tool.
+const MAX_NAME_BYTES: usize = 64;
+
+/// The job, as `boot.py` reads it.
+#[derive(Serialize)]
+#[serde(crate = "llmc_core::serde")]
+struct Job<'a> {
+    code: &'a str,
+    /// JSON in a string: parsed by code that calls a tool, and by no other.
+    tools: Option<String>,
+    max_calls: u64,
+    max_open: usize,
+}
+
+/// The frame that hands over the job. Without a list of tools, code may try any name.
+pub(crate) fn job_frame(code: &str, tools: Option<&[CallableTool]>) -> ToolResult<Vec<u8>> {
+    let tools = tools.map(serde_json::to_string).transpose()?;
+    let job = Job { code, tools, max_calls: MAX_CALLS, max_open: MAX_OPEN_CALLS };
+    Ok(encode(Kind::Job, &serde_json::to_vec(&job)?))
+}
+
+/// What was heard over the socket.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    /// The interpreter, by its own word.
+    pub(crate) engine: Option<String>,
+    /// How it ended.
+    pub(crate) end: End,
+    /// The calls that were made.
+    pub(crate) calls: Vec<CallRecord>,
+}
+
+/// How the conversation ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// With a report.
+    Done(Box<Report>),
+    /// Without one.
+    Silent,
+    /// By a breach of the protocol.
+    Violated(Violation),
+}
+
+/// A tool call, as it was observed here.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(crate = "llmc_core::serde")]
+#[schemars(crate = "schemars")]
+pub(crate) struct CallRecord {
+    /// Name of the tool.
+    pub(crate) name: String,
+    /// How long it took.
+    pub(crate) ms: u64,
+    /// Whether it succeeded.
+    pub(crate) ok: bool,
+}
+
+/// The plugin's side of a job.
+pub(crate) struct Session {
+    socket: Arc<UnixStream>,
+    decoder: Decoder,
+    protocol: Protocol,
+    /// Sent when the interpreter is ready.
+    job: Option<Vec<u8>>,
+    crew: Arc<Crew>,
+    engine: Option<String>,
+    end: Option<End>,
+    chunk: Vec<u8>,
+}
+
+impl Session {
+    pub(crate) fn new(ctx: &Context, socket: UnixStream, job: Vec<u8>) -> Self {
+        let socket = Arc::new(socket);
+        let crew = Arc::new(Crew::new(ctx.clone(), socket.clone()));
+        Self {
+            socket,
+            decoder: Decoder::default(),
+            protocol: Protocol::default(),
+            job: Some(job),
+            crew,
+            engine: None,
+            end: None,
+            chunk: vec![0; CHUNK_BYTES],
+        }
+    }
+
+    /// Call after the run is over.
+    pub(crate) fn finish(mut self) -> Heard {
+        self.crew.dismiss();
+        let calls = self.crew.board().calls.iter().map(Tracked::record).collect();
+        let end = self.end.take().unwrap_or(End::Silent);
+        Heard { engine: self.engine.take(), end, calls }
+    }
+
+    /// Reads what there is. `Ok(false)`: there will be no more.
+    fn read(&mut self) -> Result<bool, Violation> {
+        loop {
+            match recv(&*self.socket, &mut self.chunk, RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => return Ok(false),
+                Ok((_, count)) => self.decoder.push(&self.chunk[..count]),
+                Err(Errno::AGAIN) => return Ok(true),
+                Err(Errno::INTR) => continue,
+                // The other side is gone with answers unread.
+                Err(_) => return Ok(false),
+            }
+            while let Some(frame) = self.decoder.next()? {
+                match self.protocol.accept(&frame, self.crew.open())? {
+                    Event::Ready(ready) => {
+                        self.engine = Some(ready.engine);
+                        self.crew.take_on(Task::Send(self.job.take().unwrap_or_default()));
+                    }
+                    Event::Call(call) => self.crew.call(call),
+                    Event::Done(report) => {
+                        self.end = Some(End::Done(report));
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Companion for Session {
+    fn interest(&self) -> Option<PollFd<'_>> {
+        self.end.is_none().then(|| PollFd::new(&*self.socket, PollFlags::IN))
+    }
+
+    fn step(&mut self) -> Step {
+        if self.end.is_none() {
+            match self.read() {
+                Ok(true) => {}
+                Ok(false) => drop(self.end.get_or_insert(End::Silent)),
+                Err(violation) => self.end = Some(End::Violated(violation)),
+            }
+        }
+        match &self.end {
+            None => Step::GoOn,
+            Some(End::Done(_)) => Step::EndsWithin(Duration::from_millis(EXIT_GRACE_MS)),
+            Some(End::Silent) => Step::EndsWithin(Duration::from_millis(CLOSED_GRACE_MS)),
+            Some(End::Violated(_)) => Step::EndsWithin(Duration::ZERO),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.crew.dismiss();
+    }
+}
+
+/// Threads that do what could take time. There are as many as were needed at once.
+struct Crew {
+    ctx: Context,
+    socket: Arc<UnixStream>,
+    /// Held while a frame is written.
+    turn: Mutex<()>,
+    board: Mutex<Board>,
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct Board {
+    tasks: VecDeque<Task>,
+    idle: usize,
+    calls: Vec<Tracked>,
+    open: usize,
+    dismissed: bool,
+}
+
+enum Task {
+    Send(Vec<u8>),
+    Call { place: usize, call: Call },
+}
+
+struct Tracked {
+    name: String,
+    since: Instant,
+    /// Duration and success, once there is an answer.
+    answered: Option<(Duration, bool)>,
+}
+
+impl Tracked {
+    fn record(&self) -> CallRecord {
+        let (time, ok) = self.answered.unwrap_or_else(|| (self.since.elapsed(), false));
+        CallRecord { name: self.name.clone(), ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX), ok }
+    }
+}
+
+impl Crew {
+    fn new(ctx: Context, socket: Arc<UnixStream>) -> Self {
+        Self { ctx, socket, turn: Mutex::default(), board: Mutex::default(), news: Condvar::new() }
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls without an answer.
+    fn open(&self) -> usize {
+        self.board().open
+    }
+
+    fn call(self: &Arc<Self>, call: Call) {
+        let mut board = self.board();
+        let name = call.name.chars().take(MAX_NAME_BYTES).collect();
+        board.calls.push(Tracked { name, since: Instant::now(), answered: None });
+        board.open += 1;
+        let place = board.calls.len() - 1;
+        drop(board);
+        self.take_on(Task::Call { place, call });
+    }
+
+    fn take_on(self: &Arc<Self>, task: Task) {
+        let mut board = self.board();
+        board.tasks.push_back(task);
+        if board.idle >= board.tasks.len() {
+            self.news.notify_one();
+            return;
+        }
+        drop(board);
+        let crew = self.clone();
+        let hired = thread::Builder::new().name("tool call".into()).spawn(move || crew.work());
+        if let Err(error) = hired {
+            // Whoever gets free will take the task; without anybody the run ends at its time limit.
+            self.ctx.warn(format!("failed to start a thread for a tool call: {error}"));
+        }
+    }
+
+    fn work(&self) {
+        while let Some(task) = self.next_task() {
+            match task {
+                Task::Send(frame) => self.send(&frame),
+                Task::Call { place, call } => {
+                    let (answer, ok) = answer(&self.ctx, &call);
+                    let mut board = self.board();
+                    board.open -= 1;
+                    let tracked = &mut board.calls[place];
+                    tracked.answered = Some((tracked.since.elapsed(), ok));
+                    drop(board);
+                    self.send(&encode(Kind::Reply, &answer));
+                }
+            }
+        }
+    }
+
+    fn next_task(&self) -> Option<Task> {
+        let mut board = self.board();
+        loop {
+            if board.dismissed {
+                return None;
+            }
+            if let Some(task) = board.tasks.pop_front() {
+                return Some(task);
+            }
+            board.idle += 1;
+            board = self.news.wait(board).unwrap_or_else(PoisonError::into_inner);
+            board.idle -= 1;
+        }
+    }
+
+    /// Writes a frame as a whole. Fails only when the other side is gone, which the reading side notices too.
+    fn send(&self, frame: &[u8]) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _: io::Result<()> = (&*self.socket).write_all(frame);
+    }
+
+    fn dismiss(&self) {
+        self.board().dismissed = true;
+        self.news.notify_all();
+        // Wakes a thread that writes to code that does not read.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// The answer to a call.
+#[derive(Serialize)]
+#[serde(crate = "llmc_core::serde")]
+struct Reply<'a> {
+    id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ReplyError<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(crate = "llmc_core::serde")]
+struct ReplyError<'a> {
+    kind: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a Value>,
+}
+
+/// Makes the call and tells whether it succeeded.
+fn answer(ctx: &Context, call: &Call) -> (Vec<u8>, bool) {
+    let result = make(ctx, call).and_then(|value| {
+        let body = write(&Reply { id: call.id, value: Some(&value), error: None });
+        if body.len() > MAX_REPLY_BYTES {
+            return Err(ToolError::failed(format!(
+                "the result of `{}` has {} bytes, at most {MAX_REPLY_BYTES} reach the code; ask for less",
+                call.name,
+                body.len()
+            )));
+        }
+        Ok(body)
+    });
+    match result {
+        Ok(body) => (body, true),
+        Err(error) => {
+            let kind = if error.code() == code::UNKNOWN_ITEM { "unknown_tool" } else { "failed" };
+            let error = ReplyError { kind, message: error.message(), data: error.data() };
+            (write(&Reply { id: call.id, value: None, error: Some(error) }), false)
+        }
+    }
+}
+
+fn make(ctx: &Context, call: &Call) -> ToolResult<Value> {
+    if call.name.is_empty() || call.name.len() > MAX_NAME_BYTES {
+        return Err(ToolError::new(
+            code::UNKNOWN_ITEM,
+            format!("names of tools have 1 to {MAX_NAME_BYTES} characters"),
+        ));
+    }
+    let answer = ctx.call_tool_raw(&call.name, call.arguments.get().as_bytes())?;
+    let envelope: Envelope = serde_json::from_slice(&answer)?;
+    if envelope.is_error {
+        let text = envelope.all_text();
+        let text = if text.is_empty() { "the tool failed and did not say why".to_owned() } else { text };
+        let error = ToolError::failed(text);
+        return Err(envelope.structured.into_iter().fold(error, ToolError::with_data));
+    }
+    match envelope.structured {
+        Some(value) => Ok(value),
+        None if envelope.content.iter().all(|block| matches!(block, Content::Text { .. })) => {
+            Ok(Value::String(envelope.all_text()))
+        }
+        None => Ok(serde_json::to_value(envelope.content)?),
+    }
+}
+
+fn write(reply: &Reply<'_>) -> Vec<u8> {
+    serde_json::to_vec(reply).expect("a reply is made of JSON values")
+}

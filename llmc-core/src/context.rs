@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::host::Host;
+use crate::manifest::GrantKind;
 use crate::root::RootEntry;
 use crate::run::{Run, RunRequest};
 use crate::{Envelope, Root, Secret, ToolError, ToolResult};
@@ -219,7 +220,10 @@ impl Context {
         roots.iter().find(|root| root.name == name).ok_or_else(|| {
             let granted: Vec<_> = roots.iter().map(|root| format!("`{}`", root.name)).collect();
             let granted = if granted.is_empty() { "none".to_owned() } else { granted.join(", ") };
-            ToolError::denied(format!("no root `{name}` is granted (granted: {granted})"))
+            ToolError::not_granted(
+                GrantKind::Roots,
+                format!("no root `{name}` is granted (granted: {granted})"),
+            )
         })
     }
 

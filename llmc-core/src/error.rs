@@ -5,7 +5,12 @@ use std::io;
 
 use llmc_abi::abi_stable::std_types::{ROption, RVec};
 use llmc_abi::code;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::manifest::GrantKind;
+
+/// Key in the data of an error: the kind of grant that it lacked.
+pub const MISSING_GRANT: &str = "missing_grant";
 
 /// What tools and the [`Context`](crate::Context) return.
 pub type ToolResult<T> = Result<T, ToolError>;
@@ -40,6 +45,11 @@ impl ToolError {
     /// A grant or a policy does not allow it; say which grant would.
     pub fn denied(message: impl Into<String>) -> Self {
         Self::new(code::DENIED, message)
+    }
+
+    /// No grant of this kind covers it. The server adds the line of the configuration that would.
+    pub fn not_granted(grant: GrantKind, message: impl Into<String>) -> Self {
+        Self::denied(message).with_data(json!({ MISSING_GRANT: grant }))
     }
 
     /// The host or the server answered something that this crate does not understand.

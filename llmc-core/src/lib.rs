@@ -55,7 +55,7 @@ mod tool;
 
 pub use context::{CallableTool, Context, Level};
 pub use envelope::{Content, Envelope};
-pub use error::{Explain, ToolError, ToolResult};
+pub use error::{Explain, MISSING_GRANT, ToolError, ToolResult};
 pub use llmc_abi::{VERSION as ABI_VERSION, code, op};
 pub use llmc_core_macros::{arguments, output, tool};
 pub use manifest::{Annotations, Manifest};

@@ -21,7 +21,9 @@ pub enum LogFormat {
 ///
 /// When the filter cannot be parsed.
 pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)?;
+    // rmcp logs whole messages, with the arguments and results that often hold secrets; the last directive for a
+    // target wins, so no filter brings them back.
+    let filter = EnvFilter::try_new(format!("{filter},rmcp=error"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -1,9 +1,9 @@
 //! Why a call has no result: a kind for programs, a sentence for the reader.
 
-use llmc_core::code;
+use llmc_core::manifest::GrantKind;
+use llmc_core::{MISSING_GRANT, code};
 use llmc_wire::host::Failure;
-
-use crate::secret::Secrets;
+use serde_json::Value;
 
 /// What kind of failure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +57,9 @@ impl CallError {
         Self { kind, message: message.into() }
     }
 
-    /// What a plugin said went wrong.
-    pub(crate) fn from_plugin(failure: Failure, secrets: &Secrets) -> Self {
+    /// What a plugin said went wrong. Where it names a grant that it lacks, the line that would add it follows: a
+    /// plugin does not know its own name in the configuration.
+    pub(crate) fn from_plugin(failure: Failure, tool: &str, plugin: &str) -> Self {
         let kind = match failure.code {
             code::INVALID_ARGUMENTS => Kind::InvalidArguments,
             code::DENIED => Kind::Denied,
@@ -67,7 +68,13 @@ impl CallError {
             code::LIMIT => Kind::Limit,
             _ => Kind::ToolFailed,
         };
-        Self { kind, message: secrets.mask_text(failure.message) }
+        let missing = failure.data.and_then(|mut data| data.get_mut(MISSING_GRANT).map(Value::take));
+        let hint =
+            missing.and_then(|grant| serde_json::from_value(grant).ok()).map(|grant| advice(grant, plugin));
+        // In nested calls it matters whose limit it was.
+        let whose =
+            if kind == Kind::Limit { format!("`{tool}` of plugin `{plugin}`: ") } else { String::new() };
+        Self { kind, message: whose + &failure.message + &hint.unwrap_or_default() }
     }
 
     /// The same failure for a plugin that made the call.
@@ -81,5 +88,24 @@ impl CallError {
             Kind::PluginFailed | Kind::ToolFailed | Kind::InvalidResult => code::FAILED,
         };
         Failure { code, message: self.message.clone(), data: None }
+    }
+}
+
+/// How the operator grants more of a kind to a plugin.
+fn advice(grant: GrantKind, plugin: &str) -> String {
+    let line = |grants: &str| format!("`[plugins.{plugin}] grants = {{ {grants} }}`");
+    match grant {
+        GrantKind::Roots => format!(
+            "; to grant plugin `{plugin}` another directory, start with `--root NAME=DIR`, or write `[roots] NAME = \
+             {{ path = \"DIR\" }}` and {}",
+            line("roots = [\"NAME\"]")
+        ),
+        GrantKind::Run => format!(
+            "; to allow it, write {}",
+            line("run = { profile = \"workspace\", programs = [\"NAME\"] }")
+        ),
+        GrantKind::Tools => format!("; to allow it, write {}", line("tools = [\"NAME\"]")),
+        GrantKind::Secrets => format!("; to allow it, write {}", line("secrets = [\"NAME\"]")),
+        GrantKind::Net | GrantKind::Unknown => String::new(),
     }
 }

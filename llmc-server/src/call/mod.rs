@@ -30,6 +30,9 @@ use crate::plugin::connection::CallFailure;
 use crate::plugin::{CallContext, Progress};
 use crate::secret::Secrets;
 
+/// Longest tool name that is shown whole, in bytes; twice what a name can have.
+const MAX_NAME_BYTES: usize = 128;
+
 /// A call to make.
 pub(crate) struct Request {
     pub(crate) caller: Caller,
@@ -94,6 +97,7 @@ impl CallPath {
         let result = self.steps(&tool, request, entry.as_deref(), &context, &mut argument_bytes).await;
         // Runs that the call started end with it, whoever else still looks at it.
         context.cancel.cancel();
+        let result = result.map_err(|error| self.masked(error));
         let (outcome, reason, result_bytes) = match &result {
             Ok(done) if done.envelope.is_error => ("tool_error", None, done.result_bytes),
             Ok(done) => ("ok", None, done.result_bytes),
@@ -104,7 +108,7 @@ impl CallPath {
             call: context.id,
             parent,
             caller: &caller,
-            tool: &tool,
+            tool: &self.secrets.mask_text(shortened(&tool)),
             plugin: entry.as_ref().map(|entry| &**entry.plugin.name()),
             plugin_sha256: entry.as_ref().map(|entry| entry.plugin.library.sha256.as_str()),
             argument_bytes,
@@ -161,9 +165,15 @@ impl CallPath {
 
     fn unknown_tool(&self, tool: &str, caller: &Caller) -> CallError {
         let names = self.visible(caller).map(|entry| entry.name.as_str());
-        let nearest = schema::nearest(tool, names);
+        let tool = shortened(tool);
+        let nearest = schema::nearest(&tool, names);
         let hint = nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
         CallError::new(Kind::UnknownTool, format!("there is no tool `{tool}`{hint}"))
+    }
+
+    /// Whatever made the error, a caller's text or a plugin's, may hold a secret.
+    fn masked(&self, error: CallError) -> CallError {
+        CallError { message: self.secrets.mask_text(error.message), ..error }
     }
 
     /// Waits for a place among all calls and one among those of the plugin.
@@ -211,7 +221,7 @@ impl CallPath {
             .await
             .map_err(|error| CallError::new(Kind::PluginFailed, error.to_string()))?;
         connection.call(entry.item, arguments, context).await.map_err(|failure| match failure {
-            CallFailure::Tool(failure) => CallError::from_plugin(failure, &self.secrets),
+            CallFailure::Tool(failure) => CallError::from_plugin(failure, &entry.name, plugin),
             CallFailure::Died(reason) => CallError::new(
                 Kind::PluginFailed,
                 format!("plugin `{plugin}` failed during the call: {reason}; it is started again for the next call"),
@@ -223,6 +233,11 @@ impl CallPath {
             CallFailure::Cancelled => CallError::new(Kind::Cancelled, "the call was cancelled"),
         })
     }
+}
+
+/// A name as it was sent, cut to what can be one: callers choose it, and it is shown and recorded.
+fn shortened(tool: &str) -> String {
+    tool[..tool.floor_char_boundary(MAX_NAME_BYTES)].to_owned()
 }
 
 /// A place to run in; given back when dropped.

@@ -305,9 +305,11 @@ mod tests {
         let schema = serde_json::to_value(schemars::schema_for!(Config)).unwrap();
         let mut objects = vec![&schema];
         objects.extend(schema["$defs"].as_object().unwrap().values());
-        let keys = objects.iter().filter_map(|object| object["properties"].as_object()).flat_map(|keys| keys.keys());
-        let missing: Vec<&String> =
-            keys.filter(|key| !page.contains(&format!("`{key}`")) && !page.contains(&format!("`[{key}"))).collect();
+        let keys =
+            objects.iter().filter_map(|object| object["properties"].as_object()).flat_map(|keys| keys.keys());
+        let missing: Vec<&String> = keys
+            .filter(|key| !page.contains(&format!("`{key}`")) && !page.contains(&format!("`[{key}")))
+            .collect();
         assert!(missing.is_empty(), "docs/configuration.md does not mention {missing:?}");
     }
 
@@ -323,7 +325,10 @@ mod tests {
                 _ if value % mib == 0 => format!("{} MiB", value / mib),
                 _ => value.to_string(),
             };
-            assert!(page.contains(&format!("| `{key}` | {shown} |")), "docs/configuration.md: `{key}` is {shown}");
+            assert!(
+                page.contains(&format!("| `{key}` | {shown} |")),
+                "docs/configuration.md: `{key}` is {shown}"
+            );
         }
     }
 }

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tracing::{debug, error, info, trace, warn};
 
 use super::stderr::{Rate, printable};
@@ -30,6 +31,9 @@ const FRAME_MARGIN: usize = 64 << 10;
 
 /// Requests of one host that may wait for their answer at the same time.
 const MAX_REQUESTS: u32 = 256;
+
+/// How long stderr of a host may stay open after its end.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Longest log message of a plugin that is shown whole, in bytes.
 const MAX_LOG_BYTES: usize = 4096;
@@ -67,6 +71,8 @@ pub(crate) struct Connection {
     settings: Settings,
     open_requests: AtomicU32,
     log_rate: Mutex<Rate>,
+    /// Ends with stderr, and tells the last line of it.
+    last_words: Mutex<Option<JoinHandle<Option<String>>>>,
 }
 
 #[derive(Default)]
@@ -74,8 +80,6 @@ struct State {
     calls: HashMap<u64, Pending>,
     /// Why no more calls are accepted.
     closed: Option<Arc<str>>,
-    /// Why the server itself ended the host.
-    killed_for: Option<Arc<str>>,
 }
 
 struct Pending {
@@ -99,7 +103,8 @@ impl Connection {
         let Spawned { process, socket, stderr } = spawned;
         let source = Arc::clone(&settings.plugin);
         let secrets = Arc::clone(&settings.secrets);
-        tokio::spawn(super::stderr::forward(stderr, source, secrets, settings.log_lines_per_second));
+        let stderr = super::stderr::forward(stderr, source, secrets, settings.log_lines_per_second);
+        let last_words = Mutex::new(Some(tokio::spawn(stderr)));
         let stream = socket
             .set_nonblocking(true)
             .and_then(|()| UnixStream::from_std(socket))
@@ -114,6 +119,7 @@ impl Connection {
             settings,
             open_requests: AtomicU32::new(0),
             log_rate,
+            last_words,
         });
         let payload = serde_json::to_vec(init).map_err(|error| error.to_string())?;
         let header = Header { kind: to_host::INIT, ..Header::default() };
@@ -152,9 +158,10 @@ impl Connection {
         self.state().closed.is_none()
     }
 
-    /// Ends the host; calls under way fail with `reason`.
+    /// Ends the host; calls under way fail with `reason`, and calls from now on get a new host.
     pub(crate) fn kill(&self, reason: &str) {
-        self.state().killed_for.get_or_insert_with(|| reason.into());
+        let reason: Arc<str> = format!("its host was ended because {reason}").into();
+        self.state().closed.get_or_insert(reason);
         self.process.kill();
     }
 
@@ -295,14 +302,11 @@ impl Connection {
         let connection = Arc::clone(self);
         let end = tokio::task::spawn_blocking(move || connection.process.reap()).await;
         let end = end.unwrap_or_else(|error| error.to_string());
+        let end = self.with_last_words(end).await;
         let calls = {
             let mut state = self.state();
-            let reason: Arc<str> = match &state.killed_for {
-                Some(killed_for) => format!("its host was ended because {killed_for}").into(),
-                None => format!("its host {end}").into(),
-            };
+            let reason = state.closed.get_or_insert_with(|| format!("its host {end}").into());
             debug!(plugin = %self.settings.plugin, %reason, "host ended");
-            state.closed = Some(reason);
             std::mem::take(&mut state.calls)
         };
         for pending in calls.into_values() {
@@ -310,6 +314,19 @@ impl Connection {
             let _ = pending.done.send(Err(self.died()));
         }
         end
+    }
+
+    /// Adds what the host said on stderr right before its end.
+    async fn with_last_words(&self, end: String) -> String {
+        let Some(stderr) = lock(&self.last_words).take() else { return end };
+        let words = tokio::time::timeout(LAST_WORDS_TIMEOUT, stderr).await;
+        match words.ok().and_then(Result::ok).flatten() {
+            Some(words) if words.starts_with("memory allocation of") => {
+                format!("{end} after \"{words}\" (`limits.host_memory_bytes`)")
+            }
+            Some(words) => format!("{end} after \"{words}\""),
+            None => end,
+        }
     }
 
     fn on_frame(self: &Arc<Self>, header: Header, payload: &[u8]) -> Result<(), String> {

@@ -43,25 +43,35 @@ impl Rate {
     }
 }
 
+/// Longest last words in bytes.
+const MAX_LAST_WORDS_BYTES: usize = 200;
+
 /// Reads until the other end closes. Whatever the rate, the pipe is always emptied, so the host never blocks.
+///
+/// Returns the last line that says something: often why the host died.
 pub(crate) async fn forward(
     stderr: ChildStderr,
     source: impl Into<Arc<str>>,
     secrets: Arc<Secrets>,
     per_second: u32,
-) {
+) -> Option<String> {
     let source = source.into();
     let mut pipe = match Receiver::from_owned_fd(OwnedFd::from(stderr)) {
         Ok(pipe) => pipe,
-        Err(error) => return warn!(%source, %error, "stderr is lost"),
+        Err(error) => {
+            warn!(%source, %error, "stderr is lost");
+            return None;
+        }
     };
     let mut rate = Rate::new(per_second);
     let mut line = Vec::new();
+    let mut last_words = None;
     let mut chunk = vec![0; 4096];
     while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
         for &byte in &chunk[..count] {
             if byte == b'\n' {
                 emit(&source, &secrets, &mut rate, &line);
+                last_words = words(&line).or(last_words);
                 line.clear();
             } else if line.len() < MAX_LINE_BYTES {
                 line.push(byte);
@@ -71,6 +81,15 @@ pub(crate) async fn forward(
     if !line.is_empty() {
         emit(&source, &secrets, &mut rate, &line);
     }
+    words(&line).or(last_words).map(|text| secrets.mask_text(text))
+}
+
+/// The text of a line that tells something by itself.
+fn words(line: &[u8]) -> Option<String> {
+    let text = printable(line);
+    let text = text.trim();
+    let tells = !text.is_empty() && !text.starts_with("note:") && !text.starts_with("fatal runtime error");
+    tells.then(|| text[..text.floor_char_boundary(MAX_LAST_WORDS_BYTES)].to_owned())
 }
 
 fn emit(source: &str, secrets: &Secrets, rate: &mut Rate, line: &[u8]) {
@@ -99,6 +118,17 @@ mod tests {
         assert_eq!([rate.pass(), rate.pass(), rate.pass(), rate.pass()], [Some(0), Some(0), None, None]);
         rate.second -= Duration::from_secs(1);
         assert_eq!(rate.pass(), Some(2));
+    }
+
+    #[test]
+    fn last_words_are_those_that_say_something() {
+        assert_eq!(
+            words(b"memory allocation of 5 bytes failed"),
+            Some("memory allocation of 5 bytes failed".into())
+        );
+        assert_eq!(words(b"note: run with `RUST_BACKTRACE=1`"), None);
+        assert_eq!(words(b"  "), None);
+        assert!(words("ä".repeat(1000).as_bytes()).unwrap().len() <= MAX_LAST_WORDS_BYTES);
     }
 
     #[test]

@@ -40,7 +40,21 @@ struct Current {
     /// Manifest of the first start: a later one must say the same.
     manifest: Option<Value>,
     started: Option<Instant>,
-    quick_ends: u32,
+    /// Starts in a row that came soon after the one before.
+    quick_starts: u32,
+}
+
+impl Current {
+    fn count_start(&mut self, now: Instant) {
+        self.quick_starts = self.quick_ends();
+        self.started = Some(now);
+    }
+
+    /// Hosts in a row that did not live long, if the last one has just ended.
+    fn quick_ends(&self) -> u32 {
+        let quick = self.started.is_some_and(|started| started.elapsed() < STEADY);
+        if quick { self.quick_starts.saturating_add(1) } else { 0 }
+    }
 }
 
 /// A plugin that cannot be reached.
@@ -103,7 +117,7 @@ impl Supervisor {
     /// When the plugin cannot be loaded, or its manifest is no longer what it was.
     pub(crate) async fn start(&self) -> Result<Ready, Unavailable> {
         let begun = Instant::now();
-        self.current().started = Some(begun);
+        self.current().count_start(begun);
         let spawned = self.spawner.spawn(&self.program).await.map_err(|error| {
             self.unavailable(format!("failed to start `{}`: {error}", self.program.display()))
         })?;
@@ -130,10 +144,7 @@ impl Supervisor {
 
     /// How long to wait before the next start.
     fn back_off(&self) -> Duration {
-        let mut current = self.current();
-        let quick = current.started.is_some_and(|started| started.elapsed() < STEADY);
-        current.quick_ends = if quick { current.quick_ends.saturating_add(1) } else { 0 };
-        match current.quick_ends {
+        match self.current().quick_ends() {
             0 | 1 => Duration::ZERO,
             ends => (FIRST_DELAY * 2u32.saturating_pow((ends - 2).min(10))).min(LAST_DELAY),
         }

@@ -160,7 +160,9 @@ fn a_constructor_sees_no_argument_but_the_name_of_the_host() {
 
 /// What each descriptor of a host is, without numbers that change.
 fn kinds(pid: u32) -> Vec<String> {
-    let kind = |(_, target): (u32, String)| target.split_once(":[").map_or(target.clone(), |(kind, _)| kind.to_owned());
+    let kind = |(_, target): (u32, String)| {
+        target.split_once(":[").map_or(target.clone(), |(kind, _)| kind.to_owned())
+    };
     descriptors(pid).into_iter().map(kind).collect()
 }
 
@@ -189,7 +191,8 @@ fn a_host_has_the_descriptors_that_it_needs_and_no_other() {
     let mut found = kinds(host);
     assert_eq!(found[..3], ["/dev/null", "/dev/null", "pipe"], "standard streams");
     found[3..].sort_unstable();
-    let is_root_directory = |path: &String| path.starts_with("/roots/") || path.ends_with("/work") || path == "/";
+    let is_root_directory =
+        |path: &String| path.starts_with("/roots/") || path.ends_with("/work") || path == "/";
     assert!(found[3..].iter().any(|target| target.starts_with("/memfd:llmc-plugin")), "{found:?}");
     assert_eq!(found[3..].iter().filter(|target| *target == "socket").count(), 1, "{found:?}");
     assert_eq!(found[3..].iter().filter(|target| is_root_directory(target)).count(), 1, "{found:?}");
@@ -197,10 +200,15 @@ fn a_host_has_the_descriptors_that_it_needs_and_no_other() {
 
     // None of them is one of the server's, however it came by them.
     let of_server = descriptors(server.pid());
-    let left_open: Vec<_> = of_server.iter().filter(|(number, _)| *number >= FIRST_LEFT_OPEN as u32).collect();
+    let left_open: Vec<_> =
+        of_server.iter().filter(|(number, _)| *number >= FIRST_LEFT_OPEN as u32).collect();
     assert!(left_open.len() >= 3, "the server itself did inherit them: {of_server:?}");
     let targets = |descriptors: &[(u32, String)], numbers: &[u32]| -> Vec<String> {
-        descriptors.iter().filter(|(number, _)| numbers.contains(number)).map(|(_, target)| target.clone()).collect()
+        descriptors
+            .iter()
+            .filter(|(number, _)| numbers.contains(number))
+            .map(|(_, target)| target.clone())
+            .collect()
     };
     let of_client = targets(&of_server, &[0, 1, 2]);
     assert_eq!(of_client.len(), 3, "{of_server:?}");

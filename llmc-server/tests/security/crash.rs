@@ -38,7 +38,11 @@ fn contained(limits: &str, tool: &str, arguments: Value, host: Host) -> Result<V
     let (called, hellos) = call_beside_hello(&mut server, tool, arguments);
     assert!(hellos >= 60, "only {hellos} calls of hello");
 
-    assert_eq!(server.call("stress_sleep", json!({"ms": 1})).ok()["text"], "slept 1 ms", "the plugin works again");
+    assert_eq!(
+        server.call("stress_sleep", json!({"ms": 1})).ok()["text"],
+        "slept 1 ms",
+        "the plugin works again"
+    );
     let kept = server.children("llmc-host").iter().filter(|host| hosts.contains(host)).count();
     assert_eq!(kept, if host == Host::Survives { 2 } else { 1 }, "hosts that are still the same");
     let growth = kib(server.pid(), "VmHWM").saturating_sub(memory);
@@ -79,7 +83,13 @@ fn a_segmentation_fault_is_named() {
 
 #[test]
 fn a_stack_overflow_is_named() {
-    fails_with(LIMITS, "stress_overflow", json!({}), Host::IsReplaced, &["plugin `stress`", "overflowed its stack"]);
+    fails_with(
+        LIMITS,
+        "stress_overflow",
+        json!({}),
+        Host::IsReplaced,
+        &["plugin `stress`", "overflowed its stack"],
+    );
 }
 
 #[test]
@@ -111,7 +121,13 @@ fn an_endless_loop_ends_with_its_deadline() {
 
 #[test]
 fn a_result_that_is_no_json_is_refused() {
-    fails_with(LIMITS, "stress_bad_json", json!({}), Host::Survives, &["`stress_bad_json`", "plugin `stress`", "no result"]);
+    fails_with(
+        LIMITS,
+        "stress_bad_json",
+        json!({}),
+        Host::Survives,
+        &["`stress_bad_json`", "plugin `stress`", "no result"],
+    );
 }
 
 #[test]

@@ -57,7 +57,8 @@ fn no_child_knows(server: &Server, at_least: usize) {
 
 #[test]
 fn hosts_start_with_an_empty_environment() {
-    let mut server = with_keys("[plugins.stress]\nlibrary = '{stress}'\n[plugins.hello]\nlibrary = 'hello'").serve();
+    let mut server =
+        with_keys("[plugins.stress]\nlibrary = '{stress}'\n[plugins.hello]\nlibrary = 'hello'").serve();
     no_child_knows(&server, 2);
     assert_eq!(server.call("stress_constructor_report", json!({})).ok()["environment"], json!([]));
     // A host that replaces another is no exception.
@@ -218,11 +219,14 @@ fn a_secret_that_is_not_granted_does_not_arrive() {
 
 #[test]
 fn no_command_prints_a_secret() {
-    let setup = Setup::new("[secrets]\nTOKEN = { env = 'TOKEN_VARIABLE' }\n[plugins.hello]\nlibrary = 'hello'")
-        .env("TOKEN_VARIABLE", SECRET);
+    let setup =
+        Setup::new("[secrets]\nTOKEN = { env = 'TOKEN_VARIABLE' }\n[plugins.hello]\nlibrary = 'hello'")
+            .env("TOKEN_VARIABLE", SECRET);
     let command = setup.command("tools");
     let file = setup.folder.path().join("llmc.toml");
-    for arguments in [vec!["config", "show"], vec!["config", "check"], vec!["tools"], vec!["doctor", "--json"]] {
+    for arguments in
+        [vec!["config", "show"], vec!["config", "check"], vec!["tools"], vec!["doctor", "--json"]]
+    {
         let mut other = std::process::Command::new(command.get_program());
         other.args(&arguments).arg("--config").arg(&file).env("TOKEN_VARIABLE", SECRET);
         let output = other.output().unwrap();

@@ -16,8 +16,16 @@ const RUNS: &str = "[plugins.exec]\nlibrary = 'llmc_tools_exec'\ngrants = { run 
 
 /// Names that somebody might hope for.
 const HOPES: &[&str] = &[
-    "LLMC_ISOLATED", "LLMC_UNSAFE", "LLMC_NO_SANDBOX", "LLMC_DISABLE_SANDBOX", "LLMC_INSECURE", "LLMC_TRUSTED",
-    "LLMC_ALLOW_UNSANDBOXED", "LLMC_SKIP_CHECKS", "IS_SANDBOX", "CI",
+    "LLMC_ISOLATED",
+    "LLMC_UNSAFE",
+    "LLMC_NO_SANDBOX",
+    "LLMC_DISABLE_SANDBOX",
+    "LLMC_INSECURE",
+    "LLMC_TRUSTED",
+    "LLMC_ALLOW_UNSANDBOXED",
+    "LLMC_SKIP_CHECKS",
+    "IS_SANDBOX",
+    "CI",
 ];
 
 fn setup(config: &str, missing: &[Missing]) -> Setup {
@@ -51,7 +59,8 @@ fn check_refusal(output: &Output, layer: &str) {
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert_eq!(text(&output.stdout), "", "nothing is offered");
-    let sentence = stderr.lines().find(|line| line.starts_with("llmc: ")).unwrap_or_else(|| panic!("{stderr}"));
+    let sentence =
+        stderr.lines().find(|line| line.starts_with("llmc: ")).unwrap_or_else(|| panic!("{stderr}"));
     assert!(sentence.contains(&format!("`{layer}`")), "layer `{layer}` is not named: {stderr}");
 }
 
@@ -73,10 +82,8 @@ fn without_landlock_nothing_starts() {
 
 #[test]
 fn without_seccomp_nothing_starts() {
-    let missing = [
-        Missing::prctl(libc::PR_SET_SECCOMP, libc::EINVAL),
-        Missing::call(libc::SYS_seccomp, libc::ENOSYS),
-    ];
+    let missing =
+        [Missing::prctl(libc::PR_SET_SECCOMP, libc::EINVAL), Missing::call(libc::SYS_seccomp, libc::ENOSYS)];
     let reason = refused(HELLO, &missing, "seccomp");
     assert!(reason.contains("CONFIG_SECCOMP_FILTER"), "what to do: {reason}");
 }
@@ -139,7 +146,10 @@ fn doctor(config: &str, missing: &[Missing]) -> (Option<i32>, Value) {
 #[track_caller]
 fn layer<'a>(findings: &'a Value, name: &str) -> &'a Value {
     let layers = findings["layers"].as_array().unwrap();
-    layers.iter().find(|layer| layer["name"] == name).unwrap_or_else(|| panic!("no layer `{name}`: {findings:#}"))
+    layers
+        .iter()
+        .find(|layer| layer["name"] == name)
+        .unwrap_or_else(|| panic!("no layer `{name}`: {findings:#}"))
 }
 
 #[test]

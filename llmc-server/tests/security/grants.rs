@@ -10,8 +10,19 @@ const WORK: &str = "[roots]\nwork = { path = '{work}', access = 'rw' }\n";
 
 /// Paths that a model might try.
 const PATHS: &[&str] = &[
-    "/etc/hostname", "/proc/self/environ", "/", "etc/hostname", "work:a.txt", "root:etc/hostname", "a.txt", ".",
-    "../../../../etc/hostname", "/roots/0", "/fd/0", "/proc/self/fd/3", "~/.ssh/id_rsa",
+    "/etc/hostname",
+    "/proc/self/environ",
+    "/",
+    "etc/hostname",
+    "work:a.txt",
+    "root:etc/hostname",
+    "a.txt",
+    ".",
+    "../../../../etc/hostname",
+    "/roots/0",
+    "/fd/0",
+    "/proc/self/fd/3",
+    "~/.ssh/id_rsa",
 ];
 
 #[track_caller]
@@ -57,7 +68,9 @@ fn what_a_client_says_about_roots_widens_nothing() {
     assert!(answer["result"].is_object(), "{answer}");
     server.notify("notifications/initialized", json!({"roots": roots.clone()}));
     server.notify("notifications/roots/list_changed", json!({}));
-    for meta in [json!({"roots": roots}), json!({"llmc/grants": {"roots": ["work"]}, "llmc/caller": "command line"})] {
+    for meta in
+        [json!({"roots": roots}), json!({"llmc/grants": {"roots": ["work"]}, "llmc/caller": "command line"})]
+    {
         let arguments = json!({"path": server.setup.work("a.txt")});
         let params = json!({"name": "read_file", "arguments": arguments, "_meta": meta});
         let answer = server.request("tools/call", params);
@@ -99,7 +112,9 @@ fn what_a_manifest_requests_is_not_granted() {
 
     let mut server = serve("");
     assert!(server.call("stress_nested", nested.clone()).error().contains("not granted tool `hello`"));
-    assert!(server.call("stress_secret", json!({"name": "TOKEN"})).error().contains("not granted secret `TOKEN`"));
+    assert!(
+        server.call("stress_secret", json!({"name": "TOKEN"})).error().contains("not granted secret `TOKEN`")
+    );
     assert_eq!(server.call("stress_context", json!({})).ok()["roots"], json!([]));
     server.stop();
 
@@ -121,12 +136,16 @@ fn a_grant_of_one_plugin_is_not_a_grant_of_another() {
     server.call("rich_stress_nested", nested.clone()).ok();
     server.call("rich_stress_secret", json!({"name": "TOKEN"})).ok();
     assert_eq!(server.call("rich_stress_context", json!({})).ok()["roots"].as_array().unwrap().len(), 1);
-    assert!(server.call("poor_stress_nested", nested.clone()).error().contains("plugin `poor` is not granted"));
+    assert!(
+        server.call("poor_stress_nested", nested.clone()).error().contains("plugin `poor` is not granted")
+    );
     assert!(server.call("poor_stress_secret", json!({"name": "TOKEN"})).error().contains("plugin `poor`"));
     assert_eq!(server.call("poor_stress_context", json!({})).ok()["roots"], json!([]));
     // Nor is it lent through a call: only what is granted by name can be called.
     let through = json!({"tool": "rich_stress_secret", "arguments": {"name": "TOKEN"}});
-    assert!(server.call("poor_stress_nested", through).error().contains("not granted tool `rich_stress_secret`"));
+    assert!(
+        server.call("poor_stress_nested", through).error().contains("not granted tool `rich_stress_secret`")
+    );
     server.stop();
 }
 
@@ -141,9 +160,15 @@ fn cmd(roots: &str, programs: &str, more: &str) -> String {
 #[test]
 fn a_root_that_is_granted_read_only_is_read_only_for_commands() {
     let attempts = [
-        json!(["touch", "/work/new"]), json!(["touch", "new"]), json!(["rm", "a.txt"]), json!(["mv", "a.txt", "b.txt"]),
-        json!(["chmod", "777", "a.txt"]), json!(["cp", "a.txt", "/work/copy"]), json!(["mkdir", "/work/folder"]),
-        json!(["ln", "-s", "a.txt", "/work/link"]), json!(["truncate", "-s", "0", "a.txt"]),
+        json!(["touch", "/work/new"]),
+        json!(["touch", "new"]),
+        json!(["rm", "a.txt"]),
+        json!(["mv", "a.txt", "b.txt"]),
+        json!(["chmod", "777", "a.txt"]),
+        json!(["cp", "a.txt", "/work/copy"]),
+        json!(["mkdir", "/work/folder"]),
+        json!(["ln", "-s", "a.txt", "/work/link"]),
+        json!(["truncate", "-s", "0", "a.txt"]),
     ];
     let programs = "'touch', 'rm', 'mv', 'chmod', 'cp', 'mkdir', 'ln', 'truncate', 'cat'";
     let read_only = ["'work:ro'", "'work'"].map(|roots| cmd(roots, programs, ""));
@@ -156,9 +181,15 @@ fn a_root_that_is_granted_read_only_is_read_only_for_commands() {
             assert!(called.is_error() || *code != 0, "{argv}: {called:?}");
         }
         if policy.is_empty() {
-            assert_eq!(server.call("run_command", json!({"argv": ["cat", "a.txt"]})).ok()["stdout"], "contents");
+            assert_eq!(
+                server.call("run_command", json!({"argv": ["cat", "a.txt"]})).ok()["stdout"],
+                "contents"
+            );
         }
-        let files: Vec<_> = std::fs::read_dir(server.setup.work("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let files: Vec<_> = std::fs::read_dir(server.setup.work(""))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         assert_eq!(files, ["a.txt"]);
         assert_eq!(std::fs::read_to_string(server.setup.work("a.txt")).unwrap(), "contents");
         server.stop();
@@ -173,7 +204,12 @@ fn a_root_that_is_granted_read_only_is_read_only_for_commands() {
 #[test]
 fn only_granted_programs_run() {
     let mut server = Setup::new(&cmd("'work'", "'true'", "")).serve();
-    for argv in [json!(["cat", "/etc/hostname"]), json!(["/bin/true"]), json!(["sh", "-c", "true"]), json!(["../bin/true"])] {
+    for argv in [
+        json!(["cat", "/etc/hostname"]),
+        json!(["/bin/true"]),
+        json!(["sh", "-c", "true"]),
+        json!(["../bin/true"]),
+    ] {
         server.call("run_command", json!({"argv": argv})).error();
     }
     assert_eq!(server.call("run_command", json!({"argv": ["true"]})).ok()["exit_code"], 0);

@@ -92,7 +92,11 @@ fn new_processes(server: &Server, before: &BTreeSet<Process>, count: usize) {
 fn running_code_ends_with_the_server() {
     let exec = "[plugins.exec]\nlibrary = 'llmc_tools_exec'\ngrants = { run = { profile = 'code' } }";
     for end in ENDS {
-        for code in ["while True: pass", "import time\ntime.sleep(600)", "import sys\nsys.stdin.read()\nwhile True: print('x' * 65536)"] {
+        for code in [
+            "while True: pass",
+            "import time\ntime.sleep(600)",
+            "import sys\nsys.stdin.read()\nwhile True: print('x' * 65536)",
+        ] {
             adopt_orphans();
             let mut server = Setup::new(&config(exec)).serve();
             hello(&mut server);
@@ -116,7 +120,8 @@ fn a_running_command_and_its_children_end_with_the_server() {
         hello(&mut server);
         let before = descendants(server.pid());
         // Children in sessions of their own, deaf to signals.
-        let script = "trap '' TERM HUP INT; setsid sleep 600 & setsid sleep 600 & (setsid sleep 600 &) ; wait";
+        let script =
+            "trap '' TERM HUP INT; setsid sleep 600 & setsid sleep 600 & (setsid sleep 600 &) ; wait";
         server.send_call("run_command", json!({"argv": ["sh", "-c", script]}));
         new_processes(&server, &before, 4);
         leaves_nothing(server, end);
@@ -135,7 +140,9 @@ fn a_jail_ends_with_its_call() {
     server.notify("notifications/cancelled", json!({"requestId": id, "reason": "test"}));
     // Prepared jails may wait for the next call; those that ran this one are gone.
     server.log_until("outcome=\"cancelled\"");
-    eventually(&format!("the cancelled jail ends: {running:?}"), || running.iter().any(|process| !process.lives()));
+    eventually(&format!("the cancelled jail ends: {running:?}"), || {
+        running.iter().any(|process| !process.lives())
+    });
     hello(&mut server);
     server.stop();
 }

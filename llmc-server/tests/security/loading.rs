@@ -66,7 +66,10 @@ fn the_neighbour_loads() {
 
 #[test]
 fn a_text_file() {
-    let (_folder, path) = file("notes.so", "this is a text file, longer than an ELF header has to be, so that it is read as one");
+    let (_folder, path) = file(
+        "notes.so",
+        "this is a text file, longer than an ELF header has to be, so that it is read as one",
+    );
     refused(&path, "", &["invalid ELF header", IS_IT_COMPLETE]);
 }
 
@@ -162,8 +165,11 @@ const SOURCES: &[(&str, &str)] = &[
         "#[used] #[unsafe(link_section = \".init_array\")] static ON_LOAD: extern \"C\" fn() = on_load;\n\
          extern \"C\" fn on_load() { std::thread::sleep(std::time::Duration::from_secs(600)) }",
     ),
-    ("needs", "#[link(name = \"answer\")] unsafe extern \"C\" { fn answer() -> i32; }\n\
-               #[unsafe(no_mangle)] pub extern \"C\" fn ask() -> i32 { unsafe { answer() } }"),
+    (
+        "needs",
+        "#[link(name = \"answer\")] unsafe extern \"C\" { fn answer() -> i32; }\n\
+               #[unsafe(no_mangle)] pub extern \"C\" fn ask() -> i32 { unsafe { answer() } }",
+    ),
 ];
 
 static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {

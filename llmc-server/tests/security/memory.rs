@@ -47,7 +47,9 @@ fn address_of_secret(server: &Server) -> u64 {
         assert!(!found.is_empty(), "the server holds the secret somewhere");
         return found[0];
     }
-    not_checked("the address of a secret in the server, because only root may look for it; an address of this test is tried");
+    not_checked(
+        "the address of a secret in the server, because only root may look for it; an address of this test is tried",
+    );
     SECRET.as_ptr() as u64
 }
 
@@ -114,7 +116,9 @@ for pid in sorted({SERVER, os.getppid(), *range(1, 40)} - {os.getpid(), 0}):
 
 #[test]
 fn code_that_knows_the_address_of_a_secret_reaches_it_by_no_route() {
-    let config = format!("{CONFIG}[plugins.exec]\nlibrary = 'llmc_tools_exec'\ngrants = {{ run = {{ profile = 'code' }} }}");
+    let config = format!(
+        "{CONFIG}[plugins.exec]\nlibrary = 'llmc_tools_exec'\ngrants = {{ run = {{ profile = 'code' }} }}"
+    );
     let mut server = Setup::new(&config).env("TOKEN_VARIABLE", SECRET).serve();
     let address = address_of_secret(&server);
     let code = PYTHON
@@ -124,11 +128,15 @@ fn code_that_knows_the_address_of_a_secret_reaches_it_by_no_route() {
     let done = server.call("execute_code", json!({"code": code})).ok().clone();
     let result = &done["result"];
     assert_eq!(result["reached"], json!([]), "{done:#}");
-    for route in ["proc_mem", "proc_environ", "proc_maps", "process_vm_readv", "process_vm_writev", "ptrace"] {
+    for route in ["proc_mem", "proc_environ", "proc_maps", "process_vm_readv", "process_vm_writev", "ptrace"]
+    {
         let outcomes = result["outcomes"][route].as_array().unwrap_or_else(|| panic!("{route}: {done:#}"));
         for outcome in outcomes {
             let outcome = outcome.as_str().unwrap();
-            assert!(["EPERM", "EACCES", "ENOENT", "ESRCH", "ENOSYS"].contains(&outcome), "{route}: {outcome}");
+            assert!(
+                ["EPERM", "EACCES", "ENOENT", "ESRCH", "ENOSYS"].contains(&outcome),
+                "{route}: {outcome}"
+            );
         }
     }
     assert!(!done.to_string().contains(SECRET));

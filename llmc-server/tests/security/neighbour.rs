@@ -13,7 +13,11 @@ pub(crate) fn config(more: &str) -> String {
 }
 
 /// Makes a call while `hello` is called all the time, and returns its answer and the calls of `hello`.
-pub(crate) fn call_beside_hello(server: &mut Server, tool: &str, arguments: serde_json::Value) -> (Called, usize) {
+pub(crate) fn call_beside_hello(
+    server: &mut Server,
+    tool: &str,
+    arguments: serde_json::Value,
+) -> (Called, usize) {
     let before = send_hellos(server, "before");
     let attack = server.send_call(tool, arguments);
     let during = send_hellos(server, "during");

@@ -80,7 +80,8 @@ fn command_line_refusal(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(5), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    let line = stderr.lines().find_map(|line| line.strip_prefix("llmc: ")).unwrap_or_else(|| panic!("{stderr}"));
+    let line =
+        stderr.lines().find_map(|line| line.strip_prefix("llmc: ")).unwrap_or_else(|| panic!("{stderr}"));
     // The kind stands behind the sentence.
     line.rsplit_once(" [").unwrap().0.to_owned()
 }

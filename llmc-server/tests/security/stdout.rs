@@ -6,7 +6,8 @@ use crate::neighbour::{config, hello};
 use crate::support::{Server, Setup};
 
 fn serve(filter: &str) -> Server {
-    let mut server = Setup::new(&config("[limits]\ncall_timeout_ms = 2000\ngrace_ms = 200")).log_filter(filter).serve();
+    let mut server =
+        Setup::new(&config("[limits]\ncall_timeout_ms = 2000\ngrace_ms = 200")).log_filter(filter).serve();
     hello(&mut server);
     server
 }
@@ -50,7 +51,11 @@ fn a_constructor_that_writes_to_stdout_does_not_reach_the_client() {
 
 #[test]
 fn a_refused_start_says_nothing_on_stdout() {
-    for text in ["[plugins.x]\nlibrary = 'no_such_plugin'", "not toml at all", "[roots]\nwork = { path = '/no/such' }"] {
+    for text in [
+        "[plugins.x]\nlibrary = 'no_such_plugin'",
+        "not toml at all",
+        "[roots]\nwork = { path = '/no/such' }",
+    ] {
         let output = Setup::new(text).run("serve", &["--log", "trace"]);
         assert!(!output.status.success());
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{output:?}");
@@ -60,7 +65,12 @@ fn a_refused_start_says_nothing_on_stdout() {
 #[test]
 fn what_a_client_sends_wrongly_is_answered_in_the_protocol() {
     let mut server = serve("trace");
-    for line in [&b"\x00\x01\x02"[..], b"{\"jsonrpc\": \"2.0\", \"id\": 900, \"method\": \"no/such\"}", b"{", b"\"text\""] {
+    for line in [
+        &b"\x00\x01\x02"[..],
+        b"{\"jsonrpc\": \"2.0\", \"id\": 900, \"method\": \"no/such\"}",
+        b"{",
+        b"\"text\"",
+    ] {
         server.send_line(line);
     }
     hello(&mut server);

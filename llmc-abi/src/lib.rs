@@ -132,6 +132,6 @@ pub mod code {
     pub const PROTOCOL: i32 = 8;
     /// A limit on size, rate, depth or number was reached.
     pub const LIMIT: i32 = 9;
-    /// The manifest has no item with that index.
+    /// There is no item of that index, or no tool of that name.
     pub const UNKNOWN_ITEM: i32 = 10;
 }

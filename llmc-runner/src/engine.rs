@@ -16,7 +16,8 @@ const OLDEST: (u32, u32) = (3, 9);
 /// Newest one that is looked for by name.
 const NEWEST_NAME: u32 = 30;
 /// What an operator can do.
-const REMEDY: &str = "install CPython 3.9 or newer where everybody may read it (Debian, Ubuntu: `apt install python3`)";
+const REMEDY: &str =
+    "install CPython 3.9 or newer where everybody may read it (Debian, Ubuntu: `apt install python3`)";
 
 /// Tells what an interpreter consists of: standard library, and every library that its extension modules load.
 const QUESTIONS: &str = r#"
@@ -107,8 +108,12 @@ fn find_python(candidates: &[PathBuf], launcher: &mut Launcher) -> Result<Engine
         }
     }
     let found = if reasons.is_empty() { "there is none".to_owned() } else { reasons.join(", ") };
-    let looked = "looked for `python3` and `python3.N` in /usr/bin and /usr/local/bin and for `/opt/*/bin/python3`";
-    Err(Refused { layer: "engine".into(), message: format!("no usable CPython: {found}; {looked}; {REMEDY}") })
+    let looked =
+        "looked for `python3` and `python3.N` in /usr/bin and /usr/local/bin and for `/opt/*/bin/python3`";
+    Err(Refused {
+        layer: "engine".into(),
+        message: format!("no usable CPython: {found}; {looked}; {REMEDY}"),
+    })
 }
 
 fn try_python(file: &Path, launcher: &mut Launcher) -> Result<Engine, String> {
@@ -152,8 +157,11 @@ fn parts(answers: Answers) -> Vec<PathBuf> {
     parts.extend(answers.dynload);
     for link in ["/lib", "/lib64", "/lib32"].map(Path::new).into_iter().filter(|path| path.is_symlink()) {
         let Ok(target) = link.canonicalize() else { continue };
-        let through: Vec<PathBuf> =
-            parts.iter().filter_map(|path| path.strip_prefix(&target).ok()).map(|rest| link.join(rest)).collect();
+        let through: Vec<PathBuf> = parts
+            .iter()
+            .filter_map(|path| path.strip_prefix(&target).ok())
+            .map(|rest| link.join(rest))
+            .collect();
         parts.extend(through);
     }
     parts.into_iter().collect()
@@ -163,7 +171,8 @@ fn candidates() -> Vec<PathBuf> {
     let mut candidates = Vec::new();
     for folder in ["/usr/bin", "/usr/local/bin"].map(Path::new) {
         candidates.push(folder.join("python3"));
-        candidates.extend((OLDEST.1..=NEWEST_NAME).rev().map(|minor| folder.join(format!("python3.{minor}"))));
+        candidates
+            .extend((OLDEST.1..=NEWEST_NAME).rev().map(|minor| folder.join(format!("python3.{minor}"))));
     }
     let mut others: Vec<PathBuf> = std::fs::read_dir("/opt")
         .into_iter()

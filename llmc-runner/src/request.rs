@@ -131,7 +131,8 @@ mod tests {
     fn numbered(count: usize) -> Vec<OwnedFd> {
         (0..count)
             .map(|index| {
-                let fd = rustix::fs::memfd_create(index.to_string(), rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+                let fd =
+                    rustix::fs::memfd_create(index.to_string(), rustix::fs::MemfdFlags::CLOEXEC).unwrap();
                 rustix::io::write(&fd, index.to_string().as_bytes()).unwrap();
                 fd
             })

@@ -102,7 +102,12 @@ impl Runner {
         }
     }
 
-    fn spawn(&mut self, call: u64, spec: Result<Spec, serde_json::Error>, fds: Vec<OwnedFd>) -> io::Result<()> {
+    fn spawn(
+        &mut self,
+        call: u64,
+        spec: Result<Spec, serde_json::Error>,
+        fds: Vec<OwnedFd>,
+    ) -> io::Result<()> {
         if self.jails.contains_key(&call) {
             return Err(invalid(format!("run {call} is there already")));
         }
@@ -117,7 +122,11 @@ impl Runner {
         }
     }
 
-    fn try_spawn(&mut self, spec: Result<Spec, serde_json::Error>, fds: Vec<OwnedFd>) -> Result<Jail, Refused> {
+    fn try_spawn(
+        &mut self,
+        spec: Result<Spec, serde_json::Error>,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Jail, Refused> {
         let spec = spec.map_err(|error| Refused { layer: "request".into(), message: error.to_string() })?;
         let launcher = self.launcher.as_mut().map_err(|refused| refused.clone())?;
         if !launcher.has_room() {
@@ -160,7 +169,9 @@ impl Runner {
     }
 
     fn finish(&mut self, call: u64) -> io::Result<()> {
-        let (Some(jail), Ok(launcher)) = (self.jails.remove(&call), &mut self.launcher) else { return Ok(()) };
+        let (Some(jail), Ok(launcher)) = (self.jails.remove(&call), &mut self.launcher) else {
+            return Ok(());
+        };
         let ending = jail.finish(launcher);
         self.answer(from_runner::EXITED, call, &outcome(&ending))
     }

@@ -50,7 +50,8 @@ pub(crate) fn run(
     args: &[&str],
     system: Vec<PathBuf>,
 ) -> Result<Answer, JailError> {
-    let pipe = || std::io::pipe().map_err(|_| JailError::Invalid("no descriptors are left for a trial".into()));
+    let pipe =
+        || std::io::pipe().map_err(|_| JailError::Invalid("no descriptors are left for a trial".into()));
     let (stdout, stdout_writer) = pipe()?;
     let (stderr, stderr_writer) = pipe()?;
     let spec = JailSpec {

@@ -14,27 +14,53 @@ pub(crate) enum Bounding {
     Kept,
 }
 
-/// Empties every set of the calling thread.
-pub(crate) fn drop_all() -> Result<Bounding, JailError> {
-    restrict_to(CapabilitySet::empty())
+impl Bounding {
+    /// In words, for reports.
+    pub(crate) fn detail(self) -> &'static str {
+        match self {
+            Self::Dropped => "none, bounding set empty, securebits locked",
+            Self::Kept => "none; the bounding set stays, and no_new_privs makes it unusable",
+        }
+    }
 }
 
-/// Keeps `keep` permitted and effective, nothing inheritable or ambient, and nothing that could come back.
-pub(crate) fn restrict_to(keep: CapabilitySet) -> Result<Bounding, JailError> {
+/// Empties every set of the calling thread, the bounding set where that is permitted.
+pub(crate) fn drop_all() -> Result<Bounding, JailError> {
+    reduce(CapabilitySet::empty())
+}
+
+/// Keeps `keep` permitted and effective, nothing inheritable, ambient or bounding, and nothing that could come back.
+pub(crate) fn restrict_to(keep: CapabilitySet) -> Result<(), JailError> {
+    match reduce(keep)? {
+        Bounding::Dropped => Ok(()),
+        Bounding::Kept => {
+            Err(JailError::not_in_force(Layer::Capabilities, "the bounding set cannot be emptied"))
+        }
+    }
+}
+
+fn reduce(keep: CapabilitySet) -> Result<Bounding, JailError> {
     let held = rustix::thread::capabilities(None).at(Layer::Capabilities, "read capabilities")?;
     rustix::thread::clear_ambient_capability_set().at(Layer::Capabilities, "clear the ambient set")?;
-    let may_lock = held.effective.contains(CapabilitySet::SETPCAP);
+    let may_lock = held.effective.contains(CapabilitySet::SETPCAP) && empty_bounding_set()?;
     if may_lock {
-        for capability in bounding_set()? {
-            rustix::thread::remove_capability_from_bounding_set(capability)
-                .at(Layer::Capabilities, "drop from the bounding set")?;
-        }
         rustix::thread::set_capabilities_secure_bits(locked()).at(Layer::Capabilities, "lock securebits")?;
     }
     let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets).at(Layer::Capabilities, "set capabilities")?;
     read_back(sets, may_lock)?;
     Ok(if may_lock { Bounding::Dropped } else { Bounding::Kept })
+}
+
+/// `false` when a security module forbids it although `CAP_SETPCAP` is there, as AppArmor does in user namespaces.
+fn empty_bounding_set() -> Result<bool, JailError> {
+    for capability in bounding_set()? {
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            Err(Errno::PERM) => return Ok(false),
+            result => result.at(Layer::Capabilities, "drop from the bounding set")?,
+        }
+    }
+    Ok(true)
 }
 
 fn read_back(expected: CapabilitySets, locked_down: bool) -> Result<(), JailError> {

@@ -117,9 +117,7 @@ const LAYERS: &[Trial] = &[
         required_by: &[HOSTS, JAILS],
         how: "run llmc as any user but one whose capabilities are locked",
         namespaces: NONE,
-        attempt: || {
-            linux_caps::drop_all().map(|bounding| format!("all sets empty, bounding set {bounding:?}"))
-        },
+        attempt: || linux_caps::drop_all().map(|bounding| bounding.detail().to_owned()),
     },
     Trial {
         name: "user namespace",

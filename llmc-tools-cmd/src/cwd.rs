@@ -4,6 +4,7 @@
 
 use std::path::{Component, Path};
 
+use llmc_core::manifest::GrantKind;
 use llmc_core::run::RunDir;
 use llmc_core::{Root, ToolError, ToolResult};
 
@@ -23,7 +24,7 @@ pub(crate) fn parse(cwd: &str, roots: &[Root]) -> ToolResult<RunDir> {
     {
         return inside(root, Path::new(rest.trim_start_matches('/')));
     }
-    let first = roots.first().ok_or_else(|| ToolError::denied(OUTSIDE))?;
+    let first = roots.first().ok_or_else(|| ToolError::not_granted(GrantKind::Roots, OUTSIDE))?;
     inside(first, Path::new(cwd))
 }
 
@@ -35,13 +36,13 @@ fn parse_absolute(path: &Path, roots: &[Root]) -> ToolResult<RunDir> {
     }
     let inner =
         roots.iter().find_map(|root| Some((root, path.strip_prefix(Path::new("/").join(&root.name)).ok()?)));
-    let (root, rest) = inner.ok_or_else(|| ToolError::denied(OUTSIDE))?;
+    let (root, rest) = inner.ok_or_else(|| ToolError::not_granted(GrantKind::Roots, OUTSIDE))?;
     inside(root, rest)
 }
 
 fn inside(root: &Root, path: &Path) -> ToolResult<RunDir> {
     if path.components().any(|component| component == Component::ParentDir) {
-        return Err(ToolError::denied(OUTSIDE).context("`..` is not allowed in `cwd`"));
+        return Err(ToolError::not_granted(GrantKind::Roots, OUTSIDE).context("`..` is not allowed in `cwd`"));
     }
     let parts = path.components().filter(|component| matches!(component, Component::Normal(_)));
     let path = parts.collect::<std::path::PathBuf>().to_string_lossy().into_owned();

@@ -6,6 +6,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use llmc_core::manifest::GrantKind;
 use llmc_core::{Root, ToolError};
 
 use crate::limits::MAX_PATH_BYTES;
@@ -117,7 +118,9 @@ impl From<PathError> for ToolError {
     fn from(error: PathError) -> Self {
         let text = error.to_string();
         match error {
-            PathError::Outside | PathError::NoRoots | PathError::UnknownRoot { .. } => Self::denied(text),
+            PathError::Outside | PathError::NoRoots | PathError::UnknownRoot { .. } => {
+                Self::not_granted(GrantKind::Roots, text)
+            }
             PathError::Empty | PathError::Nul | PathError::TooLong => Self::invalid(text),
         }
     }

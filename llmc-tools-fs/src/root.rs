@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use llmc_core::manifest::GrantKind;
 use llmc_core::{ToolError, ToolResult};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags, openat2, statx};
 use rustix::io::Errno;
@@ -66,9 +67,8 @@ impl OpenError {
     pub(crate) fn explain(self, verb: &str, place: &Place<'_>) -> ToolError {
         match self {
             // Nothing but the one text: not even where the path leads out.
-            Self::Outside(_) | Self::Loop | Self::Denied | Self::NoSafeWay(_) => {
-                ToolError::denied(self.to_string())
-            }
+            Self::Outside(_) => ToolError::not_granted(GrantKind::Roots, self.to_string()),
+            Self::Loop | Self::Denied | Self::NoSafeWay(_) => ToolError::denied(self.to_string()),
             _ => ToolError::failed(self.to_string()),
         }
         .context(format_args!("cannot {verb} `{}`", place.display()))

@@ -1,5 +1,7 @@
 //! The runner as its server sees it: the built program, its socket, and what comes of its jails.
 
+#![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
+
 use std::io::{PipeReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -9,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use llmc_wire::Header;
 use llmc_wire::runner::{
-    Bind, File, Hello, Init, Limit, Limits, Outcome, Profile, Program, Refused, Spec, Status, from_runner, to_runner,
+    Bind, File, Hello, Init, Limit, Limits, Outcome, Profile, Program, Refused, Spec, Status, from_runner,
+    to_runner,
 };
 use llmc_wire::socket::{Receiver, Sender, split};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -167,7 +170,8 @@ fn it_says_what_it_can_do() {
     assert_eq!(runner.hello.jails, Ok(()));
     assert_eq!(runner.hello.accounting, "rlimits + tree accounting");
     let uid = rustix::process::geteuid();
-    let wanted = if uid.is_root() { "64000 and up".to_owned() } else { format!("{}, llmc's own", uid.as_raw()) };
+    let wanted =
+        if uid.is_root() { "64000 and up".to_owned() } else { format!("{}, llmc's own", uid.as_raw()) };
     assert!(runner.hello.payload_identity.contains(&wanted), "{}", runner.hello.payload_identity);
 }
 
@@ -201,7 +205,8 @@ fn commands_run_with_all_that_they_were_given() {
     writer.write_all(b"typed").unwrap();
     drop(writer);
     let (job, mut other) = UnixStream::pair().unwrap();
-    let mut request = shell("cat; cat /llmc/note; echo $GIVEN; pwd; echo made > made; echo told >&3; echo err >&2");
+    let mut request =
+        shell("cat; cat /llmc/note; echo $GIVEN; pwd; echo made > made; echo told >&3; echo err >&2");
     request.spec.stdin = true;
     request.spec.job = true;
     request.spec.files = vec![File { name: "note".into(), contents: " noted ".into() }];
@@ -373,7 +378,8 @@ fn the_survey_lists_every_layer() {
         let layer = layers.iter().find(|layer| layer["name"] == name).unwrap_or_else(|| panic!("{name}"));
         layer["status"].clone()
     };
-    for name in ["landlock", "seccomp", "no_new_privs", "user namespace", "mount namespace", "pid namespace"] {
+    for name in ["landlock", "seccomp", "no_new_privs", "user namespace", "mount namespace", "pid namespace"]
+    {
         assert!(status(name)["active"]["detail"].is_string(), "{name}: {}", status(name));
     }
     assert!(status("cgroups")["missing"]["why"].is_string());
@@ -385,13 +391,17 @@ fn starting_takes_milliseconds() {
     let mut times: Vec<(Duration, Duration)> = (0..20)
         .map(|_| {
             let started = Instant::now();
-            let run = runner.spawn(1, request(Profile::Workspace, Program::File("/bin/true".into()), &[])).unwrap();
+            let run =
+                runner.spawn(1, request(Profile::Workspace, Program::File("/bin/true".into()), &[])).unwrap();
             let up = started.elapsed();
             runner.finish(run);
             (up, started.elapsed())
         })
         .collect();
     times.sort();
-    println!("/bin/true in a jail, median of 20: started after {:?}, gone after {:?}", times[10].0, times[10].1);
+    println!(
+        "/bin/true in a jail, median of 20: started after {:?}, gone after {:?}",
+        times[10].0, times[10].1
+    );
     assert!(times[10].1 < Duration::from_secs(1));
 }

@@ -11,10 +11,9 @@ use rustix::process::{Resource, Signal};
 
 use crate::error::{At, JailError, Layer};
 use crate::landlock::{self, Required, Right, Rule};
-use crate::linux_caps::{self, Bounding};
 use crate::report::{Isolation, Report};
 use crate::seccomp::{HOST, HOST_WRITING};
-use crate::{limits, process, sys};
+use crate::{limits, linux_caps, process, sys};
 
 /// What a host may do.
 #[derive(Debug)]
@@ -127,14 +126,7 @@ fn set_limits(wanted: &HostLimits, report: &mut Report) -> Result<(), JailError>
 }
 
 fn drop_privileges(server_pid: Option<u32>, report: &mut Report) -> Result<(), JailError> {
-    match linux_caps::drop_all()? {
-        Bounding::Dropped => {
-            report.enforced(Layer::Capabilities, "none, bounding set empty, securebits locked")
-        }
-        Bounding::Kept => {
-            report.enforced(Layer::Capabilities, "none; bounding set kept, unusable by no_new_privs")
-        }
-    }
+    report.enforced(Layer::Capabilities, linux_caps::drop_all()?.detail());
     process::forbid_new_privileges()?;
     report.enforced(Layer::NoNewPrivs, "set");
     process::make_undumpable()?;

@@ -191,7 +191,7 @@ fn enter_own_namespaces(uid: u32, gid: u32) -> Result<(), JailError> {
     write_proc(own, "setgroups", "deny")?;
     write_maps(own, (uid, uid), (gid, gid))?;
     mounts::make_private().at(Layer::MountNamespace, "make mounts private")?;
-    linux_caps::restrict_to(CapabilitySet::SYS_ADMIN).map(drop)
+    linux_caps::restrict_to(CapabilitySet::SYS_ADMIN)
 }
 
 /// Whether this user namespace has all of these ids, for users and for groups.

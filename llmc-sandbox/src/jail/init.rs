@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::{DumpableBehavior, Gid, Pid, Uid};
+use rustix::thread::CapabilitySet;
 
 use super::control::{self, Message};
 use super::identity::PAYLOAD_ID;
@@ -23,6 +24,9 @@ use crate::{descriptors, linux_caps, process};
 
 /// Host name inside.
 const HOST_NAME: &str = "llmc";
+
+/// How willingly the kernel ends this tree in a shortage of memory, from -1000 to 1000; ordinary processes have 0.
+const OOM_SCORE: &str = "500";
 
 /// What process 1 was given, in its copy of the launcher's memory.
 pub(super) struct Init<'a> {
@@ -65,7 +69,7 @@ impl Init<'_> {
         self.plan.build()?;
         check_pid_namespace(&proc)?;
         sys::set_host_name(HOST_NAME).at(Layer::Process, "set the host name")?;
-        linux_caps::drop_all()?;
+        linux_caps::restrict_to(CapabilitySet::empty())?;
         process::forbid_new_privileges()?;
         self.start_payload(proc)
     }
@@ -86,6 +90,9 @@ impl Init<'_> {
         // The files under /proc belong to root while a process is not dumpable, and the launcher is not root.
         rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
             .at(Layer::Dumpable, "set the dumpable flag")?;
+        // For the same reason this has to be done now: in a shortage of memory the kernel takes jails first.
+        std::fs::write("/proc/self/oom_score_adj", OOM_SCORE)
+            .at(Layer::Limits, "set the score for shortages")?;
         control::send(&self.control, &Message::Ready).at(Layer::Process, "talk to the launcher")?;
         let mut fds = [PollFd::new(&self.control, PollFlags::IN)];
         rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None))

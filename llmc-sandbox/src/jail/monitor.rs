@@ -156,7 +156,8 @@ impl Monitor {
     fn read(&self, path: &str) -> Option<Vec<u8>> {
         let file =
             rustix::fs::openat(&self.proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        let mut bytes = vec![0; 4096];
+        // A user may be in thousands of groups, which stand before the lines on memory.
+        let mut bytes = vec![0; 64 << 10];
         let count = rustix::io::read(file.as_fd(), &mut bytes[..]).ok()?;
         bytes.truncate(count);
         Some(bytes)

@@ -100,7 +100,8 @@ fn set_limits(spec: &JailSpec) -> Result<(), JailError> {
     let wanted = &spec.limits;
     let address_space = wanted.memory_bytes.saturating_add(spec.profile.address_space_beyond_memory);
     limits::set(&[
-        (Resource::Core, 0),
+        // Not 0: where core dumps go to a program on the machine, 0 still starts it; 1 does not, and no file has 1 byte.
+        (Resource::Core, 1),
         (Resource::Memlock, 0),
         (Resource::Msgqueue, 0),
         (Resource::Nice, 0),

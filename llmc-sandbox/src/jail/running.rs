@@ -14,7 +14,8 @@ use crate::sys::{self, ExitStatus};
 /// How much longer than its wall limit process 1 may take to end a jail before the launcher does it.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// A running jail. Dropping it closes its control socket, and with that the jail ends.
+/// A running jail. Dropping it closes its control socket, and with that the jail ends; only [`Jail::finish`] gives its
+/// slot back.
 #[derive(Debug)]
 pub struct Jail {
     pub(super) pid: Pid,

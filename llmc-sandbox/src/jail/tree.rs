@@ -146,8 +146,9 @@ impl Plan {
 
     /// Makes the program visible and executable, and for [`Execute::ProgramOnly`] its loader too.
     fn bind_program(&mut self, program: &Path, execute: Execute) -> Result<(), JailError> {
-        if let Err(errno) = rustix::fs::stat(program) {
-            return Err(errno).at(Layer::Program, format!("find {}", program.display()));
+        let stat = rustix::fs::stat(program).at(Layer::Program, format!("find {}", program.display()))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(JailError::Invalid(format!("program `{}` is not a file", program.display()).into()));
         }
         let file = self.bind_system(program, Right::ExecuteFile, Missing::Refuse)?;
         if execute == Execute::ProgramOnly

@@ -168,13 +168,13 @@ pub(super) const WRITING: &[Call] = &[
     call!(SYS_copy_file_range, "copying within the kernel"),
     call!(SYS_sendfile, "copying within the kernel"),
     call!(SYS_umask, "modes of new files"),
+    call!(SYS_flock, "locks of build tools; two jails with one root could signal each other with it"),
 ];
 
 /// Changing files, for programs of all ages.
 pub(super) const WRITING_MORE: &[Call] = &[
     call!(SYS_truncate, "cutting a file by name"),
     call!(SYS_fchownat, "keeps an owner; nobody here may give files away"),
-    call!(SYS_flock, "locks of build tools"),
     call!(SYS_chdir, "working directory"),
     call!(SYS_fchdir, "working directory"),
     call!(SYS_mknodat, &[&[masked(2, libc::S_IFMT, libc::S_IFIFO)]], "named pipes, no devices"),
@@ -524,19 +524,6 @@ pub(super) const REFUSED: &[Call] = &[
     call!(SYS_sethostname, "name of the machine"),
     call!(SYS_setdomainname, "name of the machine"),
     call!(SYS_vhangup, "terminals"),
-    call!(
-        SYS_clone,
-        &[
-            &[masked(0, libc::CLONE_NEWUSER as u32, libc::CLONE_NEWUSER as u32)],
-            &[masked(0, libc::CLONE_NEWNS as u32, libc::CLONE_NEWNS as u32)],
-            &[masked(0, libc::CLONE_NEWPID as u32, libc::CLONE_NEWPID as u32)],
-            &[masked(0, libc::CLONE_NEWNET as u32, libc::CLONE_NEWNET as u32)],
-            &[masked(0, libc::CLONE_NEWIPC as u32, libc::CLONE_NEWIPC as u32)],
-            &[masked(0, libc::CLONE_NEWUTS as u32, libc::CLONE_NEWUTS as u32)],
-            &[masked(0, libc::CLONE_NEWCGROUP as u32, libc::CLONE_NEWCGROUP as u32)],
-        ],
-        "namespaces"
-    ),
     call!(SYS_fchmod, SET_ID_IN_1, "set-id bits"),
     call!(SYS_fchmodat, SET_ID_IN_2, "set-id bits"),
     call!(SYS_fchmodat2, SET_ID_IN_2, "set-id bits"),
@@ -552,8 +539,22 @@ const SET_ID_IN_1: &[&[Arg]] =
 const SET_ID_IN_2: &[&[Arg]] =
     &[&[masked(2, libc::S_ISUID, libc::S_ISUID)], &[masked(2, libc::S_ISGID, libc::S_ISGID)]];
 
-/// What an interpreter without child processes answers "not permitted" to beyond [`REFUSED`].
+const NEW_NAMESPACE: &[&[Arg]] = &[
+    &[masked(0, libc::CLONE_NEWUSER as u32, libc::CLONE_NEWUSER as u32)],
+    &[masked(0, libc::CLONE_NEWNS as u32, libc::CLONE_NEWNS as u32)],
+    &[masked(0, libc::CLONE_NEWPID as u32, libc::CLONE_NEWPID as u32)],
+    &[masked(0, libc::CLONE_NEWNET as u32, libc::CLONE_NEWNET as u32)],
+    &[masked(0, libc::CLONE_NEWIPC as u32, libc::CLONE_NEWIPC as u32)],
+    &[masked(0, libc::CLONE_NEWUTS as u32, libc::CLONE_NEWUTS as u32)],
+    &[masked(0, libc::CLONE_NEWCGROUP as u32, libc::CLONE_NEWCGROUP as u32)],
+];
+
+/// Beyond [`REFUSED`], for commands with child processes.
+pub(super) const REFUSED_NAMESPACES: &[Call] = &[call!(SYS_clone, NEW_NAMESPACE, "namespaces")];
+
+/// Beyond [`REFUSED`], for an interpreter without child processes.
 pub(super) const REFUSED_PROCESSES: &[Call] = &[
+    call!(SYS_clone, &[&[masked(0, CLONE_THREAD, 0)]], "no child processes"),
     call!(SYS_setsid, "no processes to lead"),
     call!(SYS_wait4, "no children to await"),
     call!(SYS_waitid, "no children to await"),

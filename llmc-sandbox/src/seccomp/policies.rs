@@ -2,12 +2,12 @@
 
 use rustix::io::Errno;
 
+use super::Policy;
 use super::calls::{
     DESCRIPTORS, FILES, HOST_ABSENT, HOST_PROCESS, JAIL_PROCESS, JAIL_QUESTIONS, MEMORY, OPEN_BENEATH,
-    PROCESSES, QUESTIONS, REFUSED, SIGNAL_SELF, SIGNALS, SOCKETS, THREAD_START, THREADS, TIME, WRITING,
-    WRITING_MORE, x86_64,
+    PROCESSES, QUESTIONS, REFUSED, REFUSED_NAMESPACES, REFUSED_PROCESSES, SIGNAL_SELF, SIGNALS, SOCKETS,
+    THREAD_START, THREADS, TIME, WRITING, WRITING_MORE, x86_64,
 };
-use super::{Call, Policy};
 
 /// A plugin host whose roots are read-only.
 ///
@@ -83,12 +83,9 @@ pub const CODE: Policy = Policy {
         x86_64::JAIL,
     ],
     otherwise: Errno::NOSYS,
-    exceptions: CODE_REFUSED,
+    exceptions: &[REFUSED, REFUSED_PROCESSES, x86_64::REFUSED, x86_64::PROCESSES],
     exceptions_errno: Errno::PERM,
 };
-
-const CODE_REFUSED: &[&[Call]] =
-    &[REFUSED, super::calls::REFUSED_PROCESSES, x86_64::REFUSED, x86_64::PROCESSES];
 
 /// A command with child processes.
 pub const WORKSPACE: Policy = Policy {
@@ -112,7 +109,7 @@ pub const WORKSPACE: Policy = Policy {
         x86_64::JAIL,
         x86_64::PROCESSES,
     ],
-    exceptions: &[REFUSED, x86_64::REFUSED],
+    exceptions: &[REFUSED, REFUSED_NAMESPACES, x86_64::REFUSED],
 
     ..CODE
 };

@@ -381,7 +381,8 @@ fn the_payload_has_nothing_but_what_was_given() {
     outcomes.expect_all(&["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"], &["0000000000000000"]);
     outcomes.expect("NoNewPrivs", &["1"]);
     outcomes.expect("Seccomp", &["2"]);
-    outcomes.expect("core_limit", &["0"]);
+    outcomes.expect("core_limit", &["1"]);
+    outcomes.expect("oom_score", &["500"]);
     outcomes.expect_all(&["raise_files", "raise_processes"], &["EPERM"]);
     outcomes.expect("many_files", &["EMFILE"]);
     outcomes.expect("ignored_signals", &["0000000000000000"]);

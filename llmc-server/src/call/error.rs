@@ -80,7 +80,8 @@ impl CallError {
     /// The same failure for a plugin that made the call.
     pub(crate) fn to_plugin(&self) -> Failure {
         let code = match self.kind {
-            Kind::InvalidArguments | Kind::UnknownTool => code::INVALID_ARGUMENTS,
+            Kind::UnknownTool => code::UNKNOWN_ITEM,
+            Kind::InvalidArguments => code::INVALID_ARGUMENTS,
             Kind::Denied | Kind::AuditFailed => code::DENIED,
             Kind::Limit | Kind::Busy => code::LIMIT,
             Kind::TimedOut => code::TIMED_OUT,

@@ -14,6 +14,7 @@ use serde::Serialize;
 use tracing::{debug, info, warn};
 
 use crate::config::{self, OnFailure};
+use crate::files::NEVER_WAIT;
 
 /// One call.
 #[derive(Debug, Serialize)]
@@ -77,6 +78,7 @@ impl Audit {
                 .create(true)
                 .append(true)
                 .mode(0o600)
+                .custom_flags(NEVER_WAIT)
                 .open(path)
                 .map(Mutex::new)
                 .map_err(|source| AuditError { path: path.display().to_string(), source })

@@ -19,6 +19,7 @@ mod audit;
 mod call;
 pub mod cli;
 pub mod config;
+mod files;
 pub mod logs;
 mod mcp;
 mod plugin;

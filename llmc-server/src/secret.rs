@@ -9,9 +9,13 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 use crate::config::{Config, SecretSource};
+use crate::files;
 
 /// Shorter secrets cannot be told from ordinary text.
 const MIN_BYTES: usize = 8;
+
+/// Larger files are no secrets.
+const MAX_BYTES: u64 = 64 << 10;
 
 /// The values of all secrets.
 #[derive(Default)]
@@ -88,7 +92,7 @@ impl Secrets {
 fn value(name: &str, source: &SecretSource) -> Result<String, SecretError> {
     let value = match source {
         SecretSource::File(path) => {
-            let text = std::fs::read_to_string(path).map_err(|source| SecretError::File {
+            let text = files::read_text(path, MAX_BYTES).map_err(|source| SecretError::File {
                 name: name.into(),
                 file: path.display().to_string(),
                 source,

@@ -308,13 +308,17 @@ fn a_strange_message_ends_the_runner() {
 fn jails_run_side_by_side_up_to_a_number() {
     let mut runner = Runner::start_with(Command::new(RUNNER), 2);
     let first = runner.spawn(1, shell("sleep 1000")).unwrap();
-    let second = runner.spawn(2, shell("echo second")).unwrap();
-    let busy = runner.spawn(3, shell("echo")).map(drop);
-    // The second may have ended by now; then its end is what came first.
-    if let Err(refused) = busy {
-        assert_eq!(refused.layer, "busy");
-        assert_eq!(runner.finish(second).stdout, "second\n");
-    }
+    // It lives until the other end of its stdin closes.
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut request = shell("cat; echo second");
+    request.spec.stdin = true;
+    request.stdin = Some(reader.into());
+    let second = runner.spawn(2, request).unwrap();
+    assert_eq!(runner.spawn(3, shell("echo")).map(drop).unwrap_err().layer, "busy");
+    drop(writer);
+    assert_eq!(runner.finish(second).stdout, "second\n");
+    let third = runner.spawn(3, shell("echo third")).unwrap();
+    assert_eq!(runner.finish(third).stdout, "third\n");
     rustix::process::pidfd_send_signal(&first.pidfd, Signal::KILL).unwrap();
     let killed = runner.finish(first).outcome;
     assert_eq!((killed.limit, killed.status), (Some(Limit::Killed), Status::Signalled(9)));

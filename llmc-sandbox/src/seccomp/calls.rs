@@ -8,8 +8,23 @@ macro_rules! call {
         call!($constant, &[], $why)
     };
     ($constant:ident, $rules:expr, $why:literal) => {
-        Call { number: libc::$constant, constant: stringify!($constant), rules: $rules, why: $why }
+        Call { number: numbers::$constant, constant: stringify!($constant), rules: $rules, why: $why }
     };
+}
+
+/// Numbers of system calls: those of libc, and those that libc lacks.
+mod numbers {
+    pub(super) use libc::*;
+
+    #[cfg(target_arch = "aarch64")]
+    pub(super) use self::aarch64::*;
+
+    #[cfg(target_arch = "aarch64")]
+    #[expect(non_upper_case_globals, reason = "named like their neighbours in libc")]
+    mod aarch64 {
+        pub(in super::super) const SYS_renameat: libc::c_long = 38;
+        pub(in super::super) const SYS_fchmodat2: libc::c_long = 452;
+    }
 }
 
 const fn is(index: u8, value: u32) -> Arg {
@@ -210,6 +225,16 @@ pub(super) const THREADS: &[Call] = &[
     call!(SYS_restart_syscall, "the kernel resumes a wait through it"),
 ];
 
+/// Reading extended attributes: `ls -l` and `cp -a` complain about any error but "not supported".
+pub(super) const ATTRIBUTES: &[Call] = &[
+    call!(SYS_getxattr, "of a file that is visible anyway"),
+    call!(SYS_lgetxattr, "of a link that is visible anyway"),
+    call!(SYS_fgetxattr, "of an open file"),
+    call!(SYS_listxattr, "of a file that is visible anyway"),
+    call!(SYS_llistxattr, "of a link that is visible anyway"),
+    call!(SYS_flistxattr, "of an open file"),
+];
+
 /// Starting threads, not processes.
 pub(super) const THREAD_START: &[Call] = &[call!(
     SYS_clone,
@@ -348,7 +373,7 @@ pub(super) const PROCESSES: &[Call] = &[
 /// Older twins of the calls above that exist on x86-64 only.
 #[cfg(target_arch = "x86_64")]
 pub(super) mod x86_64 {
-    use super::{CREATING, Call, SET_ID, masked};
+    use super::{CREATING, Call, SET_ID, masked, numbers};
 
     /// For every process.
     pub(in super::super) const ALL: &[Call] = &[

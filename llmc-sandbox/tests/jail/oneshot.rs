@@ -355,8 +355,12 @@ fn the_kernel_surface_is_closed() {
         outcomes.expect("socketpair_stream", &["ok"]);
         outcomes.expect_all(&["socketpair_dgram", "openat2", "unknown"], &["ENOSYS"]);
     }
-    let done = payload(&WORKSPACE, "foreign-call").run(&mut launcher);
-    assert_eq!(done.ending.status, ExitStatus::Signalled(Signal::SYS.as_raw()), "{}", done.stdout);
+    if cfg!(target_arch = "x86_64") {
+        let done = payload(&WORKSPACE, "foreign-call").run(&mut launcher);
+        assert_eq!(done.ending.status, ExitStatus::Signalled(Signal::SYS.as_raw()), "{}", done.stdout);
+    } else {
+        println!("not checked on this architecture: system calls of another one");
+    }
 }
 
 fn the_payload_has_nothing_but_what_was_given() {
@@ -386,7 +390,11 @@ fn the_payload_has_nothing_but_what_was_given() {
     outcomes.expect_all(&["raise_files", "raise_processes"], &["EPERM"]);
     outcomes.expect("many_files", &["EMFILE"]);
     outcomes.expect("ignored_signals", &["0000000000000000"]);
-    outcomes.expect("groups", &[if rustix::process::getuid().as_raw() >= 63_999 { "0" } else { "any" }, "0"]);
+    if rustix::process::getuid().as_raw() == 63_999 {
+        outcomes.expect("groups", &["0"]);
+    } else {
+        println!("not checked as this user: supplementary groups, which only root can drop");
+    }
 }
 
 fn code_has_threads_and_no_children() {
@@ -619,7 +627,9 @@ fn set_id_files_cannot_be_made_and_do_nothing() {
     let outcomes =
         payload(&WORKSPACE, "set-id").with_root(&dir, "/granted", true).run(&mut launcher).outcomes();
     outcomes.expect_all(&["chmod", "fchmod", "fchmodat2", "set_gid"], &["EPERM"]);
-    outcomes.expect_all(&["create", "open", "creat"], &["ENOSYS"]);
+    let creating: &[&str] =
+        if cfg!(target_arch = "x86_64") { &["create", "open", "creat"] } else { &["create"] };
+    outcomes.expect_all(creating, &["ENOSYS"]);
     outcomes.expect("plain_chmod", &["ok"]);
     assert_eq!(std::fs::metadata(dir.join("file")).unwrap().mode() & 0o6000, 0);
     if has_set_id {
@@ -696,6 +706,15 @@ fn what_cannot_start_is_refused_and_executes_nothing() {
     assert_eq!(layer(absent, &mut launcher), Layer::Root);
     let shadowing = shell("echo").with_root(&dir, "/usr", false);
     assert_eq!(layer(shadowing, &mut launcher), Layer::Request);
+    if rustix::process::geteuid().as_raw() >= 63_999 && rustix::process::getuid().as_raw() < 64_000 {
+        // A launcher that root started, and a file system whose owners cannot be mapped.
+        let refusal =
+            shell("echo").with_root(Path::new("/sys/kernel"), "/kernel", true).refused(&mut launcher);
+        assert_eq!(refusal.layer(), Layer::GrantedRoot);
+        assert!(refusal.to_string().contains("does not support idmapped mounts"), "{refusal}");
+    } else {
+        println!("not checked as this user: a file system without idmapped mounts");
+    }
     // All slots are free again.
     assert_eq!(shell("echo ok").run(&mut launcher).stdout, "ok\n");
 }

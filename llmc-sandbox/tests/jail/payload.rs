@@ -12,6 +12,9 @@ use crate::attack::{self, Log, pointer, raw};
 
 pub(crate) const ROLE: &str = "role:payload";
 
+/// `fchmodat2(2)` has one number everywhere.
+const FCHMODAT2: libc::c_long = 452;
+
 pub(crate) fn role(args: &[String]) -> ExitCode {
     let mut log = Log::default();
     match args[0].as_str() {
@@ -84,7 +87,10 @@ fn files(log: &mut Log) {
         "urandom",
         open("/dev/urandom", OFlags::RDONLY).and_then(|fd| rustix::io::read(fd, &mut [0; 8][..])),
     );
-    log.call("chmod_null", libc::SYS_chmod, &[pointer(c"/dev/null"), 0o666]);
+    log.note(
+        "chmod_null",
+        rustix::fs::chmodat(CWD, "/dev/null", Mode::from_raw_mode(0o666), AtFlags::empty()),
+    );
     log.note("write_own_memory", open("/proc/self/mem", OFlags::RDWR));
     log.note("write_oom_score", open("/proc/self/oom_score_adj", OFlags::WRONLY));
     log.note("read_canary", open("/.llmc-canary", OFlags::RDONLY));
@@ -336,13 +342,16 @@ fn set_id(log: &mut Log) {
     let fd = file.as_raw_fd() as usize;
     let cwd = libc::AT_FDCWD as usize;
     let path = |path: &'static CStr| pointer(path);
-    log.call("plain_chmod", libc::SYS_chmod, &[path(c"/granted/file"), 0o755]);
+    log.call("plain_chmod", libc::SYS_fchmodat, &[cwd, path(c"/granted/file"), 0o755]);
     log.call("fchmod", libc::SYS_fchmod, &[fd, 0o4755]);
     log.call("chmod", libc::SYS_fchmodat, &[cwd, path(c"/granted/file"), 0o4755]);
     log.call("set_gid", libc::SYS_fchmodat, &[cwd, path(c"/granted/file"), 0o2755]);
-    log.call("fchmodat2", libc::SYS_fchmodat2, &[cwd, path(c"/granted/file"), 0o4755, 0]);
+    log.call("fchmodat2", FCHMODAT2, &[cwd, path(c"/granted/file"), 0o4755, 0]);
     let flags = (libc::O_CREAT | libc::O_WRONLY) as usize;
     log.call("create", libc::SYS_openat, &[cwd, path(c"/granted/a"), flags, 0o4755]);
-    log.call("open", libc::SYS_open, &[path(c"/granted/b"), flags, 0o4755]);
-    log.call("creat", libc::SYS_creat, &[path(c"/granted/c"), 0o4755]);
+    #[cfg(target_arch = "x86_64")]
+    {
+        log.call("open", libc::SYS_open, &[path(c"/granted/b"), flags, 0o4755]);
+        log.call("creat", libc::SYS_creat, &[path(c"/granted/c"), 0o4755]);
+    }
 }

@@ -3,6 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::{Config, Flags, SecretSource};
+use crate::files;
+
+/// Larger files are no configurations.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// A configuration, and where it came from.
 #[derive(Clone, Debug)]
@@ -60,7 +64,7 @@ pub fn load(flags: &Flags) -> Result<Loaded, ConfigError> {
 }
 
 fn read(file: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(file)
+    let text = files::read_text(file, MAX_BYTES)
         .map_err(|source| ConfigError::Read { file: file.to_owned(), source })?;
     let mut config: Config = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
         file: file.to_owned(),

@@ -1,11 +1,13 @@
 //! The file of a plugin: read once, digested, and sealed, so that what was checked is what is loaded.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use sha2::{Digest, Sha256};
+
+use crate::files;
 
 /// Largest library that is loaded: 256 MiB.
 const MAX_BYTES: u64 = 256 << 20;
@@ -60,7 +62,7 @@ impl Library {
     /// See [`LibraryError`].
     pub(crate) fn open(path: &Path, expected: Option<&str>) -> Result<Self, LibraryError> {
         let failed = |source| LibraryError::Read { path: path.to_owned(), source };
-        let bytes = read(path).map_err(failed)?;
+        let bytes = files::read(path, MAX_BYTES).map_err(failed)?;
         let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         if let Some(expected) = expected.filter(|expected| !expected.eq_ignore_ascii_case(&sha256)) {
             let expected = expected.to_owned();
@@ -69,20 +71,6 @@ impl Library {
         let copy = sealed(&bytes).map_err(failed)?;
         Ok(Self { path: path.to_owned(), sha256, copy })
     }
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let file = std::fs::File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    if metadata.len() > MAX_BYTES {
-        return Err(io::Error::other(format!("it has {} bytes, the limit is {MAX_BYTES}", metadata.len())));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
-    file.take(MAX_BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// A memory file that nobody can change any more, see `memfd_create(2)` and `F_ADD_SEALS` in `fcntl(2)`.

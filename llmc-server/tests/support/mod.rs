@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -114,9 +115,19 @@ impl Setup {
         command
     }
 
-    /// Runs `llmc VERB ARGS` to its end.
+    /// Runs `llmc VERB ARGS` to its end, which must come soon.
     pub(crate) fn run(&self, verb: &str, args: &[&str]) -> Output {
-        self.command(verb).args(args).stdin(Stdio::null()).output().unwrap()
+        let mut command = self.command(verb);
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let (sender, output) = channel();
+        std::thread::spawn(move || sender.send(child.wait_with_output()));
+        output.recv_timeout(PATIENCE).map(Result::unwrap).unwrap_or_else(|_| {
+            // Nobody has waited for it, so its number is still its own.
+            let _ = kill_process(pid, Signal::KILL);
+            panic!("`llmc {verb}` did not end within {PATIENCE:?}")
+        })
     }
 
     /// Starts `llmc serve` and shakes hands.

@@ -8,7 +8,6 @@ use crate::rust_text::{self, Kind};
 
 /// The places where `unsafe` may stand; a review of memory safety reads these and nothing else.
 const UNSAFE_PLACES: &[&str] = &[
-    "llmc-abi/src/",
     "llmc-core/src/export.rs",
     "llmc-core/src/fd.rs",
     "llmc-host/src/loader.rs",

@@ -55,7 +55,7 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
         true => None,
         false => Some(Arc::new(Link::new(stage.runner()?, spawner.clone(), config.limits.concurrent_runs))),
     };
-    let runs = link.as_ref().map(|link| Arc::new(Runs::new(Arc::clone(link), grants)));
+    let runs = link.as_ref().map(|link| Arc::new(Runs::new(Arc::clone(link), grants, config.grants())));
     let hub = Arc::new(Hub::new(&config, Arc::clone(&secrets), runs));
 
     let supervisors = supervisors(&config, &stage, &roots, &secrets, &hub, &spawner).await?;
@@ -88,7 +88,7 @@ fn run_grants(config: &Config, roots: &Roots) -> anyhow::Result<BTreeMap<String,
     for (name, plugin) in &config.plugins {
         if let Some(run) = &plugin.grants.run {
             let roots = roots::granted(roots, &plugin.grants.roots);
-            grants.insert(name.clone(), Grant::new(name, run, &roots)?);
+            grants.insert(name.clone(), Grant::new(name, run, &plugin.grants, &roots)?);
         }
     }
     Ok(grants)

@@ -51,7 +51,7 @@ pub struct Hello {
     pub pid: u32,
     /// Whether a whole jail could be set up, or why not.
     pub jails: Result<(), Refused>,
-    /// Host user ids that payloads run as, for the reader: `64000 and up` or `1000, the server's own`.
+    /// Whom payloads run as, a sentence for the reader.
     pub payload_identity: String,
     /// How the resources of a whole tree are counted, for the reader.
     pub accounting: String,

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use llmc_core::manifest::GrantKind;
+
 use super::{CallError, Entry, Kind};
-use crate::config::{Config, Mode, NamedMode};
+use crate::config::{Config, Grants, Mode, NamedMode};
 
 /// Who makes a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,18 +36,17 @@ pub(crate) struct Authority {
     mode: Mode,
     read_only: bool,
     deny: BTreeSet<String>,
-    /// Tools that each plugin may call.
-    plugins: BTreeMap<String, BTreeSet<String>>,
+    /// What each plugin is granted.
+    plugins: BTreeMap<String, Grants>,
 }
 
 impl Authority {
     pub(crate) fn new(config: &Config) -> Self {
-        let tools = |plugin: &crate::config::Plugin| plugin.grants.tools.iter().cloned().collect();
         Self {
             mode: config.server.mode.clone(),
             read_only: config.policy.read_only,
             deny: config.policy.deny.iter().cloned().collect(),
-            plugins: config.plugins.iter().map(|(name, plugin)| (name.clone(), tools(plugin))).collect(),
+            plugins: config.grants(),
         }
     }
 
@@ -69,17 +70,43 @@ impl Authority {
                 denied(format!("`{tool}` is not offered to clients; add it to `server.mode` to change that"))
             }
             Caller::Plugin(name) => {
-                let granted = self.plugins.get(&**name);
-                if granted.is_some_and(|tools| tools.contains(tool)) {
+                let granted = self.plugins.get(&**name).cloned().unwrap_or_default();
+                if granted.tools.contains(tool) {
                     return Ok(());
                 }
-                let mut tools: Vec<&str> = granted.into_iter().flatten().map(String::as_str).collect();
-                tools.push(tool);
-                denied(format!(
-                    "plugin `{name}` is not granted tool `{tool}`; to allow it, write \
-                     `[plugins.{name}] grants = {{ tools = {tools:?} }}`"
-                ))
+                let line = granted.line_with(name, |grants| grants.tools.push(tool.clone()));
+                denied(format!("plugin `{name}` is not granted tool `{tool}`; to allow it, write {line}"))
             }
+        }
+    }
+
+    /// What would give a plugin more of a kind of grant; nothing where there is no such line.
+    pub(crate) fn advice(&self, grant: GrantKind, plugin: &str) -> String {
+        let granted = self.plugins.get(plugin).cloned().unwrap_or_default();
+        let name = || "NAME".to_owned();
+        match grant {
+            GrantKind::Roots => format!(
+                "; to grant plugin `{plugin}` another directory, start with `--root NAME=DIR`, or write `[roots] NAME \
+                 = {{ path = \"DIR\" }}` and {}",
+                granted.line_with(plugin, |grants| grants.roots.push(name()))
+            ),
+            GrantKind::Run => {
+                let line = granted.line_with(plugin, |grants| grants.run_mut().programs.push(name()));
+                format!("; to allow it, write {line}")
+            }
+            GrantKind::Tools => {
+                format!(
+                    "; to allow it, write {}",
+                    granted.line_with(plugin, |grants| grants.tools.push(name()))
+                )
+            }
+            GrantKind::Secrets => {
+                format!(
+                    "; to allow it, write {}",
+                    granted.line_with(plugin, |grants| grants.secrets.push(name()))
+                )
+            }
+            GrantKind::Net | GrantKind::Unknown => String::new(),
         }
     }
 

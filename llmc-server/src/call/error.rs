@@ -57,9 +57,14 @@ impl CallError {
         Self { kind, message: message.into() }
     }
 
-    /// What a plugin said went wrong. Where it names a grant that it lacks, the line that would add it follows: a
+    /// What a plugin said went wrong. Where it names a kind of grant that it lacks, `advice` tells how to add it: a
     /// plugin does not know its own name in the configuration.
-    pub(crate) fn from_plugin(failure: Failure, tool: &str, plugin: &str) -> Self {
+    pub(crate) fn from_plugin(
+        failure: Failure,
+        tool: &str,
+        plugin: &str,
+        advice: impl FnOnce(GrantKind) -> String,
+    ) -> Self {
         let kind = match failure.code {
             code::INVALID_ARGUMENTS => Kind::InvalidArguments,
             code::DENIED => Kind::Denied,
@@ -69,8 +74,7 @@ impl CallError {
             _ => Kind::ToolFailed,
         };
         let missing = failure.data.and_then(|mut data| data.get_mut(MISSING_GRANT).map(Value::take));
-        let hint =
-            missing.and_then(|grant| serde_json::from_value(grant).ok()).map(|grant| advice(grant, plugin));
+        let hint = missing.and_then(|grant| serde_json::from_value(grant).ok()).map(advice);
         // In nested calls it matters whose limit it was.
         let whose =
             if kind == Kind::Limit { format!("`{tool}` of plugin `{plugin}`: ") } else { String::new() };
@@ -89,24 +93,5 @@ impl CallError {
             Kind::PluginFailed | Kind::ToolFailed | Kind::InvalidResult => code::FAILED,
         };
         Failure { code, message: self.message.clone(), data: None }
-    }
-}
-
-/// How the operator grants more of a kind to a plugin.
-fn advice(grant: GrantKind, plugin: &str) -> String {
-    let line = |grants: &str| format!("`[plugins.{plugin}] grants = {{ {grants} }}`");
-    match grant {
-        GrantKind::Roots => format!(
-            "; to grant plugin `{plugin}` another directory, start with `--root NAME=DIR`, or write `[roots] NAME = \
-             {{ path = \"DIR\" }}` and {}",
-            line("roots = [\"NAME\"]")
-        ),
-        GrantKind::Run => format!(
-            "; to allow it, write {}",
-            line("run = { profile = \"workspace\", programs = [\"NAME\"] }")
-        ),
-        GrantKind::Tools => format!("; to allow it, write {}", line("tools = [\"NAME\"]")),
-        GrantKind::Secrets => format!("; to allow it, write {}", line("secrets = [\"NAME\"]")),
-        GrantKind::Net | GrantKind::Unknown => String::new(),
     }
 }

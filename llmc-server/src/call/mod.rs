@@ -221,7 +221,9 @@ impl CallPath {
             .await
             .map_err(|error| CallError::new(Kind::PluginFailed, error.to_string()))?;
         connection.call(entry.item, arguments, context).await.map_err(|failure| match failure {
-            CallFailure::Tool(failure) => CallError::from_plugin(failure, &entry.name, plugin),
+            CallFailure::Tool(failure) => CallError::from_plugin(failure, &entry.name, plugin, |grant| {
+                self.authority.advice(grant, plugin)
+            }),
             CallFailure::Died(reason) => CallError::new(
                 Kind::PluginFailed,
                 format!("plugin `{plugin}` failed during the call: {reason}; it is started again for the next call"),

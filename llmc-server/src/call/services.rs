@@ -2,6 +2,7 @@
 //!
 //! Each of these is judged by the grants of the plugin that asks, whoever called it.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
@@ -15,6 +16,7 @@ use serde_json::{Map, Value, json};
 use tracing::debug;
 
 use super::{CallPath, Caller, Parent, Request};
+use crate::config::{Config, Grants};
 use crate::plugin::connection::failure;
 use crate::plugin::{Answer, CallContext, Services};
 use crate::runner::Runs;
@@ -25,8 +27,8 @@ pub(crate) struct Hub {
     /// Set once the call path exists; the path owns the plugins, and they own this.
     path: OnceLock<Weak<CallPath>>,
     secrets: Arc<Secrets>,
-    /// Secrets that each plugin is granted.
-    granted_secrets: std::collections::BTreeMap<String, Vec<String>>,
+    /// What each plugin is granted.
+    grants: BTreeMap<String, Grants>,
     runs: Option<Arc<Runs>>,
 }
 
@@ -48,17 +50,8 @@ struct OfRun {
 }
 
 impl Hub {
-    pub(crate) fn new(
-        config: &crate::config::Config,
-        secrets: Arc<Secrets>,
-        runs: Option<Arc<Runs>>,
-    ) -> Self {
-        let granted_secrets = config
-            .plugins
-            .iter()
-            .map(|(name, plugin)| (name.clone(), plugin.grants.secrets.clone()))
-            .collect();
-        Self { path: OnceLock::new(), secrets, granted_secrets, runs }
+    pub(crate) fn new(config: &Config, secrets: Arc<Secrets>, runs: Option<Arc<Runs>>) -> Self {
+        Self { path: OnceLock::new(), secrets, grants: config.grants(), runs }
     }
 
     /// Connects the requests of plugins to the one call path.
@@ -81,22 +74,22 @@ impl Hub {
 
     fn secret(&self, plugin: &str, body: &[u8]) -> Answer {
         let Named { name } = parsed(body)?;
-        let granted = self.granted_secrets.get(plugin).is_some_and(|names| names.contains(&name));
-        let Some(value) = self.secrets.get(&name).filter(|_| granted) else {
-            return Err(failure(
-                code::DENIED,
-                format!(
-                    "plugin `{plugin}` is not granted secret `{name}`; to allow it, add it to [secrets] and to \
-                     `[plugins.{plugin}] grants = {{ secrets = [\"{name}\"] }}`"
-                ),
-            ));
+        let granted = self.grants.get(plugin).cloned().unwrap_or_default();
+        let value = self.secrets.get(&name).filter(|_| granted.secrets.contains(&name));
+        let Some(value) = value else {
+            let line = granted.line_with(plugin, |grants| grants.secrets.push(name.clone()));
+            let message = format!(
+                "plugin `{plugin}` is not granted secret `{name}`; to allow it, add it to [secrets] and write {line}"
+            );
+            return Err(failure(code::DENIED, message));
         };
         debug!(target: "audit", plugin, secret = name, "secret handed out");
         Ok((json!({ "value": value }).to_string().into_bytes(), Vec::new()))
     }
 
     fn runs(&self, plugin: &str) -> Result<&Arc<Runs>, Failure> {
-        self.runs.as_ref().ok_or_else(|| crate::runner::not_granted(plugin))
+        let granted = self.grants.get(plugin).cloned().unwrap_or_default();
+        self.runs.as_ref().ok_or_else(|| crate::runner::not_granted(plugin, &granted))
     }
 }
 

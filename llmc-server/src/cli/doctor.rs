@@ -149,11 +149,7 @@ impl Findings {
                 if let Some(runner) = server["runner"].as_object() {
                     let of =
                         |key: &str| runner.get(key).and_then(Value::as_str).unwrap_or("unknown").to_owned();
-                    text.push_str(&format!(
-                        "runner: payloads run as {}; {}\n",
-                        of("payload_identity"),
-                        of("accounting")
-                    ));
+                    text.push_str(&format!("runner: {}; {}\n", of("payload_identity"), of("accounting")));
                 }
                 text.push_str("the server starts with this configuration\n");
             }

@@ -39,6 +39,13 @@ pub struct Config {
     pub audit: Audit,
 }
 
+impl Config {
+    /// What each plugin is granted.
+    pub(crate) fn grants(&self) -> BTreeMap<String, Grants> {
+        self.plugins.iter().map(|(name, plugin)| (name.clone(), plugin.grants.clone())).collect()
+    }
+}
+
 /// `[server]`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -132,6 +139,27 @@ pub struct Grants {
     /// Names of secrets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
+}
+
+impl Grants {
+    /// The line of the configuration that would grant what `add` adds to this, and nothing else.
+    pub(crate) fn line_with(&self, plugin: &str, add: impl FnOnce(&mut Self)) -> String {
+        let mut grants = self.clone();
+        add(&mut grants);
+        // Grants hold strings and numbers only; there is nothing that TOML could not write.
+        let grants = toml::Value::try_from(grants).map(|value| value.to_string()).unwrap_or_default();
+        format!("`[plugins.{plugin}] grants = {grants}`")
+    }
+
+    /// The run grant, or the least one for programs.
+    pub(crate) fn run_mut(&mut self) -> &mut RunGrant {
+        self.run.get_or_insert_with(|| RunGrant {
+            profile: RunProfile::Workspace,
+            programs: Vec::new(),
+            env: Vec::new(),
+            limits: RunLimits::default(),
+        })
+    }
 }
 
 /// What a plugin may run.

@@ -140,9 +140,9 @@ impl Connection {
             Err(_) => {
                 connection.process.kill();
                 connection.bury().await;
-                let (library, seconds) = (init.library.display(), timeout.as_secs());
+                let (library, ms) = (init.library.display(), timeout.as_millis());
                 return Err(format!(
-                    "`{library}` did not finish loading within {seconds} s (`limits.load_timeout_ms`)"
+                    "`{library}` did not finish loading within {ms} ms (`limits.load_timeout_ms`)"
                 ));
             }
         };

@@ -9,7 +9,7 @@ use llmc_core::run::{RunLimits, RunRequest};
 use llmc_wire::host::Failure;
 use llmc_wire::runner::{Bind, File, Limits, Profile, Program, Spec};
 
-use crate::config::{RunGrant, RunProfile};
+use crate::config::{Grants, RunGrant, RunProfile};
 use crate::plugin::connection::failure;
 use crate::roots::Root;
 
@@ -31,6 +31,8 @@ pub(crate) struct Grant {
     limits: Limits,
     binds: Vec<Bind>,
     dirs: Vec<OwnedFd>,
+    /// Everything that the plugin is granted, to say in a refusal what would grant more.
+    all: Grants,
 }
 
 /// Why a grant cannot be given.
@@ -70,7 +72,12 @@ impl Grant {
     /// # Errors
     ///
     /// See [`GrantError`].
-    pub(crate) fn new(plugin: &str, grant: &RunGrant, roots: &[(&Root, bool)]) -> Result<Self, GrantError> {
+    pub(crate) fn new(
+        plugin: &str,
+        grant: &RunGrant,
+        all: &Grants,
+        roots: &[(&Root, bool)],
+    ) -> Result<Self, GrantError> {
         let profile = match grant.profile {
             RunProfile::Code => Profile::Code,
             RunProfile::Workspace => Profile::Workspace,
@@ -94,6 +101,7 @@ impl Grant {
             limits: configured(default_limits(profile), &grant.limits),
             binds: roots.iter().map(bind).collect(),
             dirs: dirs.map_err(|source| GrantError::Descriptors { plugin: plugin.into(), source })?,
+            all: all.clone(),
         })
     }
 
@@ -153,13 +161,12 @@ impl Grant {
             };
         }
         self.programs.get(name).map(|file| Program::File(file.clone())).ok_or_else(|| {
-            let mut programs: Vec<&str> = self.programs.keys().map(String::as_str).collect();
-            programs.push(name);
+            let line = self.all.line_with(plugin, |grants| grants.run_mut().programs.push(name.to_owned()));
             failure(
                 code::DENIED,
                 format!(
                     "plugin `{plugin}` is not granted program `{name}`; to allow it, start with `--program {name}` or \
-                     write `[plugins.{plugin}] grants = {{ run = {{ profile = \"workspace\", programs = {programs:?} }} }}`"
+                     write {line}"
                 ),
             )
         })
@@ -168,13 +175,10 @@ impl Grant {
     fn cwd(&self, plugin: &str, root: &str, path: &str) -> Result<PathBuf, Failure> {
         let target = Path::new("/").join(root);
         if !self.binds.iter().any(|bind| bind.target == target) {
-            return Err(failure(
-                code::DENIED,
-                format!(
-                    "plugin `{plugin}` is not granted root `{root}`; to allow it, write \
-                     `[plugins.{plugin}] grants = {{ roots = [\"{root}\"] }}`"
-                ),
-            ));
+            let line = self.all.line_with(plugin, |grants| grants.roots.push(root.to_owned()));
+            let message =
+                format!("plugin `{plugin}` is not granted root `{root}`; to allow it, write {line}");
+            return Err(failure(code::DENIED, message));
         }
         let inside =
             Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
@@ -188,13 +192,10 @@ impl Grant {
     fn env(&self, plugin: &str, env: BTreeMap<String, String>) -> Result<Vec<(String, String)>, Failure> {
         let refused = env.keys().find(|name| !self.env.contains(*name));
         if let Some(name) = refused {
-            return Err(failure(
-                code::DENIED,
-                format!(
-                    "plugin `{plugin}` may not set variable `{name}`; to allow it, add it to \
-                     `[plugins.{plugin}] grants = {{ run = {{ env = [\"{name}\"] }} }}`"
-                ),
-            ));
+            let line = self.all.line_with(plugin, |grants| grants.run_mut().env.push(name.clone()));
+            let message =
+                format!("plugin `{plugin}` may not set variable `{name}`; to allow it, write {line}");
+            return Err(failure(code::DENIED, message));
         }
         if env.iter().any(|(name, value)| name.contains(['=', '\0']) || value.contains('\0')) {
             return Err(failure(
@@ -303,7 +304,8 @@ mod tests {
     fn grant(profile: RunProfile, programs: &[&str]) -> Result<Grant, GrantError> {
         let programs = programs.iter().map(|&program| program.to_owned()).collect();
         let grant = RunGrant { profile, programs, env: vec!["LANG".into()], limits: Default::default() };
-        Grant::new("cmd", &grant, &[])
+        let all = Grants { run: Some(grant.clone()), ..Grants::default() };
+        Grant::new("cmd", &grant, &all, &[])
     }
 
     fn refusal(request: RunRequest) -> String {

@@ -26,6 +26,7 @@ use tracing::debug;
 pub(crate) use grant::Grant;
 pub(crate) use link::Link;
 
+use crate::config::Grants;
 use crate::plugin::CallContext;
 use crate::plugin::connection::failure;
 
@@ -36,6 +37,8 @@ const MAX_KEPT: usize = 256;
 pub(crate) struct Runs {
     link: Arc<Link>,
     grants: BTreeMap<String, Grant>,
+    /// Everything that each plugin is granted.
+    all_grants: BTreeMap<String, Grants>,
     next: AtomicU64,
     table: Mutex<HashMap<u64, Run>>,
 }
@@ -47,19 +50,22 @@ struct Run {
 }
 
 /// A plugin without a run grant asked to run something.
-pub(crate) fn not_granted(plugin: &str) -> Failure {
-    failure(
-        code::DENIED,
-        format!(
-            "plugin `{plugin}` may not run programs; to allow it, write \
-             `[plugins.{plugin}] grants = {{ run = {{ profile = \"workspace\", programs = [\"…\"] }} }}`"
-        ),
-    )
+pub(crate) fn not_granted(plugin: &str, granted: &Grants) -> Failure {
+    let line = granted.line_with(plugin, |grants| grants.run_mut().programs.push("PROGRAM".into()));
+    failure(code::DENIED, format!("plugin `{plugin}` may not run programs; to allow it, write {line}"))
 }
 
 impl Runs {
-    pub(crate) fn new(link: Arc<Link>, grants: BTreeMap<String, Grant>) -> Self {
-        Self { link, grants, next: AtomicU64::new(1), table: Mutex::default() }
+    pub(crate) fn new(
+        link: Arc<Link>,
+        grants: BTreeMap<String, Grant>,
+        all_grants: BTreeMap<String, Grants>,
+    ) -> Self {
+        Self { link, grants, all_grants, next: AtomicU64::new(1), table: Mutex::default() }
+    }
+
+    fn not_granted(&self, plugin: &str) -> Failure {
+        not_granted(plugin, &self.all_grants.get(plugin).cloned().unwrap_or_default())
     }
 
     /// Starts what a plugin asks for, if it is granted.
@@ -71,7 +77,7 @@ impl Runs {
         request: RunRequest,
         context: &Arc<CallContext>,
     ) -> Result<(RunStarted, Vec<OwnedFd>), Failure> {
-        let grant = self.grants.get(plugin).ok_or_else(|| not_granted(plugin))?;
+        let grant = self.grants.get(plugin).ok_or_else(|| self.not_granted(plugin))?;
         let detached = request.detached;
         let left = context.deadline.saturating_duration_since(std::time::Instant::now());
         let left_ms = if detached { u64::MAX } else { u64::try_from(left.as_millis()).unwrap_or(u64::MAX) };

@@ -1,7 +1,7 @@
 //! From the text of a path to a root and a path in it. Pure: nothing is looked up.
 //!
 //! Accepted are `root:relative/path`, a path relative to the first root, an absolute path inside a root, and the
-//! absolute path that programs in a jail see: `/root/relative/path`. `..` is left to the kernel, which alone knows
+//! absolute path that programs in a jail see: `/NAME/relative/path`. `..` is left to the kernel, which alone knows
 //! where links lead.
 
 use std::path::{Component, Path, PathBuf};

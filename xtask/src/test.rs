@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -11,6 +12,7 @@ use crate::stage::{self, Profile, Stage};
 use crate::workspace::{self, Workspace, shown};
 
 /// A program of the system that tests start: its name, its Debian package, and what is not tested without it.
+/// It has to stand in [`FOLDERS`]: a jail shows its programs no other ones.
 struct Prerequisite {
     program: &'static str,
     package: &'static str,
@@ -25,6 +27,8 @@ const PREREQUISITES: &[Prerequisite] = &[
     },
     Prerequisite { program: "git", package: "git", tests: "`run_command` with a real program" },
 ];
+
+const FOLDERS: [&str; 2] = ["/usr/bin", "/usr/local/bin"];
 
 /// Builds, stages and tests; with a filter, runs only the tests whose name contains it.
 pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
@@ -100,15 +104,15 @@ fn result(line: &str) -> Option<(u64, u64)> {
 /// Makes sure that a program can be started, or says what stays untested.
 fn provide(wanted: &Prerequisite) {
     let Prerequisite { program, package, tests } = wanted;
-    if works(program) {
+    if is_there(program) {
         return;
     }
-    if is_root() && works("apt-get") {
-        println!("`{program}` is missing; installing the package `{package}`");
+    if is_root() && is_there("apt-get") {
+        println!("`{program}` is missing in {}; installing the package `{package}`", FOLDERS.join(" and "));
         let installed = apt_get(&["update", "-qq"])
             .and_then(|()| apt_get(&["install", "-qq", "-y", "--no-install-recommends", package]));
         match installed {
-            Ok(()) if works(program) => return,
+            Ok(()) if is_there(program) => return,
             Ok(()) => println!("`{program}` still cannot be started"),
             Err(error) => println!("{error:#}"),
         }
@@ -116,14 +120,13 @@ fn provide(wanted: &Prerequisite) {
     println!("NOT TESTED without `{program}`: {tests}. Install it and run the tests again.");
 }
 
-fn works(program: &str) -> bool {
-    let silent = Command::new(program)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    silent.is_ok_and(|status| status.success())
+/// Whether one of the folders has the program and it starts.
+fn is_there(program: &str) -> bool {
+    FOLDERS.iter().map(|folder| Path::new(folder).join(program)).any(|file| {
+        let mut command = Command::new(file);
+        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    })
 }
 
 /// Whether this process may install packages; `/proc/self` belongs to whoever runs it.
@@ -177,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_noticed() {
-        assert!(works("cargo"));
-        assert!(!works("llmc-no-such-program"));
+        assert!(is_there("env"));
+        assert!(!is_there("llmc-no-such-program"));
     }
 }

@@ -53,7 +53,10 @@ fn main() -> ExitCode {
             }
         }
     }
-    println!("\n{ran} cases, {} failed {failed:?}", failed.len());
+    let word = if failed.is_empty() { "ok" } else { "FAILED" };
+    // As cargo's own harness closes, so that whoever counts tests counts these.
+    let (passed, failures) = (ran - failed.len(), failed.len());
+    println!("\ntest result: {word}. {passed} passed; {failures} failed; 0 ignored; 0 measured; 0 filtered out");
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

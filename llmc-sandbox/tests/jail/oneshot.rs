@@ -22,6 +22,23 @@ use tempfile::TempDir;
 
 use crate::{Case, Outcomes, attack, payload};
 
+mod ends;
+mod roots;
+
+pub(crate) use ends::{ROLE_ENDING, ending_role};
+use ends::{
+    a_busy_loop_names_its_limit, a_memory_bomb_names_its_limit,
+    a_memory_bomb_of_many_processes_names_its_limit, a_sleeper_names_its_limit,
+    a_stopped_payload_names_its_limit, busy_children_name_their_limit, closing_the_launcher_ends_the_tree,
+    daemons_die_with_the_jail, killing_process_1_ends_the_tree, processes_are_bounded,
+    scratch_space_does_not_outlive_its_jail, scratch_space_is_bounded_and_executes_nothing,
+};
+use roots::{
+    a_moved_root_is_the_same_directory, a_program_inside_a_root_is_found_there,
+    a_read_only_root_stays_as_it_is, a_writable_root_keeps_its_owner, programs_outside_the_profile_are_bound,
+    set_id_files_cannot_be_made_and_do_nothing,
+};
+
 pub(crate) const ROLE: &str = "role:launcher";
 
 macro_rules! cases {
@@ -440,254 +457,6 @@ fn exit_statuses_are_exact() {
         let ending = shell(&format!("kill -{} $$", signal.as_raw())).run(&mut launcher).ending;
         assert_eq!((ending.status, ending.limit), (ExitStatus::Signalled(signal.as_raw()), None));
     }
-}
-
-fn a_memory_bomb_names_its_limit() {
-    let mut launcher = launcher();
-    for role in ["memory", "shared-memory"] {
-        let done =
-            payload(&WORKSPACE, role).with_limits(|limits| limits.memory_bytes = 64 << 20).run(&mut launcher);
-        assert_eq!(done.ending.limit, Some(Limit::Memory), "{role}: {:?} {}", done.ending, done.stderr);
-        assert!(done.ending.peak_memory_bytes > 64 << 20);
-    }
-    let done = payload(&WORKSPACE, "some-memory")
-        .with_limits(|limits| limits.memory_bytes = 64 << 20)
-        .run(&mut launcher);
-    assert_eq!((done.ending.status, done.ending.limit), (ExitStatus::Exited(0), None));
-    assert!(done.ending.peak_memory_bytes >= 16 << 20, "{:?}", done.ending);
-}
-
-fn a_memory_bomb_of_many_processes_names_its_limit() {
-    let mut launcher = launcher();
-    let done = payload(&WORKSPACE, "memory-children").with_limits(|limits| limits.memory_bytes = 64 << 20);
-    let ending = done.run(&mut launcher).ending;
-    assert_eq!(ending.limit, Some(Limit::Memory), "{ending:?}");
-}
-
-fn a_busy_loop_names_its_limit() {
-    let mut launcher = launcher();
-    let started = Instant::now();
-    let ending =
-        shell("while :; do :; done").with_limits(|limits| limits.cpu_ms = 300).run(&mut launcher).ending;
-    assert_eq!(ending.limit, Some(Limit::Cpu), "{ending:?}");
-    assert!(
-        started.elapsed() < Duration::from_secs(10) && ending.cpu >= Duration::from_millis(300),
-        "{ending:?}"
-    );
-}
-
-fn busy_children_name_their_limit() {
-    let mut launcher = launcher();
-    let script = "for i in 1 2 3; do (while :; do :; done) & done; wait";
-    let ending = shell(script).with_limits(|limits| limits.cpu_ms = 300).run(&mut launcher).ending;
-    assert_eq!(ending.limit, Some(Limit::Cpu), "{ending:?}");
-}
-
-fn a_sleeper_names_its_limit() {
-    let mut launcher = launcher();
-    let ending = shell("sleep 1000").with_limits(|limits| limits.wall_ms = 200).run(&mut launcher).ending;
-    assert_eq!((ending.limit, ending.status), (Some(Limit::Wall), ExitStatus::Signalled(9)));
-    assert!(ending.wall >= Duration::from_millis(200) && ending.wall < Duration::from_secs(3), "{ending:?}");
-}
-
-fn a_stopped_payload_names_its_limit() {
-    let mut launcher = launcher();
-    let script = "trap '' TERM INT HUP; (trap '' TERM; kill -STOP $$); sleep 1000";
-    let ending = shell(script).with_limits(|limits| limits.wall_ms = 200).run(&mut launcher).ending;
-    assert_eq!(ending.limit, Some(Limit::Wall), "{ending:?}");
-}
-
-fn processes_are_bounded() {
-    let mut launcher = launcher();
-    let request = payload(&WORKSPACE, "forks").with_limits(|limits| limits.processes = 10);
-    let outcomes = request.run(&mut launcher).outcomes();
-    outcomes.expect("pid", &["2"]);
-    outcomes.expect("forks", &["9 then EAGAIN"]);
-}
-
-fn scratch_space_is_bounded_and_executes_nothing() {
-    let mut launcher = launcher();
-    let request = payload(&WORKSPACE, "scratch").with_limits(|limits| {
-        limits.scratch_bytes = 2 << 20;
-        limits.scratch_inodes = 32;
-        limits.file_bytes = 8 << 20;
-    });
-    let outcomes = request.run(&mut launcher).outcomes();
-    outcomes.expect("fill", &["2097152 then ENOSPC"]);
-    // The place of this very program takes one, where it lies below /tmp.
-    outcomes.expect("inodes", &["31 then ENOSPC", "30 then ENOSPC"]);
-    outcomes.expect("sparse", &["EFBIG"]);
-    let done = shell("cp /bin/true /tmp/x; chmod 755 /tmp/x; /tmp/x").run(&mut launcher);
-    assert_eq!(done.ending.status, ExitStatus::Exited(126), "{}", done.stderr);
-}
-
-fn scratch_space_does_not_outlive_its_jail() {
-    let mut launcher = launcher();
-    assert_eq!(shell("echo x > /tmp/left; echo /tmp/*").run(&mut launcher).stdout, "/tmp/left\n");
-    assert_eq!(shell("echo /tmp/*").run(&mut launcher).stdout, "/tmp/*\n");
-}
-
-fn daemons_die_with_the_jail() {
-    let mut launcher = launcher();
-    // The daemon holds the write end of stdout: reading to the end waits for its death.
-    let started = Instant::now();
-    let done = payload(&WORKSPACE, "daemon").run(&mut launcher);
-    assert_eq!(done.ending.status, ExitStatus::Exited(0), "{}", done.stderr);
-    assert_eq!(done.stdout, "daemon\n");
-    assert!(started.elapsed() < Duration::from_secs(5));
-}
-
-fn closing_the_launcher_ends_the_tree() {
-    for way in ["drop", "kill"] {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([ROLE_ENDING, way])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = child.stdout.take().unwrap();
-        let started = Instant::now();
-        let mut text = String::new();
-        // The payload holds the other end of this pipe and sleeps for long.
-        stdout.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "sleeping\n", "{way}");
-        assert!(started.elapsed() < Duration::from_secs(5), "{way}");
-        child.wait().unwrap();
-    }
-}
-
-pub(crate) const ROLE_ENDING: &str = "role:ending";
-
-/// A launcher that ends while its jail sleeps.
-pub(crate) fn ending_role(args: &[String]) -> ExitCode {
-    let stdout: OwnedFd = rustix::io::dup(std::io::stdout()).unwrap();
-    let mut launcher = launcher();
-    let mut request = shell("echo sleeping; echo sleeping >&2; sleep 1000");
-    request.spec.stdout = stdout;
-    let jail = launcher.spawn(&request.spec).unwrap();
-    let mut seen = [0; 8];
-    request.stderr.read_exact(&mut seen).unwrap();
-    match args[0].as_str() {
-        "drop" => drop(jail),
-        _ => rustix::process::kill_process(rustix::process::getpid(), Signal::KILL).unwrap(),
-    }
-    ExitCode::SUCCESS
-}
-
-fn killing_process_1_ends_the_tree() {
-    let mut launcher = launcher();
-    let mut request = shell("sleep 1000 & echo started; sleep 1000");
-    let jail = launcher.spawn(&request.spec).unwrap();
-    drop(request.spec);
-    let mut seen = [0; 8];
-    request.stdout.read_exact(&mut seen).unwrap();
-    jail.kill();
-    let ending = finish(jail, &mut launcher);
-    assert_eq!((ending.limit, ending.status), (Some(Limit::Killed), ExitStatus::Signalled(9)));
-    let mut rest = String::new();
-    request.stdout.read_to_string(&mut rest).unwrap();
-}
-
-fn a_writable_root_keeps_its_owner() {
-    let dir = workspace();
-    let owner = std::fs::metadata(&dir).unwrap().uid();
-    let mut launcher = launcher();
-    let script = "cd /work && cat file && echo new > made && mkdir sub && mv made sub/ && echo more >> file && \
-                  stat -c %u file && printf '#!/bin/sh\\necho ran\\n' > tool && chmod 755 tool && ./tool";
-    let done = shell(script).with_root(&dir, "/work", true).run(&mut launcher);
-    assert_eq!(done.stdout, "contents1000\nran\n", "{}", done.stderr);
-    for path in ["sub", "sub/made", "file", "tool"] {
-        let meta = std::fs::symlink_metadata(dir.join(path)).unwrap();
-        assert_eq!((meta.uid(), meta.gid()), (owner, std::fs::metadata(&dir).unwrap().gid()), "{path}");
-    }
-}
-
-fn a_read_only_root_stays_as_it_is() {
-    let dir = workspace();
-    std::fs::write(dir.parent().unwrap().join("llmc-beside"), "").ok();
-    let mut launcher = launcher();
-    let script = "cat /docs/file; echo x > /docs/file; touch /docs/new; rm /docs/file; ls /docs/..; ls /docs/../llmc-beside";
-    let done = shell(script).with_root(&dir, "/docs", false).run(&mut launcher);
-    assert!(done.stdout.starts_with("contents"), "{}", done.stderr);
-    assert!(done.stdout.contains("docs") && !done.stdout.contains("llmc-beside"), "{}", done.stdout);
-    assert_eq!(done.stderr.matches("Read-only file system").count(), 3, "{}", done.stderr);
-    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
-}
-
-fn set_id_files_cannot_be_made_and_do_nothing() {
-    let dir = workspace();
-    let has_set_id = rustix::process::geteuid().is_root();
-    if has_set_id {
-        let tool = dir.join("id");
-        std::fs::copy("/usr/bin/id", &tool).unwrap();
-        std::os::unix::fs::chown(&tool, Some(0), Some(0)).unwrap();
-        std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o4755)).unwrap();
-    }
-    let mut launcher = launcher();
-    let outcomes =
-        payload(&WORKSPACE, "set-id").with_root(&dir, "/granted", true).run(&mut launcher).outcomes();
-    outcomes.expect_all(&["chmod", "fchmod", "fchmodat2", "set_gid"], &["EPERM"]);
-    let creating: &[&str] =
-        if cfg!(target_arch = "x86_64") { &["create", "open", "creat"] } else { &["create"] };
-    outcomes.expect_all(creating, &["ENOSYS"]);
-    outcomes.expect("plain_chmod", &["ok"]);
-    assert_eq!(std::fs::metadata(dir.join("file")).unwrap().mode() & 0o6000, 0);
-    if has_set_id {
-        let done = shell("/granted/id -u").with_root(&dir, "/granted", true).run(&mut launcher);
-        assert_eq!(done.stdout, "1000\n", "{}", done.stderr);
-    } else {
-        println!("not checked as this user: a set-id file of root inside a granted directory");
-    }
-}
-
-fn a_moved_root_is_the_same_directory() {
-    let outer = directory();
-    let (old, new) = (outer.join("old"), outer.join("new"));
-    std::fs::create_dir(&old).unwrap();
-    std::fs::write(old.join("file"), "contents").unwrap();
-    let handle = open_directory(&old);
-    std::fs::rename(&old, &new).unwrap();
-    std::fs::create_dir(&old).unwrap();
-    let mut launcher = launcher();
-    let mut request = shell("cat /work/file");
-    request.spec.roots.push(GrantedRoot { dir: handle, target: "/work".into(), writable: false });
-    assert_eq!(request.run(&mut launcher).stdout, "contents");
-}
-
-fn programs_outside_the_profile_are_bound() {
-    let dir = directory();
-    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let tool = dir.join("deep/tool");
-    std::fs::create_dir(dir.join("deep")).unwrap();
-    std::fs::copy("/bin/echo", &tool).unwrap();
-    std::os::unix::fs::symlink("deep/tool", dir.join("link")).unwrap();
-    std::fs::write(dir.join("deep/secret"), "").unwrap();
-    let (through_link, deep) = (dir.join("link"), dir.join("deep"));
-    let mut launcher = launcher();
-    assert_eq!(request(&WORKSPACE, &tool, &["hello"]).run(&mut launcher).stdout, "hello\n");
-    assert_eq!(request(&WORKSPACE, &through_link, &["link"]).run(&mut launcher).stdout, "link\n");
-    let mut listing = request(&WORKSPACE, "/bin/ls", &[deep.to_str().unwrap()]);
-    listing.spec.system = vec![tool.clone()];
-    assert_eq!(listing.run(&mut launcher).stdout, "tool\n", "neighbours of the program stay hidden");
-}
-
-fn a_program_inside_a_root_is_found_there() {
-    // The place of a root inside can be the place of something else on the machine.
-    let own = std::env::current_exe().unwrap();
-    let top = own.components().nth(1).unwrap();
-    let target = Path::new("/").join(top);
-    if ["/tmp", "/home", "/root"].map(Path::new).contains(&target.as_path()) {
-        return println!(
-            "not checked here: the tests lie below {}, which no root can be named",
-            target.display()
-        );
-    }
-    let dir = workspace();
-    let mut launcher = launcher();
-    let same = payload(&WORKSPACE, "some-memory").with_root(&target, target.to_str().unwrap(), false);
-    assert_eq!(same.run(&mut launcher).ending.status, ExitStatus::Exited(0));
-    let other = payload(&WORKSPACE, "some-memory").with_root(&dir, target.to_str().unwrap(), false);
-    assert!(other.refused(&mut launcher).to_string().contains("rename the root"));
 }
 
 fn what_cannot_start_is_refused_and_executes_nothing() {

@@ -83,13 +83,13 @@ fn nesting_has_an_end() {
 fn a_busy_plugin_says_so_and_others_do_not_notice() {
     let limits = "[limits]\nworkers_per_plugin = 2\nqueue_timeout_ms = 300";
     let mut server = stress(limits).serve();
-    let sleeping: Vec<u64> = (0..2).map(|_| server.send_call("stress_sleep", json!({"ms": 3000}))).collect();
-    let text = server.call("stress_sleep", json!({"ms": 1})).error();
-    assert!(text.contains("`stress` is busy") && text.contains("limits.workers_per_plugin"), "{text}");
+    let sleeping: Vec<u64> = (0..3).map(|_| server.send_call("stress_sleep", json!({"ms": 3000}))).collect();
     assert_eq!(server.call("hello", json!({"name": "Ada"})).ok()["text"], "Hello, Ada!");
-    for id in sleeping {
-        server.called(id).ok();
-    }
+    let answers: Vec<_> = sleeping.into_iter().map(|id| server.called(id)).collect();
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.is_error()).collect();
+    assert_eq!(refused.len(), 1, "two workers, three calls: {answers:?}");
+    let text = refused[0].error();
+    assert!(text.contains("`stress` is busy") && text.contains("limits.workers_per_plugin"), "{text}");
     server.stop();
 }
 

@@ -58,9 +58,13 @@ fn unfinished(file: &TextFile) -> Vec<Problem> {
 fn machine_paths(root: &Path, home: Option<&Path>) -> Vec<String> {
     // A root of one part, such as `/src`, would be met by chance.
     let root = Some(root).filter(|root| root.components().count() > 2).map(|root| root.display().to_string());
-    // Not the home itself: `/root` alone is a common word.
-    let home = home.filter(|home| home.components().count() > 1).map(|home| format!("{}/", home.display()));
-    root.into_iter().chain(home).collect()
+    // A name in `/home` is somebody's; `/root` is on every machine, but what Rust keeps there is not.
+    let home = home.filter(|home| home.components().count() > 1).map(|home| home.display().to_string());
+    let homes = home.into_iter().flat_map(|home| match &*home {
+        "/root" => vec![format!("{home}/.cargo"), format!("{home}/.rustup")],
+        _ => vec![format!("{home}/")],
+    });
+    root.into_iter().chain(homes).collect()
 }
 
 fn of_this_machine(file: &TextFile, machine: &[String]) -> Vec<Problem> {
@@ -159,6 +163,14 @@ mod tests {
             lines("/build/llmc-two /build/llmc.py /home/somebody/ ../llmc the home /somebody").is_empty()
         );
         assert_eq!(lines(&format!("https://{}/x", REGISTRY_HOSTS[0])), [1]);
+    }
+
+    #[test]
+    fn the_home_of_root_is_a_fair_target_for_tests_but_not_its_toolchain() {
+        let machine = machine_paths(Path::new("/src"), Some(Path::new("/root")));
+        let lines = |text: &str| found_lines(of_this_machine(&file("a.rs", text), &machine));
+        assert!(lines(&format!("{}/.ssh/id_rsa", "/root")).is_empty());
+        assert_eq!(lines(&format!("{}/.cargo/registry", "/root")), [1]);
     }
 
     #[test]

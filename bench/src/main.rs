@@ -30,7 +30,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 
 use crate::cpu::Cpus;
-use crate::report::{Memories, Report};
+use crate::report::{Machine, Memories, Report};
 use crate::rounds::{Plan, Rounds};
 use crate::servers::{Running, Servers};
 use crate::stats::Pair;
@@ -87,7 +87,8 @@ fn measure(cli: &Cli, plan: Plan) -> Result<Report> {
     let Rounds { latency, throughput, loaded } = rounds::measure(&servers, &cpus, plan)?;
     let both = || anyhow::Ok(Memories { after_start: after_start?, after_load: memories(&loaded)? });
     let memory = both().map_err(|error| format!("{error:#}"));
-    Ok(Report::new(latency, throughput, start_ms, memory))
+    let machine = Machine { cpus: cpus.count(), latency_cpu: cpus.chosen };
+    Ok(Report::new(machine, latency, throughput, start_ms, memory))
 }
 
 fn memories(running: &Running) -> Result<Pair<Vec<memory::Memory>>> {

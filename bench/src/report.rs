@@ -23,6 +23,7 @@ pub(crate) struct Memories {
 /// Everything that is printed.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
+    pub(crate) machine: Machine,
     pub(crate) targets: Vec<Target>,
     /// In the order of [`TOOLS`].
     pub(crate) latency_us: Vec<Pair<LatencySummary>>,
@@ -33,6 +34,14 @@ pub(crate) struct Report {
     pub(crate) hello_us: Breakdown,
     pub(crate) latency_rounds: Chosen<Latency>,
     pub(crate) throughput_rounds: Chosen<Throughput>,
+}
+
+/// What was measured on.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Machine {
+    pub(crate) cpus: u32,
+    /// The one that latencies were measured on.
+    pub(crate) latency_cpu: usize,
 }
 
 /// A promise, as a ratio to the baseline or as a number of its own.
@@ -102,6 +111,7 @@ impl<T> Chosen<T> {
 
 impl Report {
     pub(crate) fn new(
+        machine: Machine,
         latency: Vec<Latency>,
         throughput: Vec<Throughput>,
         start_ms: Pair<Spread>,
@@ -139,6 +149,7 @@ impl Report {
         }
         let hello_us = Breakdown::new(&latency);
         Self {
+            machine,
             targets,
             latency_us,
             calls_per_second,

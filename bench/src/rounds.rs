@@ -1,6 +1,7 @@
 //! Latency and throughput, in rounds: within a round the two servers take turns, so that a slow moment of the
 //! machine meets both.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -22,6 +23,9 @@ const SLICE: usize = 100;
 
 /// Calls before a slice that are not counted: the server's code and data are not in the caches any more.
 const WARM_UP: usize = 10;
+
+/// Calls over which the use of CPUs is counted.
+const COUNTED: usize = 500;
 
 /// How long everything takes.
 #[derive(Clone, Copy, Debug)]
@@ -99,15 +103,20 @@ pub(crate) fn measure(servers: &Servers, cpus: &Cpus, plan: Plan) -> Result<Roun
     cpus.unpin()?;
     let mut free = servers.start()?;
 
+    let is_watched = std::io::stderr().is_terminal();
     let (mut latency, mut throughput) = (Vec::new(), Vec::new());
     for round in 1..=plan.rounds {
-        eprint!("\rround {round} of {}", plan.rounds);
+        if is_watched {
+            eprint!("\rround {round} of {} ", plan.rounds);
+        }
         cpus.pin()?;
         latency.push(pinned.latency(cpus, plan)?);
         cpus.unpin()?;
         throughput.push(free.throughput(cpus, plan)?);
     }
-    eprintln!();
+    if is_watched {
+        eprintln!();
+    }
     Ok(Rounds { latency, throughput, loaded: free })
 }
 
@@ -188,11 +197,11 @@ impl Running {
 fn cost(client: &mut Client, call: &Call) -> Result<Cost> {
     let processes = tree(client.process())?;
     let before = Usage::of(&processes)?;
-    for _ in 0..SLICE {
+    for _ in 0..COUNTED {
         client.call(call)?;
     }
     let after = Usage::of(&processes)?;
-    let per_call = |before: u64, after: u64| (after - before) as f64 / SLICE as f64;
+    let per_call = |before: u64, after: u64| (after - before) as f64 / COUNTED as f64;
     Ok(Cost {
         cpu_us: per_call(before.cpu_ns, after.cpu_ns) / 1e3,
         switches: per_call(before.switches, after.switches),

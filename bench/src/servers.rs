@@ -43,6 +43,7 @@ impl Servers {
         fs::create_dir(folder.path().join("work"))?;
         fs::write(folder.path().join("work").join(NOTE), note())?;
         let mut servers = Self { stage, baseline: baseline()?, folder, tools: Vec::new() };
+        servers.write_back()?;
 
         let mut llmc = Client::start(&mut servers.llmc(&["--plugin", "hello"]))?;
         servers.tools = llmc.tools()?;
@@ -85,6 +86,21 @@ impl Servers {
         ensure!(a == c && b == d, "the servers do not give the same answers: {a} and {c}, {b} and {d}");
         let calls = Pair { llmc: [hello, read_file], baseline: [hello_too, read_file_too] };
         Ok(Running { clients: Pair { llmc, baseline }, calls })
+    }
+
+    /// Pages of a program that was just built wait to be written to disk, and until then they count as dirty memory
+    /// of everybody who runs it.
+    fn write_back(&self) -> Result<()> {
+        let mut files = vec![self.baseline.clone()];
+        for folder in ["bin", "libexec/llmc", "lib/llmc/plugins"] {
+            for entry in fs::read_dir(self.stage.join(folder))? {
+                files.push(entry?.path());
+            }
+        }
+        for file in files {
+            fs::File::open(&file)?.sync_all().with_context(|| format!("`{}`", file.display()))?;
+        }
+        Ok(())
     }
 
     fn work(&self) -> PathBuf {

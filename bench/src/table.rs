@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::memory::Memory;
-use crate::report::{Breakdown, Chosen, Memories, Report, Target};
+use crate::report::{Breakdown, Chosen, Machine, Memories, Report, Target};
 use crate::rounds::IN_FLIGHT;
 use crate::servers::TOOLS;
 use crate::stats::{Pair, Spread};
@@ -11,14 +11,15 @@ use crate::stats::{Pair, Spread};
 impl Display for Report {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         writeln!(out, "llmc beside a plain in-process server on the same SDK, driven by the same client")?;
-        writeln!(out)?;
+        let Machine { cpus, latency_cpu } = self.machine;
+        writeln!(out, "{cpus} CPUs; latencies on CPU {latency_cpu} alone, everything else on all of them\n")?;
         for target in &self.targets {
             writeln!(out, "{target}")?;
         }
 
         writeln!(
             out,
-            "\nlatency, 1 in flight, one CPU (us)       p50 best   median    worst      p90      p99"
+            "\nlatency, 1 in flight (us)                p50 best   median    worst      p90      p99"
         )?;
         for (name, pair) in TOOLS.iter().zip(&self.latency_us) {
             for (side, summary) in sides(pair) {
@@ -85,7 +86,6 @@ fn kib(memory: &Memory) -> [u64; 2] {
 
 impl Display for Breakdown {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let baseline = self.pipes + self.sdk;
         writeln!(out, "where each microsecond of a `hello` call goes (us)")?;
         for (number, what) in [
             (self.pipes, "two processes and two pipes: the floor of any stdio server"),
@@ -97,16 +97,12 @@ impl Display for Breakdown {
             (self.rest, "the rest: hand-overs between threads and tasks, the call path"),
             (self.total, "a call of llmc"),
         ] {
-            writeln!(out, "  {number:>7.1}  {what}")?;
+            writeln!(out, "  {number:>7.2}  {what}")?;
         }
         let Pair { llmc: cpu, baseline: baseline_cpu } = self.cpu_us;
         let Pair { llmc: switches, baseline: baseline_switches } = self.switches;
-        writeln!(
-            out,
-            "  CPU time per call {cpu:.1} us (baseline {baseline_cpu:.1}), of a wait of {:.1} ({baseline:.1})",
-            self.total
-        )?;
-        writeln!(out, "  thread switches per call {switches:.1} (baseline {baseline_switches:.1})")
+        writeln!(out, "  CPU time of all its processes per call: {cpu:.1} us (baseline {baseline_cpu:.1})")?;
+        writeln!(out, "  thread switches per call: {switches:.1} (baseline {baseline_switches:.1})")
     }
 }
 

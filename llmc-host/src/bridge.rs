@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use abi_stable::prefix_type::{PrefixTypeTrait, WithMetadata};
+use abi_stable::prefix_type::WithMetadata;
 use abi_stable::std_types::{ROption, RResult, RSlice, RString, RVec};
 use llmc_abi::{CallResult, Host, HostRef, ToolError, code, op};
 use llmc_wire::Header;

@@ -65,7 +65,7 @@ fn header(path: &CStr, name: &Path) -> Result<&'static LibHeader, String> {
     // SAFETY: the constructors of the library are foreign code by design; this process is jailed and holds
     // nothing that the plugin was not granted.
     let library = unsafe { Library::open(Some(OsStr::from_bytes(path.to_bytes())), RTLD_NOW | RTLD_LOCAL) }
-        .map_err(|error| not_a_library(&cause(&error), name))?;
+        .map_err(|error| not_a_library(&cause(&error, path), name))?;
     // SAFETY: the symbol is the address of a static `LibHeader`, which is what `AbiHeaderRef` points to; its
     // first bytes are a magic string that `upgrade` checks before anything else is read.
     let header = unsafe { library.get::<AbiHeaderRef>(llmc_abi::SYMBOL.to_bytes_with_nul()) }
@@ -152,13 +152,10 @@ fn other_major(library: &Library, name: &Path) -> String {
 }
 
 /// libloading's own text is only "dlopen failed"; the reason is its source.
-fn cause(error: &libloading::Error) -> String {
+fn cause(error: &libloading::Error, path: &CStr) -> String {
     let text = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-    // The path is the sealed copy's, which tells an operator nothing.
-    match text.split_once(": ") {
-        Some((path, rest)) if path.contains("/fd/") => rest.to_owned(),
-        _ => text,
-    }
+    // The path is that of the sealed copy, which tells an operator nothing.
+    text.strip_prefix(&format!("{}: ", path.to_string_lossy())).map(str::to_owned).unwrap_or(text)
 }
 
 fn first_line(error: &dyn Error) -> String {
@@ -212,6 +209,7 @@ mod tests {
         assert!(short.len() <= 300 && short.contains("Expected: i32 Found: i64"), "{short}");
     }
 
+    #[expect(dead_code, reason = "only the layouts of these types matter")]
     mod grown {
         //! The interface as a later minor version might have it, and one that broke it.
         use abi_stable::StableAbi;

@@ -15,15 +15,16 @@ mod bridge;
 mod crew;
 mod loader;
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use llmc_sandbox::host::{HostLimits, HostPolicy, HostRoot};
+use llmc_wire::Header;
 use llmc_wire::frame::MAX_PAYLOAD_BYTES;
 use llmc_wire::host::{Init, LoadFailed, Ready, from_host, to_host};
 use llmc_wire::socket::{self, Receiver, Sender};
-use llmc_wire::{Header, host};
 
 use crate::bridge::Bridge;
 use crate::crew::Crew;
@@ -38,20 +39,16 @@ fn main() -> ExitCode {
         }
     };
     let (sender, receiver) = socket::split(stream, MAX_PAYLOAD_BYTES);
-    match run(&sender, receiver) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            let payload = serde_json::to_vec(&LoadFailed { message }).unwrap_or_default();
-            let header = Header { kind: from_host::LOAD_FAILED, ..Header::default() };
-            // The server also sees the exit code; there is nobody left to tell about a failed send.
-            let _ = sender.send(header, &payload, &[]);
-            ExitCode::FAILURE
-        }
-    }
+    let Err(message) = run(&sender, receiver);
+    let payload = serde_json::to_vec(&LoadFailed { message }).unwrap_or_default();
+    let header = Header { kind: from_host::LOAD_FAILED, ..Header::default() };
+    // The server also sees the exit code; there is nobody left to tell about a failed send.
+    let _ = sender.send(header, &payload, &[]);
+    ExitCode::FAILURE
 }
 
-/// Jail, load, serve; returns when the server closes the socket.
-fn run(sender: &Sender, mut receiver: Receiver) -> Result<(), String> {
+/// Jails itself, loads the plugin and serves it until the server closes the socket; that ends the process.
+fn run(sender: &Sender, mut receiver: Receiver) -> Result<Infallible, String> {
     let (init, library, roots) = receive_init(&mut receiver)?;
     let granted = roots.into_iter().zip(&init.roots);
     let policy = HostPolicy {
@@ -79,8 +76,7 @@ fn run(sender: &Sender, mut receiver: Receiver) -> Result<(), String> {
     sender
         .send(Header { kind: from_host::READY, ..Header::default() }, &payload, &[])
         .map_err(|error| format!("server is gone: {error}"))?;
-    Crew::new(plugin, bridge, receiver, workers).serve();
-    Ok(())
+    Crew::new(plugin, bridge, receiver, workers).serve()
 }
 
 /// The first message: policy, sealed library, root directories.
@@ -90,7 +86,7 @@ fn receive_init(receiver: &mut Receiver) -> Result<(Init, OwnedFd, Vec<OwnedFd>)
     if frame.header.kind != to_host::INIT {
         return Err(format!("server sent message kind {} instead of INIT", frame.header.kind));
     }
-    let init: host::Init = serde_json::from_slice(frame.payload).map_err(|error| broken(error.into()))?;
+    let init: Init = serde_json::from_slice(frame.payload).map_err(|error| broken(error.into()))?;
     let mut fds = frame.fds;
     if fds.len() != init.roots.len() + 1 {
         return Err(format!("INIT came with {} descriptors for {} roots", fds.len(), init.roots.len()));

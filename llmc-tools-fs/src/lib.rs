@@ -2,7 +2,7 @@
 //!
 //! Every path is opened by the kernel relative to an already open root, with `openat2` and `RESOLVE_BENEATH`: what
 //! leads out of the root is refused at the moment of opening, so there is no check that could come too early.
-//! Symbolic links that stay inside the root are followed. [`path`] is pure and only finds the root; [`root`] is the
+//! Symbolic links that stay inside the root are followed. `path` is pure and only finds the root; `root` is the
 //! only place that opens anything.
 //!
 //! Left out on purpose: any path from `/`, and any decision based on the text of a path.

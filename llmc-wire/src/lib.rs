@@ -1,6 +1,6 @@
 //! Messages between the llmc server and the two programs it starts: the plugin host and the runner.
 //!
-//! Every message is one [frame](frame): a fixed header and a payload, on a Unix stream socket. File descriptors
+//! Every message is one [`frame`]: a fixed header and a payload, on a Unix stream socket. File descriptors
 //! travel beside a frame as `SCM_RIGHTS` (see `unix(7)`), counted in its header.
 //!
 //! - [`host`]: the server hands a plugin its calls; the plugin asks the server for what only the server may do.

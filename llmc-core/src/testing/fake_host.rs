@@ -135,7 +135,7 @@ impl Host for FakeHost {
             op::TOOLS => {
                 let mut names: Vec<&String> = self.tools.keys().collect();
                 names.sort();
-                json(&names.iter().map(|name| json!({"name": name})).collect::<Value>())
+                json(names.iter().map(|name| json!({"name": name})).collect::<Value>())
             }
             unknown => {
                 Err(ToolError::new(code::UNSUPPORTED, format!("the harness does not know op {unknown}")))

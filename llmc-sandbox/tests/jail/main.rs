@@ -38,13 +38,13 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    let is_wanted =
+        |(name, _): &Case| wanted.is_empty() || wanted.iter().any(|wanted| name.contains(wanted.as_str()));
+    let cases: Vec<Case> = cases.into_iter().filter(is_wanted).collect();
+    println!("\nrunning {} tests", cases.len());
     let mut failed = Vec::new();
-    let mut ran = 0;
+    let ran = cases.len();
     for (name, case) in cases {
-        if !wanted.is_empty() && !wanted.iter().any(|wanted| name.contains(wanted.as_str())) {
-            continue;
-        }
-        ran += 1;
         match catch_unwind(AssertUnwindSafe(case)) {
             Ok(()) => println!("test {name} ... ok"),
             Err(_) => {
@@ -56,7 +56,9 @@ fn main() -> ExitCode {
     let word = if failed.is_empty() { "ok" } else { "FAILED" };
     // As cargo's own harness closes, so that whoever counts tests counts these.
     let (passed, failures) = (ran - failed.len(), failed.len());
-    println!("\ntest result: {word}. {passed} passed; {failures} failed; 0 ignored; 0 measured; 0 filtered out");
+    println!(
+        "\ntest result: {word}. {passed} passed; {failures} failed; 0 ignored; 0 measured; 0 filtered out"
+    );
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::neighbour::{call_beside_hello, config, hello};
+use crate::neighbour::{PACE, call_beside_hello, config, hello};
 use crate::observe::kib;
 use crate::support::{PATIENCE, Server, Setup, eventually};
 
@@ -202,7 +202,7 @@ fn a_flood_of_progress_is_merged() {
         "name": "stress_progress_spam", "arguments": {"count": 50_000}, "_meta": {"progressToken": 7},
     });
     let attack = server.send("tools/call", arguments);
-    while !server.is_answered(attack) {
+    while !server.is_answered_within(attack, PACE) {
         hello(&mut server);
     }
     server.called(attack).ok();
@@ -245,7 +245,10 @@ fn a_plugin_that_keeps_crashing_is_started_more_and_more_slowly() {
     for _ in 0..20 {
         hello(&mut server);
     }
-    assert!(!server.is_answered(attack), "the next start should have been held back longer than that");
+    assert!(
+        !server.is_answered_within(attack, PACE),
+        "the next start should have been held back longer than that"
+    );
     server.called(attack).error();
     server.call("stress_sleep", json!({"ms": 1})).ok();
     server.stop();

@@ -159,7 +159,7 @@ fn doctor_tells_what_is_missing_and_fails() {
     assert!(layer(&findings, "landlock")["status"]["active"].is_object(), "{findings:#}");
 
     let landlock = Missing::call(libc::SYS_landlock_create_ruleset, libc::ENOSYS);
-    let (code, findings) = doctor(HELLO, &[landlock.clone()]);
+    let (code, findings) = doctor(HELLO, std::slice::from_ref(&landlock));
     assert_eq!(code, Some(1), "{findings:#}");
     let found = layer(&findings, "landlock");
     assert!(found["status"]["missing"].is_object(), "{found:#}");

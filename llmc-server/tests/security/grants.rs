@@ -258,7 +258,8 @@ for name in ("RLIMIT_NOFILE", "RLIMIT_FSIZE", "RLIMIT_CORE", "RLIMIT_NPROC"):
     let done = server.call("execute_code", json!({"code": code, "timeout_ms": 86_400_000})).ok().clone();
     let kept = &done["result"]["kept"];
     assert_eq!(kept["RLIMIT_NOFILE"], json!([32, 32]), "{done:#}");
-    assert_eq!(kept["RLIMIT_CORE"], json!([0, 0]), "{done:#}");
+    // One byte keeps a piped core dump away, too, see core(5).
+    assert!([json!([0, 0]), json!([1, 1])].contains(&kept["RLIMIT_CORE"]), "{done:#}");
     let infinite_already = |raised: &Value| kept[raised[0].as_str().unwrap()] == json!([-1, -1]);
     let raised = done["result"]["raised"].as_array().unwrap();
     assert!(raised.iter().all(infinite_already), "{done:#}");

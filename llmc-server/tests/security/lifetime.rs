@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::neighbour::{config, hello};
+use crate::neighbour::{PACE, config, hello};
 use crate::observe::{Process, adopt_orphans, descendants, orphans};
 use crate::support::{Server, Setup, eventually};
 
@@ -13,7 +13,7 @@ use crate::support::{Server, Setup, eventually};
 #[derive(Clone, Copy, Debug)]
 enum End {
     /// The client closes its side.
-    EndOfInput,
+    InputClosed,
     /// `SIGTERM`, as from a service manager.
     Asked,
     /// `SIGKILL`: the server can do nothing any more.
@@ -23,7 +23,7 @@ enum End {
 impl End {
     fn apply(self, mut server: Server) {
         match self {
-            Self::EndOfInput => {
+            Self::InputClosed => {
                 server.stop();
             }
             Self::Asked => {
@@ -48,7 +48,7 @@ fn leaves_nothing(server: Server, end: End) {
     eventually("no orphan is left", || orphans().is_empty());
 }
 
-const ENDS: [End; 3] = [End::EndOfInput, End::Asked, End::Killed];
+const ENDS: [End; 3] = [End::InputClosed, End::Asked, End::Killed];
 
 #[test]
 fn idle_hosts_end_with_the_server() {
@@ -104,7 +104,7 @@ fn running_code_ends_with_the_server() {
             let id = server.send_call("execute_code", json!({"code": code}));
             new_processes(&server, &before, 1);
             hello(&mut server);
-            assert!(!server.is_answered(id), "the code runs: {:?}", server.called(id));
+            assert!(!server.is_answered_within(id, PACE), "the code runs: {:?}", server.called(id));
             leaves_nothing(server, end);
         }
     }

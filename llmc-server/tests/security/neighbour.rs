@@ -1,11 +1,16 @@
 //! Honest work beside an attack: calls of `hello`, each with an answer of its own.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::{Called, Server};
 
 /// Calls of `hello` before, between and after an attack.
 const BATCH: usize = 20;
+
+/// Pause between calls: without one, a client and a server that wake each other starve everything else.
+pub(crate) const PACE: Duration = Duration::from_millis(20);
 
 /// The plugin that misbehaves and the one that must not notice.
 pub(crate) fn config(more: &str) -> String {
@@ -23,7 +28,7 @@ pub(crate) fn call_beside_hello(
     let during = send_hellos(server, "during");
     check_hellos(server, "before", &before);
     let mut count = before.len() + during.len();
-    while !server.is_answered(attack) {
+    while !server.is_answered_within(attack, PACE) {
         hello(server);
         count += 1;
     }

@@ -42,6 +42,9 @@ fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(default, PathBuf::from)
 }
 
+/// What else happens to a command before it starts.
+type Prepare = Box<dyn Fn(&mut Command)>;
+
 /// A configuration in a folder of its own, beside an empty `work` root.
 pub(crate) struct Setup {
     pub(crate) folder: TempDir,
@@ -49,7 +52,7 @@ pub(crate) struct Setup {
     env: Vec<(String, String)>,
     args: Vec<String>,
     log_filter: String,
-    prepare: Option<Box<dyn Fn(&mut Command)>>,
+    prepare: Option<Prepare>,
 }
 
 impl Setup {
@@ -286,9 +289,10 @@ impl Server {
         Called(self.answer(id))
     }
 
-    /// Takes every message that is there, and tells whether this request is answered by now.
-    pub(crate) fn is_answered(&mut self, id: u64) -> bool {
-        while self.pump(Instant::now()) {}
+    /// Waits for the answer to a request, at most so long; tells whether it is there.
+    pub(crate) fn is_answered_within(&mut self, id: u64, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        while !self.answers.contains_key(&id) && self.pump(deadline) {}
         self.answers.contains_key(&id)
     }
 

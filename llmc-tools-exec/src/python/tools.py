@@ -148,16 +148,11 @@ class Tools:
         return self.__listed
 
     def __find(self, name):
-        known = self.__known()
-        if known is None:
-            return {}
-        if name not in known:
-            raise UnknownToolError(_no_such_tool(name, known), name)
-        return known[name]
+        """What is known of a tool. An unlisted one is asked for all the same: refusals are the server's to word."""
+        return (self.__known() or {}).get(name, {})
 
     def call(self, name, /, **arguments):
         """Calls a tool by its name: `tools.call("read_file", path="notes.md")`."""
-        self.__find(name)
         return self.__calls.call(name, arguments)
 
     def __getattr__(self, name):
@@ -205,15 +200,3 @@ def _documentation(tool):
         text = schema.get("description", "") if isinstance(schema, dict) else ""
         lines.append("    %s (%s): %s" % (name, note, text))
     return "\n".join(lines).strip() or None
-
-
-def _no_such_tool(name, listed):
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, listed, 3)
-    hint = "did you mean %s?" % " or ".join("`%s`" % each for each in near) if near else _choices(listed)
-    return "no tool `%s`: %s" % (name, hint)
-
-
-def _choices(listed):
-    return "there are %s" % ", ".join("`%s`" % each for each in listed) if listed else "this code may call no tools"

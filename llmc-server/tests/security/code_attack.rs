@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::neighbour::{PACE, call_beside_hello, hello};
 use crate::observe::{descendants, kib};
+use crate::prerequisites::not_checked;
 use crate::support::{Called, Server, Setup, eventually, processes};
 
 /// `exec` with small limits, and the neighbour.
@@ -124,13 +125,35 @@ open("/tmp/mark", "w").write("left by the first run")
     server.stop();
 }
 
+/// Runs a block of Python as code and as a command, the two kinds of jail; `result` is what it builds.
+fn in_both_jails(setup: Setup, code: &str, mut check: impl FnMut(&Value)) {
+    let mut server = setup.serve();
+    check(&result_of(&mut server, code));
+    let printing = "import ast, json, sys\ntree = ast.parse(sys.stdin.read())\nlast = ast.Expression(tree.body.pop().value)\n\
+                    names = {}\nexec(compile(tree, 'code', 'exec'), names)\n\
+                    print(json.dumps(eval(compile(last, 'code', 'eval'), names)))";
+    let arguments = json!({"argv": ["python3", "-I", "-S", "-c", printing], "stdin": code});
+    let called = server.call("run_command", arguments);
+    assert_eq!(called.ok()["exit_code"], 0, "{called:?}");
+    check(&serde_json::from_str(called.ok()["stdout"].as_str().unwrap()).unwrap());
+    hello(&mut server);
+    server.stop();
+}
+
+/// Both kinds of jail, and the neighbour.
+const BOTH: &str = "[roots]\nwork = { path = '{work}', access = 'rw' }\n[plugins.hello]\nlibrary = 'hello'\n\
+                    [plugins.exec]\nlibrary = 'llmc_tools_exec'\ngrants = { run = { profile = 'code' } }\n\
+                    [plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\
+                    grants = { roots = ['work'], run = { profile = 'workspace', programs = ['python3'] } }";
+
 #[test]
 fn no_listener_of_this_machine_is_reached() {
+    let setup = Setup::new(BOTH);
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let tcp6 = TcpListener::bind("[::1]:0").ok();
     let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("socket");
+    // In the granted root, so that its file is in sight of the command.
+    let path = setup.work("socket");
     let unix = UnixListener::bind(&path).unwrap();
     let name = format!("llmc-security-test-{}", std::process::id());
     let hidden = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
@@ -142,7 +165,7 @@ fn no_listener_of_this_machine_is_reached() {
     let code = format!(
         r#"
 import socket, errno
-def attempt(family, kind, address, act="connect"):
+def attempt(family, kind, address):
     try:
         with socket.socket(family, kind) as s:
             s.settimeout(2)
@@ -156,6 +179,8 @@ def attempt(family, kind, address, act="connect"):
     attempt(socket.AF_INET6, socket.SOCK_STREAM, ("::1", {tcp6})),
     attempt(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", {udp})),
     attempt(socket.AF_UNIX, socket.SOCK_STREAM, {path:?}),
+    attempt(socket.AF_UNIX, socket.SOCK_STREAM, "/work/socket"),
+    attempt(socket.AF_UNIX, socket.SOCK_DGRAM, "/work/socket"),
     attempt(socket.AF_UNIX, socket.SOCK_STREAM, "\0{name}"),
     attempt(socket.AF_NETLINK, socket.SOCK_RAW, (0, 0)),
 ]
@@ -164,18 +189,17 @@ def attempt(family, kind, address, act="connect"):
         tcp6 = tcp6.as_ref().map_or(9, |listener| listener.local_addr().unwrap().port()),
         udp = udp.local_addr().unwrap().port(),
     );
-    let mut server = serve("");
-    let result = result_of(&mut server, &code);
-    for outcome in result.as_array().unwrap() {
-        assert_ne!(outcome, "reached", "{result:#}");
-    }
-    assert!(tcp.accept().is_err() && unix.accept().is_err() && hidden.accept().is_err());
-    assert!(udp.recv(&mut [0; 8]).is_err());
-    server.stop();
-
-    // The control: the listeners do listen.
-    std::net::TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
-    std::os::unix::net::UnixStream::connect(&path).unwrap();
+    in_both_jails(setup, &code, |result| {
+        assert_eq!(result.as_array().unwrap().len(), 8);
+        assert!(!result.to_string().contains("reached"), "{result:#}");
+        assert!(tcp.accept().is_err() && unix.accept().is_err() && hidden.accept().is_err());
+        assert!(udp.recv(&mut [0; 8]).is_err());
+        // The control: the listeners do listen.
+        std::net::TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
+        tcp.accept().unwrap();
+        std::os::unix::net::UnixStream::connect(&path).unwrap();
+        unix.accept().unwrap();
+    });
 }
 
 #[test]
@@ -373,7 +397,9 @@ fn code_sees_no_descriptor_that_it_does_not_need() {
 
 #[test]
 fn code_cannot_reach_parts_of_the_kernel_that_it_does_not_need() {
-    let mut server = serve("");
+    if cfg!(not(target_arch = "x86_64")) {
+        return not_checked("system calls by number from code, which are those of x86-64");
+    }
     let code = r#"
 import ctypes, errno
 libc = ctypes.CDLL(None, use_errno=True)
@@ -391,17 +417,10 @@ CALLS = dict(
 )
 {name: attempt(*call) for name, call in CALLS.items()}
 "#;
-    if cfg!(not(target_arch = "x86_64")) {
-        return crate::prerequisites::not_checked(
-            "system calls by number from code, which are those of x86-64",
-        );
-    }
-    let result = result_of(&mut server, code);
-    for (call, outcome) in result.as_object().unwrap() {
-        assert!(
-            ["EPERM", "ENOSYS", "EACCES", "EAFNOSUPPORT"].contains(&outcome.as_str().unwrap()),
-            "{call}: {outcome}"
-        );
-    }
-    server.stop();
+    in_both_jails(Setup::new(BOTH), code, |result| {
+        for (call, outcome) in result.as_object().unwrap() {
+            let outcome = outcome.as_str().unwrap();
+            assert!(["EPERM", "ENOSYS", "EACCES", "EAFNOSUPPORT"].contains(&outcome), "{call}: {outcome}");
+        }
+    });
 }

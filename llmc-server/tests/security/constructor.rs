@@ -166,14 +166,42 @@ fn kinds(pid: u32) -> Vec<String> {
     descriptors(pid).into_iter().map(kind).collect()
 }
 
-#[test]
-fn a_host_has_the_descriptors_that_it_needs_and_no_other() {
-    // A careless client leaves its own descriptors open: a file, a pipe and a listener.
+/// A file, a pipe and a listener of a careless client; what keeps them alive comes with them.
+fn of_a_careless_client() -> (Vec<OwnedFd>, (tempfile::TempDir, std::io::PipeReader)) {
     let folder = tempfile::tempdir().unwrap();
     let file = std::fs::File::create(folder.path().join("of-the-client")).unwrap();
-    let (_reader, writer) = std::io::pipe().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let left: Vec<OwnedFd> = vec![file.into(), writer.into(), listener.into()];
+    (vec![file.into(), writer.into(), listener.into()], (folder, reader))
+}
+
+#[test]
+fn the_runner_inherits_nothing_of_the_client() {
+    let (left, _alive) = of_a_careless_client();
+    let config = "[plugins.exec]\nlibrary = 'llmc_tools_exec'\ngrants = { run = { profile = 'code' } }";
+    let mut server = Setup::new(config).prepare(leaving_open(left)).serve();
+    let listing = "import os\n[os.readlink(f'/proc/self/fd/{n}') for n in range(256) if os.path.lexists(f'/proc/self/fd/{n}')]";
+    let done = server.call("execute_code", json!({"code": listing})).ok().clone();
+    assert!(!done["result"].to_string().contains("of-the-client"), "{done:#}");
+    if !is_root() {
+        return not_checked("what the descriptors of the runner lead to, because only root may look");
+    }
+    let of_client: Vec<String> = descriptors(server.pid())
+        .into_iter()
+        .filter(|(number, _)| *number < 3 || *number >= FIRST_LEFT_OPEN as u32)
+        .map(|(_, target)| target)
+        .collect();
+    assert!(of_client.iter().any(|target| target.contains("of-the-client")), "{of_client:?}");
+    let [runner] = server.children("llmc-runner")[..] else { panic!("one runner") };
+    let of_runner = descriptors(runner);
+    assert!(of_runner.len() >= 4, "{of_runner:?}");
+    assert!(of_runner.iter().all(|(_, target)| !of_client.contains(target)), "{of_runner:?} {of_client:?}");
+    server.stop();
+}
+
+#[test]
+fn a_host_has_the_descriptors_that_it_needs_and_no_other() {
+    let (left, _alive) = of_a_careless_client();
     let mut server = Setup::new(
         "[roots]\nwork = { path = '{work}', access = 'rw' }\n[plugins.stress]\nlibrary = '{stress}'\n\
          grants = { roots = ['work'] }",

@@ -146,3 +146,38 @@ fn a_jail_ends_with_its_call() {
     hello(&mut server);
     server.stop();
 }
+
+#[test]
+fn a_host_that_still_loads_ends_with_the_server() {
+    let library = crate::loading::spinning_library();
+    let text = format!("[limits]\nload_timeout_ms = 600000\n[plugins.slow]\nlibrary = '{}'", library.display());
+    for end in [End::Asked, End::Killed] {
+        adopt_orphans();
+        let server = Setup::new(&text).serve_raw();
+        eventually("the constructor spins", || {
+            server.children("llmc-host").iter().any(|&host| cpu_ticks(host) > 10)
+        });
+        leaves_nothing(server, end);
+    }
+}
+
+#[test]
+fn jails_end_with_the_runner_and_it_is_started_again() {
+    let exec = "[plugins.exec]\nlibrary = 'llmc_tools_exec'\ngrants = { run = { profile = 'code' } }";
+    adopt_orphans();
+    let mut server = Setup::new(&config(exec)).serve();
+    hello(&mut server);
+    let before = descendants(server.pid());
+    let id = server.send_call("execute_code", json!({"code": "import time\ntime.sleep(600)"}));
+    new_processes(&server, &before, 1);
+    let [runner] = server.children("llmc-runner")[..] else { panic!("one runner") };
+    let below = descendants(runner);
+    kill_process(Pid::from_raw(i32::try_from(runner).unwrap()).unwrap(), Signal::KILL).unwrap();
+    let called = server.called(id);
+    assert!(called.is_error(), "{called:?}");
+    assert!(called.text().contains("runner"), "{called:?}");
+    eventually(&format!("its jails end: {below:?}"), || below.iter().all(|process| !process.lives()));
+    hello(&mut server);
+    assert_eq!(server.call("execute_code", json!({"code": "6 * 7"})).ok()["result"], 42);
+    leaves_nothing(server, End::InputClosed);
+}

@@ -211,6 +211,11 @@ static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
     Compiled(folder)
 });
 
+/// A library whose constructor never returns.
+pub(crate) fn spinning_library() -> PathBuf {
+    COMPILED.get("spins")
+}
+
 #[test]
 fn a_real_library_that_is_no_plugin() {
     refused(&COMPILED.get("unrelated"), "", &["not an llmc plugin", "`LLMC_PLUGIN_V1`", "export_plugin!"]);

@@ -175,6 +175,17 @@ fn with_neighbours() -> Server {
     setup.serve()
 }
 
+/// Every tool that takes a path; one that is added has to be tried here, too.
+const TRIED: [&str; 3] = ["list_dir", "read_file", "stat"];
+
+#[test]
+fn every_file_tool_is_tried_against_traversal() {
+    let output = Setup::new(FS).run("tools", &["--json"]);
+    let tools: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let names: Vec<&str> = tools.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    assert_eq!(names, TRIED, "write the attempts for the new tool into this file");
+}
+
 /// Reads a path and returns what the refusal says, with the path itself blanked out.
 #[track_caller]
 fn refused_read(server: &mut Server, path: &str) -> String {
@@ -272,7 +283,7 @@ fn a_refusal_does_not_tell_whether_a_file_outside_exists() {
         (&format!("{folder}/outside.txt"), &format!("{folder}/no_such_file.txt")),
     ];
     for (there, not_there) in pairs {
-        for tool in ["read_file", "list_dir", "stat"] {
+        for tool in TRIED {
             let mut text = |path: &str| {
                 let called = server.call(tool, json!({"path": path}));
                 // Looking at a link itself is looking inside the root.

@@ -150,7 +150,8 @@ fn a_jail_ends_with_its_call() {
 #[test]
 fn a_host_that_still_loads_ends_with_the_server() {
     let library = crate::loading::spinning_library();
-    let text = format!("[limits]\nload_timeout_ms = 600000\n[plugins.slow]\nlibrary = '{}'", library.display());
+    let text =
+        format!("[limits]\nload_timeout_ms = 600000\n[plugins.slow]\nlibrary = '{}'", library.display());
     for end in [End::Asked, End::Killed] {
         adopt_orphans();
         let server = Setup::new(&text).serve_raw();

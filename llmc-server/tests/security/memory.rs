@@ -1,13 +1,15 @@
 //! Server memory: a plugin, code or a command that knows the address of a secret still cannot read it.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::neighbour::hello;
 use crate::prerequisites::{is_root, not_checked};
-use crate::support::{Server, Setup};
+use crate::support::{Server, Setup, stage};
 
 /// Stands in the memory of the server, because the server reads it from its environment.
 const SECRET: &str = "tell-nobody-4f1d9c7e2b";
@@ -167,4 +169,63 @@ fn a_command_cannot_read_the_memory_or_environment_of_the_server() {
     let called = server.call("run_command", json!({"argv": ["cat", "own.txt"]}));
     assert_eq!(called.ok()["stdout"], "readable");
     server.stop();
+}
+
+/// A user without any right, for tests that root runs.
+const NOBODY: u32 = 65534;
+
+/// A command of the user that the server of the next test runs as.
+fn as_ordinary_user(command: &mut Command) {
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+}
+
+/// Whether another process of that user can read this.
+fn can_be_read(path: &str) -> bool {
+    let mut command = Command::new("head");
+    command.args(["-c", "1", path]).stdout(Stdio::piped()).stderr(Stdio::null());
+    as_ordinary_user(&mut command);
+    let output = command.output().unwrap();
+    output.status.success() && !output.stdout.is_empty()
+}
+
+#[test]
+fn processes_of_the_same_user_cannot_look_into_the_server_its_hosts_or_its_runner() {
+    let config = format!(
+        "{CONFIG}[plugins.exec]\nlibrary = 'llmc_tools_exec'\ngrants = {{ run = {{ profile = 'code' }} }}"
+    );
+    let mut version = Command::new(stage().join("bin/llmc"));
+    version.arg("--version").stdout(Stdio::null());
+    as_ordinary_user(&mut version);
+    if !version.status().is_ok_and(|status| status.success()) {
+        return not_checked(
+            "what processes of the same user see, because ordinary users cannot enter the stage",
+        );
+    }
+    let setup = Setup::new(&config).env("TOKEN_VARIABLE", SECRET).prepare(as_ordinary_user);
+    std::fs::set_permissions(setup.folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let mut server = setup.serve();
+    hello(&mut server);
+    let own =
+        [server.pid()].into_iter().chain(server.children("llmc-host")).chain(server.children("llmc-runner"));
+    let own: Vec<u32> = own.collect();
+    assert_eq!(own.len(), 4, "server, two hosts, runner");
+    for pid in own {
+        for file in ["environ", "maps", "auxv", "io"] {
+            assert!(!can_be_read(&format!("/proc/{pid}/{file}")), "{file} of process {pid}");
+        }
+    }
+    server.stop();
+
+    // The control: an ordinary process of that user can be looked into.
+    let mut command = Command::new("sleep");
+    command.arg("60").env("TOKEN_VARIABLE", SECRET);
+    as_ordinary_user(&mut command);
+    let mut ordinary = command.spawn().unwrap();
+    let seen =
+        ["environ", "maps", "auxv", "io"].map(|file| can_be_read(&format!("/proc/{}/{file}", ordinary.id())));
+    ordinary.kill().unwrap();
+    ordinary.wait().unwrap();
+    assert_eq!(seen, [true; 4]);
 }

@@ -182,7 +182,8 @@ const TRIED: [&str; 3] = ["list_dir", "read_file", "stat"];
 fn every_file_tool_is_tried_against_traversal() {
     let output = Setup::new(FS).run("tools", &["--json"]);
     let tools: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let names: Vec<&str> = tools.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        tools.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
     assert_eq!(names, TRIED, "write the attempts for the new tool into this file");
 }
 

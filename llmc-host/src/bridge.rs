@@ -14,6 +14,9 @@ use llmc_wire::host::{ERROR, Failure, Init, OK, from_host};
 use llmc_wire::socket::Sender;
 use serde_json::{Value, json};
 
+/// Longest log line, progress report or error of a plugin in bytes of JSON; the server shows less.
+const MAX_NOTICE_BYTES: usize = 256 << 10;
+
 static BRIDGE: OnceLock<Arc<Bridge>> = OnceLock::new();
 
 /// The vtable that plugins get; it lives as long as the process.
@@ -108,7 +111,10 @@ impl Bridge {
             op::ROOTS => success(self.roots.clone()),
             op::CONFIG => success(self.config.clone()),
             op::LOG | op::PROGRESS => {
-                self.ask(call, op, 0, body);
+                // Nobody reads more of a line, and the server takes a larger frame for an attack.
+                if body.len() <= MAX_NOTICE_BYTES {
+                    self.ask(call, op, 0, body);
+                }
                 success(b"null".to_vec())
             }
             op::CALL_TOOL | op::SECRET | op::RUN | op::RUN_WAIT | op::RUN_KILL | op::TOOLS => {
@@ -121,6 +127,12 @@ impl Bridge {
     }
 
     fn round_trip(&self, call: u64, op: u32, body: &[u8]) -> CallResult {
+        // The server takes a larger frame for an attack.
+        if body.len() > self.max_result_bytes {
+            let message =
+                format!("the request has {} bytes, the limit is {} bytes", body.len(), self.max_result_bytes);
+            return error(code::LIMIT, &message);
+        }
         let seq = self.next_seq.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = sync_channel(1);
         locked(&self.waiting).insert(seq, answer);
@@ -210,8 +222,10 @@ fn tool_error(body: &[u8]) -> ToolError {
 }
 
 fn failure(error: ToolError) -> Failure {
-    let data = error.data.into_option().and_then(|data| serde_json::from_slice(&data).ok());
-    Failure { code: error.code, message: error.message.into_string(), data }
+    let data = error.data.into_option().filter(|data| data.len() <= MAX_NOTICE_BYTES);
+    let mut message = error.message.into_string();
+    message.truncate(message.floor_char_boundary(MAX_NOTICE_BYTES));
+    Failure { code: error.code, message, data: data.and_then(|data| serde_json::from_slice(&data).ok()) }
 }
 
 fn encode(failure: &Failure) -> Vec<u8> {

@@ -20,7 +20,7 @@ use crate::request::{jail_spec, outcome, refused};
 use crate::{fail, trial};
 
 /// Largest request in bytes; it holds small files and no data.
-const MAX_REQUEST: usize = 8 << 20;
+const MAX_REQUEST: usize = llmc_wire::runner::MAX_SPEC_BYTES;
 /// Most jails at a time, whatever the server asks for.
 const MAX_JAILS: u32 = 64;
 

@@ -12,11 +12,11 @@ use anyhow::Context as _;
 use llmc_wire::host::{HostLimits, Init, InitRoot, Ready};
 use llmc_wire::runner::Hello;
 use serde_json::Value;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::audit::Audit;
 use crate::call::{Authority, CallPath, Hub, Registry};
-use crate::config::{Config, Flags, Plugin};
+use crate::config::{Config, Flags, Mode, Plugin};
 use crate::plugin::connection::Settings;
 use crate::plugin::library::Library;
 use crate::plugin::spawn::Spawner;
@@ -55,7 +55,9 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
         true => None,
         false => Some(Arc::new(Link::new(stage.runner()?, spawner.clone(), config.limits.concurrent_runs))),
     };
-    let runs = link.as_ref().map(|link| Arc::new(Runs::new(Arc::clone(link), grants, config.grants())));
+    let runs = link.as_ref().map(|link| {
+        Arc::new(Runs::new(Arc::clone(link), grants, config.grants(), config.limits.concurrent_runs))
+    });
     let hub = Arc::new(Hub::new(&config, Arc::clone(&secrets), runs));
 
     let supervisors = supervisors(&config, &stage, &roots, &secrets, &hub, &spawner).await?;
@@ -66,20 +68,41 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
     let mut reports = BTreeMap::new();
     for (supervisor, ready) in supervisors.iter().zip(started) {
         let plugin = &config.plugins[&**supervisor.name()];
-        registry.add(
-            supervisor,
-            ready.manifest,
-            plugin.prefix.as_deref(),
-            config.limits.workers_per_plugin,
-        )?;
+        registry.add(supervisor, ready.manifest, plugin, config.limits.workers_per_plugin)?;
         reports.insert(supervisor.name().to_string(), ready.report);
     }
+    check_names(&config, &registry)?;
     info!(plugins = supervisors.len(), tools = registry.entries().count(), roots = roots.len(), "ready");
     let instructions = instructions(&roots);
     let authority = Authority::new(&config);
     let path = Arc::new(CallPath::new(registry, authority, secrets, audit, config.limits.clone()));
     hub.connect(&path);
     Ok(App { config, path, reports, runner, instructions })
+}
+
+/// Every tool that a restriction names must exist: a misspelt one restricts nothing.
+fn check_names(config: &Config, registry: &Registry) -> anyhow::Result<()> {
+    let listed = match &config.server.mode {
+        Mode::Listed(tools) => tools.as_slice(),
+        Mode::Named(_) => &[],
+    };
+    let problem = |place: &str, name: &str| {
+        let nearest =
+            registry.nearest(name).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        format!("{place}: there is no tool `{name}`{nearest}")
+    };
+    let unknown = |names: &[String]| names.iter().find(|name| registry.get(name).is_none()).cloned();
+    for (place, names) in [("policy.deny", &config.policy.deny[..]), ("server.mode", listed)] {
+        if let Some(name) = unknown(names) {
+            anyhow::bail!(problem(place, &name));
+        }
+    }
+    for (plugin, granted) in &config.plugins {
+        if let Some(name) = unknown(&granted.grants.tools) {
+            warn!("{}", problem(&format!("[plugins.{plugin}] grants.tools"), &name));
+        }
+    }
+    Ok(())
 }
 
 /// What each plugin may run.

@@ -1,7 +1,7 @@
 //! One record per call, refused or not.
 //!
-//! Records name what was called, by whom, what was decided and what came of it; arguments appear only by their
-//! digest, because they often hold secrets.
+//! Records name what was called, by whom, what was decided and what came of it; of arguments only the size appears,
+//! because they often hold secrets.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

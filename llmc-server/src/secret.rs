@@ -14,6 +14,9 @@ use crate::files;
 /// Shorter secrets cannot be told from ordinary text.
 const MIN_BYTES: usize = 8;
 
+/// Shorter lines of a secret, such as the first of a key file, are ordinary text.
+const MIN_LINE_BYTES: usize = 32;
+
 /// Larger files are no secrets.
 const MAX_BYTES: u64 = 64 << 10;
 
@@ -77,6 +80,13 @@ impl Secrets {
         self.mask.text(text)
     }
 
+    /// Replaces every secret in a text and cuts it afterwards: a cut through a secret would leave a part of it.
+    pub(crate) fn mask_and_cut(&self, text: String, max_bytes: usize) -> String {
+        let mut text = self.mask_text(text);
+        text.truncate(text.floor_char_boundary(max_bytes));
+        text
+    }
+
     /// Replaces every secret in every string and key of a value.
     pub(crate) fn mask_value(&self, value: &mut Value) {
         if !self.values.is_empty() {
@@ -97,7 +107,8 @@ fn value(name: &str, source: &SecretSource) -> Result<String, SecretError> {
                 file: path.display().to_string(),
                 source,
             })?;
-            text.strip_suffix('\n').unwrap_or(&text).to_owned()
+            let line = text.strip_suffix('\n').unwrap_or(&text);
+            line.strip_suffix('\r').unwrap_or(line).to_owned()
         }
         SecretSource::Env(variable) => std::env::var(variable)
             .map_err(|_| SecretError::Unset { name: name.into(), variable: variable.clone() })?,
@@ -145,7 +156,14 @@ impl Mask {
                 });
                 *map = masked.collect();
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            Value::Number(number) => {
+                let text = number.to_string();
+                let masked = self.text(text.clone());
+                if masked != text {
+                    *value = masked.into();
+                }
+            }
+            Value::Null | Value::Bool(_) => {}
         }
     }
 }
@@ -156,6 +174,8 @@ fn forms_of(value: &str) -> Vec<String> {
     let json = Value::from(value).to_string();
     forms.push(json[1..json.len() - 1].to_owned());
     forms.push(value.bytes().map(percent).collect());
+    // Logs are masked line by line, and a key file has many lines.
+    forms.extend(value.lines().map(str::trim).filter(|line| line.len() >= MIN_LINE_BYTES).map(str::to_owned));
     for offset in 0..3 {
         // Cut the characters that also depend on what stands before or after the secret.
         let padded = [&[0; 2][..offset], value.as_bytes()].concat();
@@ -200,6 +220,18 @@ mod tests {
             assert!(mask.text(encoded.clone()).contains("[secret TOKEN]"), "{before:?}: {encoded}");
         }
         assert_eq!(mask.text("s3cr3t".into()), "s3cr3t", "a part is not the secret");
+    }
+
+    #[test]
+    fn lines_and_numbers_are_masked_too() {
+        let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC";
+        let values =
+            [("KEY", format!("-----BEGIN-----\n{line}\n-----END-----")), ("PIN", "1234567890".into())];
+        let mask = Mask::new(&values.map(|(name, value)| (name.to_owned(), value)).into());
+        assert_eq!(mask.text(line.into()), "[secret KEY]");
+        let mut value = json!({"pin": 1_234_567_890, "n": 5});
+        mask.value(&mut value);
+        assert_eq!(value, json!({"pin": "[secret PIN]", "n": 5}));
     }
 
     #[test]

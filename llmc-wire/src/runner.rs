@@ -35,6 +35,9 @@ pub mod from_runner {
     pub const EXITED: u8 = 196;
 }
 
+/// Largest [`Spec`] in bytes of JSON; the runner accepts no larger frame.
+pub const MAX_SPEC_BYTES: usize = 8 << 20;
+
 /// The first message to the runner.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Init {

@@ -188,6 +188,9 @@ pub fn receive_with_fds(
                         fds.extend(received);
                     }
                 }
+                if message.flags.contains(rustix::net::ReturnFlags::CTRUNC) {
+                    return Err(io::Error::other("descriptors were lost: this process may not open more"));
+                }
                 return Ok(message.bytes);
             }
         }

@@ -26,12 +26,15 @@ pub(crate) use services::Hub;
 
 use crate::audit::{Audit, Record, now_ms};
 use crate::config::Limits;
-use crate::plugin::connection::CallFailure;
+use crate::plugin::connection::{CallFailure, Connection};
 use crate::plugin::{CallContext, Progress};
 use crate::secret::Secrets;
 
 /// Longest tool name that is shown whole, in bytes; twice what a name can have.
 const MAX_NAME_BYTES: usize = 128;
+
+/// Longest error text: it goes to the model and into the audit.
+const MAX_MESSAGE_BYTES: usize = 16 << 10;
 
 /// A call to make.
 pub(crate) struct Request {
@@ -171,9 +174,9 @@ impl CallPath {
         CallError::new(Kind::UnknownTool, format!("there is no tool `{tool}`{hint}"))
     }
 
-    /// Whatever made the error, a caller's text or a plugin's, may hold a secret.
+    /// Whatever made the error, a caller's text or a plugin's, may hold a secret, and have any length.
     fn masked(&self, error: CallError) -> CallError {
-        CallError { message: self.secrets.mask_text(error.message), ..error }
+        CallError { message: self.secrets.mask_and_cut(error.message, MAX_MESSAGE_BYTES), ..error }
     }
 
     /// Waits for a place among all calls and one among those of the plugin.
@@ -208,6 +211,25 @@ impl CallPath {
         }
     }
 
+    /// The plugin's host, which may have to be started first; that neither outlasts the call nor is cut short by it.
+    async fn connection(&self, entry: &Entry, context: &CallContext) -> Result<Arc<Connection>, CallError> {
+        if let Some(connection) = entry.plugin.live() {
+            return Ok(connection);
+        }
+        let (plugin, deadline) = (Arc::clone(&entry.plugin), context.deadline);
+        let starting = tokio::spawn(async move { plugin.connection(deadline).await });
+        let failed = |error: String| CallError::new(Kind::PluginFailed, error);
+        tokio::select! {
+            started = starting => {
+                started.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+            }
+            () = context.cancel.cancelled() => Err(CallError::new(Kind::Cancelled, "the call was cancelled")),
+            () = tokio::time::sleep_until(deadline.into()) => {
+                Err(failed(format!("plugin `{}` was not started again in time", entry.plugin.name())))
+            }
+        }
+    }
+
     async fn run(
         &self,
         entry: &Entry,
@@ -215,11 +237,7 @@ impl CallPath {
         context: &Arc<CallContext>,
     ) -> Result<Vec<u8>, CallError> {
         let plugin = entry.plugin.name();
-        let connection = entry
-            .plugin
-            .connection(context.deadline)
-            .await
-            .map_err(|error| CallError::new(Kind::PluginFailed, error.to_string()))?;
+        let connection = self.connection(entry, context).await?;
         connection.call(entry.item, arguments, context).await.map_err(|failure| match failure {
             CallFailure::Tool(failure) => CallError::from_plugin(failure, &entry.name, plugin, |grant| {
                 self.authority.advice(grant, plugin)

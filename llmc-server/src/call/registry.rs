@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use llmc_core::Manifest;
 use llmc_core::manifest::{Annotations, Item, ItemKind};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
-use super::schema::Schema;
-use crate::config::is_name;
+use super::schema::{Schema, nearest};
+use crate::config::{self, is_name};
 use crate::plugin::Supervisor;
 
 /// Tools that one plugin may have.
@@ -52,6 +52,11 @@ impl Registry {
         self.0.get(name)
     }
 
+    /// The tool that was probably meant.
+    pub(crate) fn nearest(&self, name: &str) -> Option<&str> {
+        nearest(name, self.0.keys().map(String::as_str))
+    }
+
     /// In the order of their names, which does not change.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.0.values()
@@ -66,7 +71,7 @@ impl Registry {
         &mut self,
         plugin: &Arc<Supervisor>,
         manifest: Value,
-        prefix: Option<&str>,
+        config: &config::Plugin,
         workers: u32,
     ) -> Result<(), ManifestError> {
         let refused = |problem: String| ManifestError { plugin: plugin.name().to_string(), problem };
@@ -75,9 +80,13 @@ impl Registry {
         if manifest.items.len() > MAX_ITEMS {
             return Err(refused(format!("{} items, the limit is {MAX_ITEMS}", manifest.items.len())));
         }
+        if let Some(schema) = &manifest.config_schema {
+            check_config(schema, config.config.as_ref()).map_err(refused)?;
+        }
         let workers = Arc::new(Semaphore::new(workers as usize));
         let tools = manifest.items.into_iter().enumerate().filter(|(_, item)| item.kind == ItemKind::Tool);
         for (index, item) in tools {
+            let prefix = config.prefix.as_ref();
             let name = prefix.map_or(item.name.clone(), |prefix| format!("{prefix}_{}", item.name));
             let about = |problem: String| refused(format!("tool `{}`: {problem}", item.name));
             if !is_name(&name) {
@@ -95,6 +104,13 @@ impl Registry {
         }
         Ok(())
     }
+}
+
+/// The operator's configuration of a plugin against what the plugin says that it understands.
+fn check_config(schema: &Value, config: Option<&Value>) -> Result<(), String> {
+    let schema = Schema::compile(schema).map_err(|problem| format!("configuration schema: {problem}"))?;
+    let none = Value::Object(Map::new());
+    schema.check(config.unwrap_or(&none)).map_err(|problems| format!("`config` does not fit: {problems}"))
 }
 
 fn entry(

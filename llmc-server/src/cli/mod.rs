@@ -40,7 +40,7 @@ enum Command {
     Serve(serve::Serve),
     /// List the tools with their plugins.
     Tools(tools::Tools),
-    /// Call a tool from here, through the same checks as a client's call.
+    /// Call a tool from here, through the same checks as a client's call; `server.mode` hides no tool here.
     Call(call::Call),
     /// Show which protections this machine gives, and what would be missing.
     Doctor(doctor::Doctor),

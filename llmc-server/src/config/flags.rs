@@ -48,11 +48,22 @@ impl Flags {
     /// When a flag would have to guess a grant that the file decides.
     pub(super) fn apply(&self, config: &mut Config) -> Result<(), String> {
         let by_file = !config.plugins.is_empty();
-        for (name, root) in &self.roots {
+        for (index, (name, root)) in self.roots.iter().enumerate() {
+            if self.roots[..index].iter().any(|(earlier, _)| earlier == name) {
+                return Err(format!(
+                    "two --root are called `{name}`; write NAME=PATH to give each its own name"
+                ));
+            }
             if by_file && !config.roots.contains_key(name) {
                 return Err(format!(
                     "--root {name}=…: the configuration file has [plugins] and no root `{name}`, so no plugin is \
                      granted it; add it to [roots] and to the `grants` of a plugin there"
+                ));
+            }
+            let known = config.roots.get(name).filter(|_| by_file);
+            if known.is_some_and(|known| known.access == Access::Ro && root.access == Access::Rw) {
+                return Err(format!(
+                    "--root {name}=…:rw: the configuration file grants root `{name}` read-only"
                 ));
             }
             config.roots.insert(name.clone(), root.clone());
@@ -138,10 +149,23 @@ mod tests {
     }
 
     #[test]
+    fn two_roots_of_one_name_are_refused() {
+        let flags =
+            Flags { roots: vec![parse_root("a").unwrap(), parse_root("b").unwrap()], ..Flags::default() };
+        assert!(flags.apply(&mut Config::default()).unwrap_err().contains("NAME=PATH"));
+    }
+
+    #[test]
     fn a_flag_does_not_widen_what_a_file_decides() {
         let mut config: Config = toml::from_str("[plugins.fs]\nlibrary = 'llmc_tools_fs'").unwrap();
         let flags = Flags { roots: vec![parse_root("/etc").unwrap()], ..Flags::default() };
         assert!(flags.apply(&mut config).unwrap_err().contains("no root `work`"));
+        config.roots.insert("docs".into(), Root { path: "/a".into(), access: Access::Ro });
+        let flags = Flags { roots: vec![parse_root("docs=/b:rw").unwrap()], ..Flags::default() };
+        assert!(flags.apply(&mut config).unwrap_err().contains("read-only"));
+        let flags = Flags { roots: vec![parse_root("docs=/b").unwrap()], ..Flags::default() };
+        flags.apply(&mut config).unwrap();
+        assert_eq!(config.roots["docs"].path, std::path::Path::new("/b"));
         let flags = Flags { programs: vec!["git".into()], ..Flags::default() };
         assert!(flags.apply(&mut config).unwrap_err().contains("[plugins.cmd]"));
     }

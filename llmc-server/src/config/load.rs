@@ -53,7 +53,10 @@ pub enum ConfigError {
 ///
 /// See [`ConfigError`].
 pub fn load(flags: &Flags) -> Result<Loaded, ConfigError> {
-    let file = flags.config.clone().or_else(|| user_file().filter(|file| file.exists()));
+    let file = match &flags.config {
+        Some(file) => Some(file.clone()),
+        None => existing(user_file())?,
+    };
     let mut config = match &file {
         Some(file) => read(file)?,
         None => Config::default(),
@@ -98,8 +101,19 @@ pub(crate) fn is_path(library: &str) -> bool {
 /// `$XDG_CONFIG_HOME/llmc/config.toml`, as in the XDG Base Directory Specification.
 fn user_file() -> Option<PathBuf> {
     let folder = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let folder = folder.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")))?;
+    let home = || std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+    let folder = folder.or_else(|| home().map(|home| home.join(".config")))?;
     Some(folder.join("llmc/config.toml"))
+}
+
+/// A file that is there. One that cannot be looked at is an error: it may hold restrictions.
+fn existing(file: Option<PathBuf>) -> Result<Option<PathBuf>, ConfigError> {
+    let Some(file) = file else { return Ok(None) };
+    match file.try_exists() {
+        Ok(true) => Ok(Some(file)),
+        Ok(false) => Ok(None),
+        Err(source) => Err(ConfigError::Read { file, source }),
+    }
 }
 
 /// Adds the nearest valid spelling to serde's "unknown field `x`, expected one of `a`, `b`".
@@ -130,8 +144,12 @@ fn check(config: &Config) -> Result<(), String> {
     }
     for (name, plugin) in &config.plugins {
         let place = format!("[plugins.{name}]");
+        let mut granted = std::collections::BTreeSet::new();
         for root in &plugin.grants.roots {
             let root = root.strip_suffix(":ro").unwrap_or(root);
+            if !granted.insert(root) {
+                return Err(format!("{place} is granted root `{root}` twice"));
+            }
             if !config.roots.contains_key(root) {
                 return Err(format!("{place} is granted root `{root}`, which [roots] does not have"));
             }
@@ -246,6 +264,12 @@ mod tests {
         assert!(error.contains("granted root `work`"), "{error}");
         let error = load_text("[plugins.fs]\nlibrary = 'x'\ngrants = { secrets = ['T'] }").unwrap_err();
         assert!(error.contains("granted secret `T`"), "{error}");
+    }
+
+    #[test]
+    fn a_root_is_granted_once() {
+        let text = "[roots]\nwork = { path = '.' }\n[plugins.fs]\nlibrary = 'x'\ngrants = { roots = ['work', 'work:ro'] }";
+        assert!(load_text(text).unwrap_err().contains("`work` twice"));
     }
 
     #[test]

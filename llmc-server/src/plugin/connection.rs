@@ -1,12 +1,12 @@
 //! One live host: calls go out, results and requests come in.
 //!
-//! Every byte from a host is hostile. A frame that is too large, of an unknown kind or about an unknown call ends
-//! the host; the parser never trusts a length.
+//! Every byte from a host is hostile. A frame that is too large or of an unknown kind, a result for a call that is
+//! not under way, and too many open requests end the host; the parser never trusts a length.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,8 +29,11 @@ use crate::secret::Secrets;
 /// Room that a frame needs beside a result: the host's errors and requests are small.
 const FRAME_MARGIN: usize = 64 << 10;
 
-/// Requests of one host that may wait for their answer at the same time.
-const MAX_REQUESTS: u32 = 256;
+/// Requests of one host that may wait for their answer at the same time; one more ends it.
+const MAX_REQUESTS: usize = 256;
+
+/// Bytes of all requests of one host that wait for their answer; more end it.
+const MAX_REQUEST_BYTES: usize = 64 << 20;
 
 /// How long stderr of a host may stay open after its end.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(100);
@@ -69,7 +72,7 @@ pub(crate) struct Connection {
     process: Process,
     state: Mutex<State>,
     settings: Settings,
-    open_requests: AtomicU32,
+    waiting: Waiting,
     log_rate: Mutex<Rate>,
     /// Ends with stderr, and tells the last line of it.
     last_words: Mutex<Option<JoinHandle<Option<String>>>>,
@@ -117,7 +120,7 @@ impl Connection {
             process,
             state: Mutex::default(),
             settings,
-            open_requests: AtomicU32::new(0),
+            waiting: Waiting::default(),
             log_rate,
             last_words,
         });
@@ -185,12 +188,14 @@ impl Connection {
             seq: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
             ..Header::default()
         };
-        // A failed send means that the host is gone; the reader says how.
-        let _ = self.send(header, arguments, &[]).await;
-
+        let answered = async {
+            // A failed send means that the host is gone; the reader says how.
+            let _ = self.send(header, arguments, &[]).await;
+            (&mut result).await
+        };
         let over = tokio::select! {
             biased;
-            result = &mut result => {
+            result = answered => {
                 abandoned.call = None;
                 return result.unwrap_or_else(|_| Err(self.died()));
             }
@@ -198,8 +203,12 @@ impl Connection {
             () = tokio::time::sleep_until(context.deadline.into()) => CallFailure::TimedOut,
         };
         abandoned.call = None;
-        self.cancel(context.id).await;
-        match tokio::time::timeout(self.settings.grace, result).await {
+        // A host that does not even read has no more time than one that does not answer.
+        let told = async {
+            self.cancel(context.id).await;
+            result.await
+        };
+        match tokio::time::timeout(self.settings.grace, told).await {
             // What the tool could save, such as partial output, is better than nothing.
             Ok(Ok(Ok(body))) if matches!(over, CallFailure::TimedOut) => Ok(body),
             Ok(_) => Err(over),
@@ -238,6 +247,8 @@ impl Connection {
     /// The host's greeting; `None` when it ended instead.
     async fn first_frame(&self, decoder: &mut Decoder) -> Result<Ready, Option<String>> {
         loop {
+            // A host that floods must not keep the thread.
+            tokio::task::coop::consume_budget().await;
             if let Some((header, payload)) = decoder.next_frame().map_err(|error| Some(error.to_string()))? {
                 let unreadable = |error| Some(format!("its host sent an unreadable greeting: {error}"));
                 match header.kind {
@@ -275,6 +286,8 @@ impl Connection {
 
     async fn read(self: Arc<Self>, mut decoder: Decoder) {
         let violation = loop {
+            // A host that floods must not keep the thread.
+            tokio::task::coop::consume_budget().await;
             match decoder.next_frame() {
                 Ok(Some((header, payload))) => {
                     if let Err(violation) = self.on_frame(header, payload) {
@@ -305,8 +318,12 @@ impl Connection {
         let end = self.with_last_words(end).await;
         let calls = {
             let mut state = self.state();
+            let calls_lost = state.calls.len();
             let reason = state.closed.get_or_insert_with(|| format!("its host {end}").into());
-            debug!(plugin = %self.settings.plugin, %reason, "host ended");
+            match calls_lost {
+                0 => debug!(plugin = %self.settings.plugin, %reason, "host ended"),
+                calls => warn!(plugin = %self.settings.plugin, %reason, calls, "host ended during calls"),
+            }
             std::mem::take(&mut state.calls)
         };
         for pending in calls.into_values() {
@@ -343,10 +360,7 @@ impl Connection {
                 self.on_notice(header, payload);
                 Ok(())
             }
-            from_host::REQUEST => {
-                self.on_request(header, payload);
-                Ok(())
-            }
+            from_host::REQUEST => self.on_request(header, payload),
             kind => Err(format!("message kind {kind}")),
         }
     }
@@ -359,7 +373,7 @@ impl Connection {
                 let Some(context) = self.context(header.call) else { return };
                 let Some(sink) = &context.progress else { return };
                 if let Ok(Progressed { done, total, message }) = serde_json::from_slice(payload) {
-                    let message = message.map(|text| self.settings.secrets.mask_text(text));
+                    let message = message.map(|text| self.settings.secrets.mask_and_cut(text, MAX_LOG_BYTES));
                     sink.report(done, total, message);
                 }
             }
@@ -374,8 +388,7 @@ impl Connection {
         if dropped > 0 {
             warn!(%plugin, dropped, "log lines over the rate were dropped");
         }
-        let end = message.floor_char_boundary(MAX_LOG_BYTES);
-        let message = self.settings.secrets.mask_text(printable(&message.as_bytes()[..end]));
+        let message = printable(self.settings.secrets.mask_and_cut(message, MAX_LOG_BYTES).as_bytes());
         match level.as_str() {
             "error" => error!(%plugin, "{message}"),
             "warn" => warn!(%plugin, "{message}"),
@@ -385,17 +398,15 @@ impl Connection {
     }
 
     /// A request that waits for an answer; the answer is worked out beside the reader.
-    fn on_request(self: &Arc<Self>, header: Header, payload: &[u8]) {
-        let connection = Arc::clone(self);
+    fn on_request(self: &Arc<Self>, header: Header, payload: &[u8]) -> Result<(), String> {
+        // An honest host waits for its answers; memory and tasks of the server are not at its disposal.
+        let place = Place::take(self, payload.len()).ok_or("too many requests wait for their answer")?;
         let body = payload.to_vec();
-        let busy = self.open_requests.fetch_add(1, Ordering::Relaxed) >= MAX_REQUESTS;
         tokio::spawn(async move {
-            let answer = if busy {
-                Err(failure(code::LIMIT, "too many requests are waiting for their answer"))
-            } else {
-                let (settings, context) = (&connection.settings, connection.context(header.call));
-                settings.services.serve(&settings.plugin, context, u32::from(header.code), body).await
-            };
+            let connection = &place.connection;
+            let (settings, context) = (&connection.settings, connection.context(header.call));
+            let answer =
+                settings.services.serve(&settings.plugin, context, u32::from(header.code), body).await;
             let (code, body, fds) = match answer {
                 Ok((body, fds)) => (OK, body, fds),
                 Err(failure) => (ERROR, serde_json::to_vec(&failure).unwrap_or_default(), Vec::new()),
@@ -404,8 +415,8 @@ impl Connection {
             let reply = Header { kind: to_host::REPLY, code, ..header };
             // A host that is gone needs no answer.
             let _ = connection.send(reply, &body, &fds).await;
-            connection.open_requests.fetch_sub(1, Ordering::Relaxed);
         });
+        Ok(())
     }
 
     fn context(&self, call: u64) -> Option<Arc<CallContext>> {
@@ -420,6 +431,36 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.process.kill();
+    }
+}
+
+/// Requests that wait for their answer.
+#[derive(Default)]
+struct Waiting {
+    count: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// A place among [`Waiting`]; given back when dropped.
+struct Place {
+    connection: Arc<Connection>,
+    bytes: usize,
+}
+
+impl Place {
+    fn take(connection: &Arc<Connection>, bytes: usize) -> Option<Self> {
+        let waiting = &connection.waiting;
+        let count = waiting.count.fetch_add(1, Ordering::Relaxed);
+        let before = waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let place = Self { connection: Arc::clone(connection), bytes };
+        (count < MAX_REQUESTS && before + bytes <= MAX_REQUEST_BYTES).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connection.waiting.count.fetch_sub(1, Ordering::Relaxed);
+        self.connection.waiting.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -470,20 +511,38 @@ pub(crate) async fn send(
     let header = sized(header, payload, fds)?.encode();
     let total = header.len() + payload.len();
     let _turn = turn.lock().await;
-    let mut sent = 0;
-    while sent < total {
+    let mut frame = Whole { stream, sent: 0, total };
+    while frame.sent < total {
+        let sent = frame.sent;
         let parts = [
             IoSlice::new(&header[sent.min(header.len())..]),
             IoSlice::new(&payload[sent.saturating_sub(header.len())..]),
         ];
         let fds = if sent == 0 { fds } else { &[] };
         match stream.try_io(Interest::WRITABLE, || send_with_fds(stream.as_fd(), &parts, fds)) {
-            Ok(count) => sent += count,
+            Ok(count) => frame.sent += count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// A frame is sent whole or is the last: whoever is cancelled in its middle closes the stream, because the next
+/// header would be taken for the rest of this payload.
+struct Whole<'a> {
+    stream: &'a UnixStream,
+    sent: usize,
+    total: usize,
+}
+
+impl Drop for Whole<'_> {
+    fn drop(&mut self) {
+        if self.sent > 0 && self.sent < self.total {
+            // The reader sees the end of the stream and tells everyone.
+            let _ = rustix::net::shutdown(self.stream, rustix::net::Shutdown::Both);
+        }
+    }
 }
 
 pub(crate) fn failure(code: i32, message: impl Into<String>) -> Failure {

@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 use std::os::fd::OwnedFd;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::secret::Secrets;
 
 /// Longest line that is shown whole, in bytes.
 const MAX_LINE_BYTES: usize = 2048;
+
+/// Bytes of a line that are kept until it is masked: more than is shown, so that no secret is cut in the middle.
+const MAX_RAW_LINE_BYTES: usize = 16 << 10;
 
 /// Lines that may pass per second; the rest is counted.
 #[derive(Debug)]
@@ -71,9 +74,9 @@ pub(crate) async fn forward(
         for &byte in &chunk[..count] {
             if byte == b'\n' {
                 emit(&source, &secrets, &mut rate, &line);
-                last_words = words(&line).or(last_words);
+                last_words = words(&secrets, &line).or(last_words);
                 line.clear();
-            } else if line.len() < MAX_LINE_BYTES {
+            } else if line.len() < MAX_RAW_LINE_BYTES {
                 line.push(byte);
             }
         }
@@ -81,12 +84,12 @@ pub(crate) async fn forward(
     if !line.is_empty() {
         emit(&source, &secrets, &mut rate, &line);
     }
-    words(&line).or(last_words).map(|text| secrets.mask_text(text))
+    words(&secrets, &line).or(last_words)
 }
 
 /// The text of a line that tells something by itself.
-fn words(line: &[u8]) -> Option<String> {
-    let text = printable(line);
+fn words(secrets: &Secrets, line: &[u8]) -> Option<String> {
+    let text = printable(secrets.mask_text(String::from_utf8_lossy(line).into_owned()).as_bytes());
     let text = text.trim();
     let tells = !text.is_empty() && !text.starts_with("note:") && !text.starts_with("fatal runtime error");
     tells.then(|| text[..text.floor_char_boundary(MAX_LAST_WORDS_BYTES)].to_owned())
@@ -97,7 +100,8 @@ fn emit(source: &str, secrets: &Secrets, rate: &mut Rate, line: &[u8]) {
     if dropped > 0 {
         warn!(%source, dropped, "lines over the rate were dropped");
     }
-    info!(%source, "{}", secrets.mask_text(printable(line)));
+    let text = secrets.mask_and_cut(String::from_utf8_lossy(line).into_owned(), MAX_LINE_BYTES);
+    warn!(%source, "{}", printable(text.as_bytes()));
 }
 
 /// Text without control characters: a log is read in terminals.
@@ -123,12 +127,14 @@ mod tests {
     #[test]
     fn last_words_are_those_that_say_something() {
         assert_eq!(
-            words(b"memory allocation of 5 bytes failed"),
+            words(&Secrets::default(), b"memory allocation of 5 bytes failed"),
             Some("memory allocation of 5 bytes failed".into())
         );
-        assert_eq!(words(b"note: run with `RUST_BACKTRACE=1`"), None);
-        assert_eq!(words(b"  "), None);
-        assert!(words("ä".repeat(1000).as_bytes()).unwrap().len() <= MAX_LAST_WORDS_BYTES);
+        assert_eq!(words(&Secrets::default(), b"note: run with `RUST_BACKTRACE=1`"), None);
+        assert_eq!(words(&Secrets::default(), b"  "), None);
+        assert!(
+            words(&Secrets::default(), "ä".repeat(1000).as_bytes()).unwrap().len() <= MAX_LAST_WORDS_BYTES
+        );
     }
 
     #[test]

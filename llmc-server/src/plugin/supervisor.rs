@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use llmc_wire::host::{Init, Ready};
 use serde_json::Value;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::connection::{Connection, Settings};
 use super::library::Library;
@@ -137,7 +137,7 @@ impl Supervisor {
             return Err(self.unavailable("its manifest changed between two starts".into()));
         }
         if current.connection.replace(connection).is_some() {
-            info!(plugin = %self.name(), "host was replaced");
+            warn!(plugin = %self.name(), "host was replaced");
         }
         Ok(ready)
     }

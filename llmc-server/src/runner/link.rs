@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use llmc_core::run::{Isolation, RunLimit, RunOutcome, RunStatus};
 use llmc_wire::frame::MAX_PAYLOAD_BYTES;
-use llmc_wire::runner::{Hello, Init, Outcome, Refused, Spec, from_runner, to_runner};
+use llmc_wire::runner::{Hello, Init, MAX_SPEC_BYTES, Outcome, Refused, Spec, from_runner, to_runner};
 use llmc_wire::socket::receive_with_fds;
 use llmc_wire::{Decoder, Header};
 use tokio::io::Interest;
@@ -90,7 +90,11 @@ impl Link {
                 let end = tokio::task::spawn_blocking(move || live.process.reap()).await.unwrap_or_default();
                 Err(format!("the runner {end} at its start: {error}"))
             }
-            Err(_) => Err(format!("the runner did not answer within {} s", HELLO_TIMEOUT.as_secs())),
+            Err(_) => {
+                live.process.kill();
+                let _ = tokio::task::spawn_blocking(move || live.process.reap()).await;
+                Err(format!("the runner did not answer within {} s", HELLO_TIMEOUT.as_secs()))
+            }
         }
     }
 
@@ -109,6 +113,10 @@ impl Link {
         let live = self.live().await.map_err(|message| Refused { layer: "runner".into(), message })?;
         let payload = serde_json::to_vec(spec)
             .map_err(|error| Refused { layer: "request".into(), message: error.to_string() })?;
+        if payload.len() > MAX_SPEC_BYTES {
+            let message = format!("the request has {} bytes, the limit is {MAX_SPEC_BYTES}", payload.len());
+            return Err(Refused { layer: "request".into(), message });
+        }
         let (started, answer) = oneshot::channel();
         {
             let mut table = lock(&live.runs);
@@ -118,8 +126,10 @@ impl Link {
             table.slots.insert(run, Slot { started: Some(started), ended });
         }
         let header = Header { kind: to_runner::SPAWN, call: run, ..Header::default() };
-        // A failed send means that the runner is gone; its reader answers for it.
-        let _ = live.send(header, &payload, fds).await;
+        if let Err(error) = live.send(header, &payload, fds).await {
+            lock(&live.runs).slots.remove(&run);
+            return Err(Refused { layer: "runner".into(), message: error.to_string() });
+        }
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -173,8 +183,10 @@ impl Live {
             from_runner::STARTED => {
                 let started = table.slots.get_mut(&header.call).and_then(|slot| slot.started.take());
                 if let (Some(started), Some(pidfd)) = (started, fds.pop()) {
-                    // Without a receiver the call is over, and its end kills the run.
-                    let _ = started.send(Ok(pidfd));
+                    // Without a receiver the call is over, and nobody else would end the run.
+                    if let Err(Ok(pidfd)) = started.send(Ok(pidfd)) {
+                        super::end(&pidfd);
+                    }
                 }
             }
             from_runner::REFUSED => {

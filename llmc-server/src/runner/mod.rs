@@ -20,7 +20,7 @@ use llmc_core::code;
 use llmc_core::run::{Isolation, RunLimit, RunOutcome, RunRequest, RunStarted, RunStatus};
 use llmc_wire::host::Failure;
 use llmc_wire::runner::{Limit, Outcome, Status};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::debug;
 
 pub(crate) use grant::Grant;
@@ -41,6 +41,8 @@ pub(crate) struct Runs {
     all_grants: BTreeMap<String, Grants>,
     next: AtomicU64,
     table: Mutex<HashMap<u64, Run>>,
+    /// Runs that are being started.
+    starting: Semaphore,
 }
 
 struct Run {
@@ -60,8 +62,10 @@ impl Runs {
         link: Arc<Link>,
         grants: BTreeMap<String, Grant>,
         all_grants: BTreeMap<String, Grants>,
+        concurrent_runs: u32,
     ) -> Self {
-        Self { link, grants, all_grants, next: AtomicU64::new(1), table: Mutex::default() }
+        let starting = Semaphore::new(concurrent_runs as usize);
+        Self { link, grants, all_grants, next: AtomicU64::new(1), table: Mutex::default(), starting }
     }
 
     fn not_granted(&self, plugin: &str) -> Failure {
@@ -82,6 +86,10 @@ impl Runs {
         let left = context.deadline.saturating_duration_since(std::time::Instant::now());
         let left_ms = if detached { u64::MAX } else { u64::try_from(left.as_millis()).unwrap_or(u64::MAX) };
         let spec = grant.spec(plugin, request, left_ms)?;
+        // Pipes are made only for as many runs as may live: descriptors of the server are not at a plugin's disposal.
+        let _place = self.starting.try_acquire().map_err(|_| {
+            failure(code::LIMIT, "too many runs are starting (`limits.concurrent_runs`); try again")
+        })?;
         let pipes = Pipes::new(spec.stdin, spec.job).map_err(|error| out_of_descriptors(&error))?;
 
         let run = self.next.fetch_add(1, Ordering::Relaxed);
@@ -134,8 +142,8 @@ impl Runs {
 
     fn insert(&self, id: u64, run: Run) {
         let mut table = self.table();
-        if table.len() >= MAX_KEPT {
-            table.retain(|_, run| run.ended.borrow().is_none());
+        if table.values().filter(|kept| kept.plugin == run.plugin).count() >= MAX_KEPT {
+            table.retain(|_, kept| kept.plugin != run.plugin || kept.ended.borrow().is_none());
         }
         table.insert(id, run);
     }

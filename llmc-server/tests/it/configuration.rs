@@ -69,6 +69,22 @@ fn a_configuration_in_the_working_directory_is_not_trusted() {
 }
 
 #[test]
+fn a_restriction_of_a_tool_that_does_not_exist_stops_the_start() {
+    for rule in ["[policy]\ndeny = ['helo']", "[server]\nmode = ['helo']"] {
+        let (code, text) = refusal(&format!("{rule}\n[plugins.hello]\nlibrary = 'hello'"));
+        assert_eq!(code, Some(1));
+        assert!(text.contains("there is no tool `helo`; did you mean `hello`?"), "{text}");
+    }
+}
+
+#[test]
+fn a_plugin_s_own_configuration_is_checked_at_the_start() {
+    let (code, text) = refusal("[plugins.stress]\nlibrary = '{stress}'\nconfig = { no_such_setting = 1 }");
+    assert_eq!(code, Some(1));
+    assert!(text.contains("plugin `stress`") && text.contains("no_such_setting"), "{text}");
+}
+
+#[test]
 fn the_schema_of_the_configuration_is_printed() {
     let output = std::process::Command::new(crate::support::stage().join("bin/llmc"))
         .args(["config", "schema"])

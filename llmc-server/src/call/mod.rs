@@ -88,38 +88,31 @@ impl CallPath {
         self.registry.entries().filter(|entry| self.authority.allows(caller, entry).is_ok())
     }
 
-    /// Makes a call; whatever becomes of it is audited.
+    /// Makes a call; whatever becomes of it is audited, also that its caller left before its end.
     pub(crate) async fn call(&self, mut request: Request) -> Result<Envelope, CallError> {
         let begun = Instant::now();
-        let caller = request.caller.to_string();
         let tool = std::mem::take(&mut request.tool);
-        let parent = request.parent.map(|parent| parent.id);
         let context = Arc::new(self.context(&request, begun));
-        let mut argument_bytes = 0;
         let entry = self.registry.get(&tool).cloned();
-        let result = self.steps(&tool, request, entry.as_deref(), &context, &mut argument_bytes).await;
+        let mut account = Account {
+            path: self,
+            begun,
+            call: context.id,
+            parent: request.parent.map(|parent| parent.id),
+            caller: request.caller.to_string(),
+            tool: self.secrets.mask_text(shortened(&tool)),
+            entry: entry.clone(),
+            argument_bytes: 0,
+            outcome: "abandoned",
+            reason: None,
+            result_bytes: 0,
+        };
+        let result =
+            self.steps(&tool, request, entry.as_deref(), &context, &mut account.argument_bytes).await;
         // Runs that the call started end with it, whoever else still looks at it.
         context.cancel.cancel();
         let result = result.map_err(|error| self.masked(error));
-        let (outcome, reason, result_bytes) = match &result {
-            Ok(done) if done.envelope.is_error => ("tool_error", None, done.result_bytes),
-            Ok(done) => ("ok", None, done.result_bytes),
-            Err(error) => (error.kind.as_str(), Some(error.message.as_str()), 0),
-        };
-        self.audit.write(&Record {
-            time_ms: now_ms(),
-            call: context.id,
-            parent,
-            caller: &caller,
-            tool: &self.secrets.mask_text(shortened(&tool)),
-            plugin: entry.as_ref().map(|entry| &**entry.plugin.name()),
-            plugin_sha256: entry.as_ref().map(|entry| entry.plugin.library.sha256.as_str()),
-            argument_bytes,
-            outcome,
-            reason,
-            result_bytes,
-            duration_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-        });
+        account.close(&result);
         result.map(|done| done.envelope)
     }
 
@@ -252,6 +245,56 @@ impl CallPath {
             ),
             CallFailure::Cancelled => CallError::new(Kind::Cancelled, "the call was cancelled"),
         })
+    }
+}
+
+/// What the audit will say of a call; written when dropped, so that a call whose caller left is recorded too.
+struct Account<'a> {
+    path: &'a CallPath,
+    begun: Instant,
+    call: u64,
+    parent: Option<u64>,
+    caller: String,
+    tool: String,
+    entry: Option<Arc<Entry>>,
+    argument_bytes: usize,
+    outcome: &'static str,
+    reason: Option<String>,
+    result_bytes: usize,
+}
+
+impl Account<'_> {
+    fn close(&mut self, result: &Result<Done, CallError>) {
+        match result {
+            Ok(done) => {
+                self.outcome = if done.envelope.is_error { "tool_error" } else { "ok" };
+                self.result_bytes = done.result_bytes;
+            }
+            Err(error) => {
+                self.outcome = error.kind.as_str();
+                self.reason = Some(error.message.clone());
+            }
+        }
+    }
+}
+
+impl Drop for Account<'_> {
+    fn drop(&mut self) {
+        let plugin = self.entry.as_ref().map(|entry| &entry.plugin);
+        self.path.audit.write(&Record {
+            time_ms: now_ms(),
+            call: self.call,
+            parent: self.parent,
+            caller: &self.caller,
+            tool: &self.tool,
+            plugin: plugin.map(|plugin| &**plugin.name()),
+            plugin_sha256: plugin.map(|plugin| plugin.library.sha256.as_str()),
+            argument_bytes: self.argument_bytes,
+            outcome: self.outcome,
+            reason: self.reason.as_deref(),
+            result_bytes: self.result_bytes,
+            duration_us: u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+        });
     }
 }
 

@@ -140,6 +140,12 @@ impl Services for Arc<Hub> {
             }
         })
     }
+
+    fn host_ended(&self, plugin: &str) {
+        if let Some(runs) = &self.runs {
+            runs.end_all(plugin);
+        }
+    }
 }
 
 /// What a plugin is told about the tools that it may call.

@@ -10,6 +10,7 @@ mod tools;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -19,6 +20,9 @@ use crate::logs::{self, LogFormat};
 const EXIT_CODES: &str = "\
 Exit codes: 0 success; 1 failure (a layer, plugin or root is missing, or the check found something); \
 2 wrong usage or configuration; 5 the tool reported an error (`call`).";
+
+/// How long the end of the server may wait for threads that read a terminal.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Tool server for language models, with every plugin and every run in a jail.
 #[derive(Parser)]
@@ -58,8 +62,8 @@ pub fn main() -> ExitCode {
         hidden?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(run(cli.command));
-        // A blocked read of stdin must not keep the process alive.
-        runtime.shutdown_background();
+        // Calls whose client left are dropped, and so recorded; a blocked read of stdin must not hold the end up.
+        runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
         result
     });
     result.unwrap_or_else(|error| {

@@ -316,6 +316,7 @@ impl Connection {
         let end = tokio::task::spawn_blocking(move || connection.process.reap()).await;
         let end = end.unwrap_or_else(|error| error.to_string());
         let end = self.with_last_words(end).await;
+        self.settings.services.host_ended(&self.settings.plugin);
         let calls = {
             let mut state = self.state();
             let calls_lost = state.calls.len();

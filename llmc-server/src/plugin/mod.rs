@@ -77,4 +77,7 @@ pub(crate) trait Services: Send + Sync {
         op: u32,
         body: Vec<u8>,
     ) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    /// The host of `plugin` ended: nobody is left to look after what it started.
+    fn host_ended(&self, plugin: &str);
 }

@@ -134,6 +134,11 @@ impl Runs {
         Ok(())
     }
 
+    /// Ends every run of a plugin, those that outlive their call too.
+    pub(crate) fn end_all(&self, plugin: &str) {
+        self.table().values().filter(|run| run.plugin == plugin).for_each(|run| end(&run.pidfd));
+    }
+
     fn of<T>(&self, plugin: &str, run: u64, look: impl FnOnce(&Run) -> T) -> Result<T, Failure> {
         let table = self.table();
         let found = table.get(&run).filter(|run| run.plugin == plugin);

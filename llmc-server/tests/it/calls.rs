@@ -135,6 +135,23 @@ fn every_call_is_audited_refused_or_not() {
 }
 
 #[test]
+fn a_call_whose_client_left_is_audited() {
+    let mut server =
+        Setup::new("[audit]\npath = 'audit.jsonl'\n[plugins.stress]\nlibrary = '{stress}'").serve();
+    server.send_call("stress_sleep", json!({"ms": 60_000}));
+    // Once this is answered, the one before it is under way.
+    server.call("stress_context", json!({})).ok();
+    // Open, because the folder goes with the server.
+    let audit = std::fs::File::open(server.setup.folder.path().join("audit.jsonl")).unwrap();
+    server.stop();
+    let text = std::io::read_to_string(audit).unwrap();
+    assert!(
+        text.contains("\"tool\":\"stress_sleep\"") && text.contains("\"outcome\":\"abandoned\""),
+        "{text}"
+    );
+}
+
+#[test]
 fn calls_are_refused_while_the_audit_cannot_be_written() {
     let config = |on_failure: &str| {
         Setup::new(&format!(

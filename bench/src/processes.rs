@@ -45,14 +45,17 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Of all threads of all these processes.
+    /// Of all threads that these processes have now; one that ends takes its share along.
     pub(crate) fn of(processes: &[u32]) -> Result<Self> {
         let mut sum = Self::default();
         for process in processes {
             for thread in fs::read_dir(format!("/proc/{process}/task"))? {
                 let thread = thread?.path();
-                sum.cpu_ns += cpu_ns(&thread)?;
-                sum.switches += switches(&thread)?;
+                // A thread that has ended since the folder was read is no longer counted.
+                if let (Ok(cpu_ns), Ok(switches)) = (cpu_ns(&thread), switches(&thread)) {
+                    sum.cpu_ns += cpu_ns;
+                    sum.switches += switches;
+                }
             }
         }
         Ok(sum)

@@ -201,7 +201,7 @@ fn cost(client: &mut Client, call: &Call) -> Result<Cost> {
         client.call(call)?;
     }
     let after = Usage::of(&processes)?;
-    let per_call = |before: u64, after: u64| (after - before) as f64 / COUNTED as f64;
+    let per_call = |before: u64, after: u64| after.saturating_sub(before) as f64 / COUNTED as f64;
     Ok(Cost {
         cpu_us: per_call(before.cpu_ns, after.cpu_ns) / 1e3,
         switches: per_call(before.switches, after.switches),

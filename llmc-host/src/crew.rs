@@ -1,17 +1,23 @@
 //! The threads of a host.
 //!
-//! Any thread may lead: it reads the socket. Answers to requests are handed over at once. A call is run by the
-//! thread that read it, after another thread took the lead; that saves the hand-over that a pool behind a fixed
-//! reader would pay for every call. When no thread is left to take the lead, calls queue and the leader stays, so
-//! an answer that a running call waits for is always read.
+//! A thread with nothing to do waits for the socket. The kernel wakes one of those that wait, and it runs the call
+//! that it reads: a call that comes alone wakes one thread once. What else was read is queued for the next one.
+//! A thread takes a call only while another one waits for the socket, so an answer that a running call waits for is
+//! always read; the last one left keeps reading while calls queue.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::exit;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use llmc_abi::CallCtx;
 use llmc_wire::host::{OK, to_host};
-use llmc_wire::socket::Receiver;
+use llmc_wire::socket::{Filled, Frame, Receiver};
+use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::io::Errno;
 
 use crate::bridge::{Bridge, HOST_REF};
 use crate::loader::Plugin;
@@ -21,16 +27,19 @@ pub(crate) struct Crew {
     plugin: Plugin,
     bridge: Arc<Bridge>,
     receiver: Mutex<Receiver>,
+    /// Where threads wait: for the socket, or for a nudge.
+    events: OwnedFd,
+    /// Tells one waiting thread to look at the queue.
+    nudge: OwnedFd,
     state: Mutex<State>,
-    changed: Condvar,
     max_threads: u32,
 }
 
 #[derive(Default)]
 struct State {
     queue: VecDeque<Job>,
-    led: bool,
-    idle: u32,
+    /// Threads that wait for the socket or read it.
+    readers: u32,
     threads: u32,
 }
 
@@ -42,111 +51,130 @@ struct Job {
     args: Vec<u8>,
 }
 
-/// What a thread does next.
-enum Next {
-    Lead,
-    Run(Job),
-}
-
 impl Crew {
     /// A crew that runs up to `workers` calls at a time.
-    pub(crate) fn new(plugin: Plugin, bridge: Arc<Bridge>, receiver: Receiver, workers: u32) -> Arc<Self> {
-        Arc::new(Self {
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses a descriptor.
+    pub(crate) fn new(
+        plugin: Plugin,
+        bridge: Arc<Bridge>,
+        receiver: Receiver,
+        workers: u32,
+    ) -> io::Result<Arc<Self>> {
+        let events = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let nudge = eventfd(0, EventfdFlags::CLOEXEC)?;
+        // Edge-triggered: one wake-up for one message, not for every thread that waits. See epoll(7).
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+        for fd in [receiver.as_fd(), nudge.as_fd()] {
+            epoll::add(&events, fd, epoll::EventData::new_u64(0), flags)?;
+        }
+        Ok(Arc::new(Self {
             plugin,
             bridge,
             receiver: Mutex::new(receiver),
+            events,
+            nudge,
             state: Mutex::new(State { threads: 1, ..State::default() }),
-            changed: Condvar::new(),
             // One more, because one always reads.
             max_threads: workers.max(1) + 1,
-        })
+        }))
     }
 
     /// Serves calls until the server closes the socket, then ends the process: a call that is still running has
     /// nobody left to answer to.
     pub(crate) fn serve(self: &Arc<Self>) -> ! {
         loop {
-            let job = match self.next() {
-                Next::Run(job) => job,
-                Next::Lead => self.lead(),
-            };
+            let job = self.next();
             self.run(job);
         }
     }
 
-    /// Waits until there is a queued call or the lead is free.
-    fn next(&self) -> Next {
+    /// Waits for a call that this thread may run.
+    fn next(self: &Arc<Self>) -> Job {
         let mut state = self.state();
         loop {
-            if let Some(job) = state.queue.pop_front() {
-                return Next::Run(job);
+            if let Some(job) = self.take(&mut state) {
+                return job;
             }
-            if !state.led {
-                state.led = true;
-                return Next::Lead;
-            }
-            state.idle += 1;
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.idle -= 1;
+            state.readers += 1;
+            drop(state);
+            let arrived = self.read();
+            state = self.state();
+            state.readers -= 1;
+            state.queue.extend(arrived);
         }
     }
 
-    /// Reads the socket until there is a call that this thread may run.
-    fn lead(self: &Arc<Self>) -> Job {
+    /// A queued call, if another thread will read meanwhile.
+    fn take(self: &Arc<Self>, state: &mut State) -> Option<Job> {
+        if state.queue.is_empty() || (state.readers == 0 && !self.hire(state)) {
+            return None;
+        }
+        let job = state.queue.pop_front();
+        if !state.queue.is_empty() && state.readers > 0 {
+            // The counter only has to change; it would take centuries to fill.
+            let _ = rustix::io::write(&self.nudge, &1_u64.to_ne_bytes());
+        }
+        job
+    }
+
+    /// Waits for the socket once and takes in what has come; calls are returned.
+    fn read(&self) -> Vec<Job> {
+        let mut event = [MaybeUninit::uninit(); 1];
+        match epoll::wait(&self.events, &mut event, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => lost(&error.into()),
+        }
+        let mut jobs = Vec::new();
         let mut receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let frame = match receiver.receive() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => std::process::exit(0),
-                Err(error) => {
-                    eprintln!("llmc-host: lost the server: {error}");
-                    std::process::exit(1);
-                }
-            };
-            let header = frame.header;
-            match header.kind {
-                to_host::CALL => {
-                    self.bridge.begin(header.call);
-                    let job = Job {
-                        call: header.call,
-                        item: u32::from(header.code),
-                        deadline_ms: header.seq,
-                        args: frame.payload.to_vec(),
-                    };
-                    if let Some(job) = self.hand_over(job) {
-                        return job;
-                    }
-                }
-                to_host::REPLY => {
-                    let (ok, body) = (header.code == OK, frame.payload.to_vec());
-                    self.bridge.reply(header.seq, ok, body, frame.fds);
-                }
-                to_host::CANCEL => self.bridge.cancel(header.call),
-                kind => eprintln!("llmc-host: ignored message kind {kind} from the server"),
+            let filled = receiver.fill_now().unwrap_or_else(|error| lost(&error));
+            while let Some(frame) = receiver.take().unwrap_or_else(|error| lost(&error)) {
+                jobs.extend(self.accept(frame));
             }
             receiver.shrink();
-        }
-    }
-
-    /// Gives up the lead and returns the job, or queues the job when nobody else could lead.
-    fn hand_over(self: &Arc<Self>, job: Job) -> Option<Job> {
-        let mut state = self.state();
-        if state.idle == 0 {
-            if state.threads == self.max_threads || !self.hire() {
-                state.queue.push_back(job);
-                return None;
+            match filled {
+                Filled::Everything => return jobs,
+                Filled::Something => {}
+                Filled::End => exit(0),
             }
-            state.threads += 1;
         }
-        state.led = false;
-        drop(state);
-        self.changed.notify_one();
-        Some(job)
     }
 
-    fn hire(self: &Arc<Self>) -> bool {
+    /// Deals with a message at once, unless it is a call.
+    fn accept(&self, frame: Frame<'_>) -> Option<Job> {
+        let header = frame.header;
+        match header.kind {
+            to_host::CALL => {
+                self.bridge.begin(header.call);
+                return Some(Job {
+                    call: header.call,
+                    item: u32::from(header.code),
+                    deadline_ms: header.seq,
+                    args: frame.payload.to_vec(),
+                });
+            }
+            to_host::REPLY => {
+                let (ok, body) = (header.code == OK, frame.payload.to_vec());
+                self.bridge.reply(header.seq, ok, body, frame.fds);
+            }
+            to_host::CANCEL => self.bridge.cancel(header.call),
+            kind => eprintln!("llmc-host: ignored message kind {kind} from the server"),
+        }
+        None
+    }
+
+    /// Starts one more thread, which begins by reading.
+    fn hire(self: &Arc<Self>, state: &mut State) -> bool {
+        if state.threads == self.max_threads {
+            return false;
+        }
         let crew = Arc::clone(self);
-        thread::Builder::new().name("worker".into()).spawn(move || crew.serve()).is_ok()
+        let hired = thread::Builder::new().name("worker".into()).spawn(move || crew.serve()).is_ok();
+        state.threads += u32::from(hired);
+        hired
     }
 
     fn run(&self, job: Job) {
@@ -157,4 +185,10 @@ impl Crew {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Without the server there is nothing left to serve.
+fn lost(error: &io::Error) -> ! {
+    eprintln!("llmc-host: lost the server: {error}");
+    exit(1)
 }

@@ -5,7 +5,7 @@
 //! constructors run inside it.
 //!
 //! - [`loader`]: open the library, check that it fits, read its manifest.
-//! - [`crew`]: the threads: one always reads the socket, the others run calls.
+//! - [`crew`]: the threads: at least one waits for the socket, the others run calls.
 //! - [`bridge`]: the one function that a plugin can call.
 //!
 //! Left out on purpose: policy. What the host is granted stands in the `INIT` message; what a plugin asks for
@@ -73,10 +73,12 @@ fn run(sender: &Sender, mut receiver: Receiver) -> Result<Infallible, String> {
         report: serde_json::to_value(&entered.report).map_err(|error| error.to_string())?,
     };
     let payload = serde_json::to_vec(&ready).map_err(|error| error.to_string())?;
+    let crew = Crew::new(plugin, bridge, receiver, workers)
+        .map_err(|error| format!("host has no descriptor left to wait with: {error}"))?;
     sender
         .send(Header { kind: from_host::READY, ..Header::default() }, &payload, &[])
         .map_err(|error| format!("server is gone: {error}"))?;
-    Crew::new(plugin, bridge, receiver, workers).serve()
+    crew.serve()
 }
 
 /// The first message: policy, sealed library, root directories.

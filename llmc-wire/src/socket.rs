@@ -29,6 +29,17 @@ pub struct Frame<'a> {
     pub fds: Vec<OwnedFd>,
 }
 
+/// How far [`Receiver::fill_now`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// The socket holds nothing more.
+    Everything,
+    /// There may be more.
+    Something,
+    /// The stream has ended.
+    End,
+}
+
 /// Receives frames from a peer that is trusted to send descriptors.
 #[derive(Debug)]
 pub struct Receiver {
@@ -104,6 +115,27 @@ impl Receiver {
         Ok(count > 0)
     }
 
+    /// Reads what has already arrived, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// The socket's error.
+    pub fn fill_now(&mut self) -> io::Result<Filled> {
+        let space = self.decoder.space();
+        let (room, fds_before) = (space.len(), self.fds.len());
+        match receive(&*self.stream, space, &mut self.fds, RecvFlags::DONTWAIT) {
+            Ok(0) => Ok(Filled::End),
+            Ok(count) => {
+                self.decoder.filled(count);
+                // A read ends early where descriptors came with the bytes, see `unix(7)`.
+                let is_empty = count < room && self.fds.len() == fds_before;
+                Ok(if is_empty { Filled::Everything } else { Filled::Something })
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Filled::Everything),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Gives back memory that a large frame needed.
     pub fn shrink(&mut self) {
         self.decoder.shrink();
@@ -175,10 +207,19 @@ pub fn receive_with_fds(
     buffer: &mut [u8],
     fds: &mut VecDeque<OwnedFd>,
 ) -> io::Result<usize> {
+    receive(socket, buffer, fds, RecvFlags::empty())
+}
+
+fn receive(
+    socket: impl AsFd,
+    buffer: &mut [u8],
+    fds: &mut VecDeque<OwnedFd>,
+    flags: RecvFlags,
+) -> io::Result<usize> {
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     loop {
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::CMSG_CLOEXEC;
         match rustix::net::recvmsg(&socket, &mut [IoSliceMut::new(buffer)], &mut control, flags) {
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -228,6 +269,35 @@ mod tests {
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "through the passed end");
+    }
+
+    #[test]
+    fn what_has_arrived_is_read_without_waiting_and_to_its_end() {
+        let (left, right) = UnixStream::pair().unwrap();
+        let (sender, _keep) = split(left, MAX_PAYLOAD_BYTES);
+        let (_keep2, mut receiver) = split(right, MAX_PAYLOAD_BYTES);
+        assert_eq!(receiver.fill_now().unwrap(), Filled::Everything);
+
+        let (reader, _writer) = io::pipe().unwrap();
+        sender
+            .send(Header { kind: 1, ..Header::default() }, b"with a descriptor", &[reader.as_fd()])
+            .unwrap();
+        sender.send(Header { kind: 2, ..Header::default() }, b"after it", &[]).unwrap();
+        let mut kinds = Vec::new();
+        loop {
+            let filled = receiver.fill_now().unwrap();
+            while let Some(frame) = receiver.take().unwrap() {
+                kinds.push((frame.header.kind, frame.fds.len()));
+            }
+            if filled == Filled::Everything {
+                break;
+            }
+        }
+        assert_eq!(kinds, [(1, 1), (2, 0)]);
+
+        drop(sender);
+        drop(_keep);
+        assert_eq!(receiver.fill_now().unwrap(), Filled::End);
     }
 
     #[test]

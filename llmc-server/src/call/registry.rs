@@ -88,7 +88,7 @@ impl Registry {
         for (index, item) in tools {
             let prefix = config.prefix.as_ref();
             let name = prefix.map_or(item.name.clone(), |prefix| format!("{prefix}_{}", item.name));
-            let about = |problem: String| refused(format!("tool `{}`: {problem}", item.name));
+            let about = |problem: String| refused(format!("tool `{}`: {problem}", shown(&item.name)));
             if !is_name(&name) {
                 return Err(about("the name must match ^[a-z][a-z0-9_]{0,63}$".into()));
             }
@@ -111,6 +111,11 @@ fn check_config(schema: &Value, config: Option<&Value>) -> Result<(), String> {
     let schema = Schema::compile(schema).map_err(|problem| format!("configuration schema: {problem}"))?;
     let none = Value::Object(Map::new());
     schema.check(config.unwrap_or(&none)).map_err(|problems| format!("`config` does not fit: {problems}"))
+}
+
+/// A name that a plugin chose, safe to print in a terminal.
+fn shown(name: &str) -> String {
+    name[..name.floor_char_boundary(128)].escape_debug().to_string()
 }
 
 fn entry(

@@ -38,6 +38,9 @@ const MAX_REQUEST_BYTES: usize = 64 << 20;
 /// How long stderr of a host may stay open after its end.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(100);
 
+/// Longest reason of a host not to start, in bytes; a person reads it in a terminal.
+const MAX_REFUSAL_BYTES: usize = 1024;
+
 /// Longest log message of a plugin that is shown whole, in bytes.
 const MAX_LOG_BYTES: usize = 4096;
 
@@ -255,7 +258,8 @@ impl Connection {
                     from_host::READY => return serde_json::from_slice(payload).map_err(unreadable),
                     from_host::LOAD_FAILED => {
                         let failed: LoadFailed = serde_json::from_slice(payload).map_err(unreadable)?;
-                        return Err(Some(printable(failed.message.as_bytes())));
+                        let message = self.settings.secrets.mask_and_cut(failed.message, MAX_REFUSAL_BYTES);
+                        return Err(Some(printable(message.as_bytes())));
                     }
                     // Constructors of the plugin may log.
                     from_host::REQUEST if header.seq == 0 => self.on_notice(header, payload),

@@ -145,10 +145,9 @@ fn a_call_whose_client_left_is_audited() {
     let audit = std::fs::File::open(server.setup.folder.path().join("audit.jsonl")).unwrap();
     server.stop();
     let text = std::io::read_to_string(audit).unwrap();
-    assert!(
-        text.contains("\"tool\":\"stress_sleep\"") && text.contains("\"outcome\":\"abandoned\""),
-        "{text}"
-    );
+    let record =
+        text.lines().find(|line| line.contains("\"stress_sleep\"")).unwrap_or_else(|| panic!("{text}"));
+    assert!(record.contains("\"cancelled\"") || record.contains("\"abandoned\""), "{record}");
 }
 
 #[test]

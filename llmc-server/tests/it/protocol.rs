@@ -129,3 +129,26 @@ fn the_server_ends_when_stdin_closes_and_takes_its_hosts_along() {
     assert!(server.stop().success());
     crate::support::eventually("the host ends", || !crate::support::lives(hosts[0]));
 }
+
+#[test]
+fn a_reader_of_the_log_that_left_does_not_end_the_server() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::Stdio;
+
+    let setup = Setup::new(HELLO);
+    let mut command = setup.command("serve");
+    command.args(["--log", "debug"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stderr.take());
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    for id in 1..4 {
+        let params = json!({"name": "hello", "arguments": {"name": "Ada"}, "_meta": meta()});
+        let message = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
+        writeln!(stdin, "{message}").unwrap();
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert!(line.contains("Hello, Ada!"), "{line:?}");
+    }
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+}

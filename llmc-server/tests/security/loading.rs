@@ -1,12 +1,13 @@
 //! Libraries that are no plugins, or bad ones: one readable sentence each, exit code 1, soon, and nothing left over.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::compile::{library, on_load};
 use crate::observe::{adopt_orphans, orphans};
 use crate::support::{Setup, eventually, stage};
 
@@ -157,56 +158,26 @@ impl Compiled {
     }
 }
 
-/// Name and source of each.
-const SOURCES: &[(&str, &str)] = &[
-    ("unrelated", "#[unsafe(no_mangle)] pub extern \"C\" fn answer() -> i32 { 42 }"),
-    ("next_major", "#[unsafe(no_mangle)] pub static LLMC_PLUGIN_V2: [u64; 64] = [0; 64];"),
-    ("zeros", "#[unsafe(no_mangle)] pub static LLMC_PLUGIN_V1: [u64; 64] = [0; 64];"),
-    (
-        "ends",
-        "#[used] #[unsafe(link_section = \".init_array\")] static ON_LOAD: extern \"C\" fn() = on_load;\n\
-         extern \"C\" fn on_load() { std::process::abort() }",
-    ),
-    (
-        "leaves",
-        "#[used] #[unsafe(link_section = \".init_array\")] static ON_LOAD: extern \"C\" fn() = on_load;\n\
-         extern \"C\" fn on_load() { std::process::exit(0) }",
-    ),
-    (
-        "spins",
-        "#[used] #[unsafe(link_section = \".init_array\")] static ON_LOAD: extern \"C\" fn() = on_load;\n\
-         extern \"C\" fn on_load() { loop { std::hint::spin_loop() } }",
-    ),
-    (
-        "sleeps",
-        "#[used] #[unsafe(link_section = \".init_array\")] static ON_LOAD: extern \"C\" fn() = on_load;\n\
-         extern \"C\" fn on_load() { std::thread::sleep(std::time::Duration::from_secs(600)) }",
-    ),
-    (
-        "needs",
-        "#[link(name = \"answer\")] unsafe extern \"C\" { fn answer() -> i32; }\n\
-               #[unsafe(no_mangle)] pub extern \"C\" fn ask() -> i32 { unsafe { answer() } }",
-    ),
-];
-
 static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
-    let unrelated = folder.path().join("libanswer.so");
-    for (name, source) in SOURCES {
-        let file = folder.path().join(format!("{name}.rs"));
-        std::fs::write(&file, source).unwrap();
-        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let status = Command::new(rustc)
-            .args(["--edition=2024", "--crate-type=cdylib", "-Cdebuginfo=0", "-o"])
-            .arg(folder.path().join(format!("{name}.so")))
-            .arg(format!("-L{}", folder.path().display()))
-            .arg(&file)
-            .status()
-            .expect("rustc compiles the libraries of this test");
-        assert!(status.success(), "{name}");
-        if *name == "unrelated" {
-            std::fs::copy(folder.path().join("unrelated.so"), &unrelated).unwrap();
-        }
+    let exports = |symbol: &str| format!("#[unsafe(no_mangle)] pub static {symbol}: [u64; 64] = [0; 64];");
+    let sources = [
+        ("libanswer", "#[unsafe(no_mangle)] pub extern \"C\" fn answer() -> i32 { 42 }".to_owned()),
+        ("next_major", exports("LLMC_PLUGIN_V2")),
+        ("zeros", exports("LLMC_PLUGIN_V1")),
+        ("ends", on_load("std::process::abort()")),
+        ("leaves", on_load("std::process::exit(0)")),
+        ("spins", on_load("loop { std::hint::spin_loop() }")),
+        ("sleeps", on_load("std::thread::sleep(std::time::Duration::from_secs(600))")),
+        (
+            "needs",
+            "#[link(name = \"answer\")] unsafe extern \"C\" { fn answer() -> i32; }\n\
+             #[unsafe(no_mangle)] pub extern \"C\" fn ask() -> i32 { unsafe { answer() } }"
+                .to_owned(),
+        ),
+    ];
+    for (name, source) in sources {
+        library(folder.path(), name, &source);
     }
     Compiled(folder)
 });
@@ -218,7 +189,7 @@ pub(crate) fn spinning_library() -> PathBuf {
 
 #[test]
 fn a_real_library_that_is_no_plugin() {
-    refused(&COMPILED.get("unrelated"), "", &["not an llmc plugin", "`LLMC_PLUGIN_V1`", "export_plugin!"]);
+    refused(&COMPILED.get("libanswer"), "", &["not an llmc plugin", "`LLMC_PLUGIN_V1`", "export_plugin!"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 #[expect(dead_code, reason = "each test binary uses its part")]
 mod support;
 
+mod compile;
 mod neighbour;
 mod observe;
 mod prerequisites;
@@ -20,6 +21,7 @@ mod crash;
 mod environment;
 mod fail_closed;
 mod grants;
+mod hostile_host;
 mod lifetime;
 mod loading;
 mod memory;

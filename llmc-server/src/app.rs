@@ -12,33 +12,53 @@ use anyhow::Context as _;
 use llmc_wire::host::{HostLimits, Init, InitRoot, Ready};
 use llmc_wire::runner::Hello;
 use serde_json::Value;
+use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
 use crate::audit::Audit;
-use crate::call::{Authority, CallPath, Hub, Registry};
+use crate::call::{Authority, CallPath, Hub, Registry, Schema};
 use crate::config::{Config, Flags, Mode, Plugin};
 use crate::plugin::connection::Settings;
 use crate::plugin::library::Library;
+use crate::plugin::manifest::ManifestFile;
 use crate::plugin::spawn::Spawner;
+use crate::plugin::supervisor::Unavailable;
 use crate::plugin::{Services, Supervisor};
 use crate::roots::{self, Root, Roots};
 use crate::runner::{Grant, Link, Runs};
 use crate::secret::Secrets;
 use crate::stage::Stage;
 
-/// A server that is ready for calls.
+/// A server that answers clients.
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) path: Arc<CallPath>,
+    /// What the model is told about this server.
+    pub(crate) instructions: String,
+    processes: JoinHandle<anyhow::Result<Processes>>,
+}
+
+/// Hosts and runner, all of them jailed and ready.
+pub(crate) struct Processes {
     /// What each plugin host's jail reported, by plugin.
     pub(crate) reports: BTreeMap<String, Value>,
     /// What the runner can do, if anything may run.
     pub(crate) runner: Option<Hello>,
-    /// What the model is told about this server.
-    pub(crate) instructions: String,
 }
 
-/// Starts everything that the configuration names.
+impl App {
+    /// Waits until all processes are ready.
+    ///
+    /// # Errors
+    ///
+    /// Why one of them is not. The server must not go on then.
+    pub(crate) async fn processes(&mut self) -> anyhow::Result<Processes> {
+        (&mut self.processes).await?
+    }
+}
+
+/// Starts everything that the configuration names. Where manifests are known, the hosts may still be loading when
+/// this returns; calls wait for them.
 ///
 /// # Errors
 ///
@@ -60,24 +80,88 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
     });
     let hub = Arc::new(Hub::new(&config, Arc::clone(&secrets), runs));
 
-    let supervisors = supervisors(&config, &stage, &roots, &secrets, &hub, &spawner).await?;
-    let (runner, started) = tokio::join!(start_runner(link.as_deref()), start_hosts(&supervisors));
-    let (runner, started) = (runner?, started?);
+    let prepared = tokio::task::spawn_blocking(Schema::prepare);
+    let plugins = supervisors(&config, &stage, &roots, &secrets, &hub, &spawner).await?;
+    for plugin in &plugins {
+        plugin.believe_installed_manifest();
+    }
+    let mut hosts = Hosts::begin(&plugins);
+    let runner = link.map(|link| link.begin());
+    prepared.await?;
 
     let mut registry = Registry::default();
-    let mut reports = BTreeMap::new();
-    for (supervisor, ready) in supervisors.iter().zip(started) {
-        let plugin = &config.plugins[&**supervisor.name()];
-        registry.add(supervisor, ready.manifest, plugin, config.limits.workers_per_plugin)?;
-        reports.insert(supervisor.name().to_string(), ready.report);
+    for plugin in &plugins {
+        let manifest = match plugin.manifest() {
+            Some(manifest) => manifest,
+            None => hosts.ready(plugin.name()).await?.manifest,
+        };
+        let config_of = &config.plugins[&**plugin.name()];
+        registry.add(plugin, manifest, config_of, config.limits.workers_per_plugin)?;
     }
     check_names(&config, &registry)?;
-    info!(plugins = supervisors.len(), tools = registry.entries().count(), roots = roots.len(), "ready");
     let instructions = instructions(&roots);
     let authority = Authority::new(&config);
     let path = Arc::new(CallPath::new(registry, authority, secrets, audit, config.limits.clone()));
     hub.connect(&path);
-    Ok(App { config, path, reports, runner, instructions })
+    let processes = tokio::spawn(async move {
+        let reports = hosts.reports().await?;
+        let runner = match runner {
+            Some(runner) => Some(checked(runner.await?)?),
+            None => None,
+        };
+        info!(plugins = reports.len(), "ready");
+        Ok(Processes { reports, runner })
+    });
+    Ok(App { config, path, instructions, processes })
+}
+
+/// Loads one library in a host without any grant, and returns what it says of itself.
+///
+/// # Errors
+///
+/// Why it cannot be loaded.
+pub(crate) async fn manifest(library: &str, flags: &Flags) -> anyhow::Result<ManifestFile> {
+    let mut config = Config::default();
+    config.plugins.insert("plugin".into(), Plugin { library: library.to_owned(), ..Plugin::default() });
+    let stage = Stage::find(flags.stage.as_deref())?;
+    let secrets = Arc::new(Secrets::read(&config)?);
+    let spawner = Spawner::new().context("failed to start the thread that starts programs")?;
+    let hub = Arc::new(Hub::new(&config, Arc::clone(&secrets), None));
+    let plugins = supervisors(&config, &stage, &Roots::new(), &secrets, &hub, &spawner).await?;
+    let plugin = plugins.first().context("one plugin is configured")?;
+    let Ready { manifest, .. } = plugin.begin().await??;
+    Ok(ManifestFile { sha256: plugin.library.sha256.clone(), manifest })
+}
+
+/// First starts of hosts under way, by plugin, and what came of those that are over.
+struct Hosts {
+    starting: BTreeMap<Arc<str>, JoinHandle<Result<Ready, Unavailable>>>,
+    reports: BTreeMap<String, Value>,
+}
+
+impl Hosts {
+    /// All hosts at the same time.
+    fn begin(plugins: &[Arc<Supervisor>]) -> Self {
+        let starting = plugins.iter().map(|plugin| (Arc::clone(plugin.name()), plugin.begin())).collect();
+        Self { starting, reports: BTreeMap::new() }
+    }
+
+    /// Waits for one.
+    async fn ready(&mut self, plugin: &Arc<str>) -> anyhow::Result<Ready> {
+        let starting = self.starting.remove(plugin).context("a host is started once")?;
+        let ready = starting.await??;
+        self.reports.insert(plugin.to_string(), ready.report.clone());
+        Ok(ready)
+    }
+
+    /// Waits for all; the first error ends the start.
+    async fn reports(mut self) -> anyhow::Result<BTreeMap<String, Value>> {
+        let names: Vec<Arc<str>> = self.starting.keys().cloned().collect();
+        for name in names {
+            self.ready(&name).await?;
+        }
+        Ok(self.reports)
+    }
 }
 
 /// Every tool that a restriction names must exist: a misspelt one restricts nothing.
@@ -188,26 +272,9 @@ fn copies(roots: &[(&Root, bool)]) -> std::io::Result<Vec<OwnedFd>> {
     roots.iter().map(|(root, _)| root.as_fd().try_clone_to_owned()).collect()
 }
 
-/// All hosts at the same time; the first error ends the start.
-async fn start_hosts(supervisors: &[Arc<Supervisor>]) -> anyhow::Result<Vec<Ready>> {
-    let tasks: Vec<_> = supervisors
-        .iter()
-        .map(|supervisor| {
-            let supervisor = Arc::clone(supervisor);
-            tokio::spawn(async move { supervisor.start().await })
-        })
-        .collect();
-    let mut ready = Vec::new();
-    for task in tasks {
-        ready.push(task.await??);
-    }
-    Ok(ready)
-}
-
-/// Starts the runner if anything may run. Without jails there is no server: programs are never run outside one.
-async fn start_runner(link: Option<&Link>) -> anyhow::Result<Option<Hello>> {
-    let Some(link) = link else { return Ok(None) };
-    let hello = link.start().await.map_err(anyhow::Error::msg)?;
+/// Without jails there is no server: programs are never run outside one.
+fn checked(hello: Result<Hello, String>) -> anyhow::Result<Hello> {
+    let hello = hello.map_err(anyhow::Error::msg)?;
     if let Err(refused) = &hello.jails {
         anyhow::bail!(
             "plugins are granted `run`, but no jail can be made here: layer `{}`: {}; `llmc doctor` tells more, or \
@@ -217,7 +284,7 @@ async fn start_runner(link: Option<&Link>) -> anyhow::Result<Option<Hello>> {
         );
     }
     debug!(pid = hello.pid, identity = hello.payload_identity, "runner is ready");
-    Ok(Some(hello))
+    Ok(hello)
 }
 
 /// Short, because every client pays for it in tokens.

@@ -16,8 +16,10 @@ pub(crate) const NEVER_WAIT: i32 = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits()
 ///
 /// Those of opening and reading; also when it is no regular file, or larger.
 pub(crate) fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(NEVER_WAIT).open(path)?;
-    read_open(file, max_bytes)
+    let (file, size) = open(path, max_bytes)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    file.take(max_bytes).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// As [`read`], for text.
@@ -29,7 +31,13 @@ pub(crate) fn read_text(path: &Path, max_bytes: u64) -> io::Result<String> {
     String::from_utf8(read(path, max_bytes)?).map_err(|_| io::Error::other("it is not UTF-8 text"))
 }
 
-fn read_open(file: File, max_bytes: u64) -> io::Result<Vec<u8>> {
+/// Opens a regular file of at most `max_bytes` bytes and tells its size; it may still grow while it is read.
+///
+/// # Errors
+///
+/// Those of opening; also when it is no regular file, or larger.
+pub(crate) fn open(path: &Path, max_bytes: u64) -> io::Result<(File, u64)> {
+    let file = OpenOptions::new().read(true).custom_flags(NEVER_WAIT).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
@@ -37,9 +45,7 @@ fn read_open(file: File, max_bytes: u64) -> io::Result<Vec<u8>> {
     if metadata.len() > max_bytes {
         return Err(io::Error::other(format!("it has {} bytes, the limit is {max_bytes}", metadata.len())));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
-    file.take(max_bytes).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Ok((file, metadata.len()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -70,7 +70,8 @@ pub(crate) fn build(workspace: &Workspace, profile: Profile, name: &str) -> Resu
         items.push(Item { from: workspace.root.join(file), to, mode: MODE_FILE });
     }
 
-    let changed = put_in_place(&items, &stage)?;
+    let mut changed = put_in_place(&items, &stage)?;
+    changed.extend(describe_plugins(&items, &stage)?);
     for file in &changed {
         println!("staged {}", file.strip_prefix(target).unwrap_or(file).display());
     }
@@ -155,18 +156,54 @@ fn put_in_place(items: &[Item], stage: &Stage) -> Result<Vec<PathBuf>> {
         if same(item)? {
             continue;
         }
+        // What the old library said of itself must not outlive it; most items never had such a file.
+        let _ = fs::remove_file(manifest_of(&item.to));
         replace(item).with_context(|| format!("failed to stage `{}`", item.to.display()))?;
         changed.push(item.to.clone());
     }
     for folder in [stage.dir.join(PLUGINS_FOLDER), stage.tests.join(TEST_PLUGINS_FOLDER)] {
         for file in entries(&folder)? {
-            if !items.iter().any(|item| item.to == file) {
+            let is_staged = |item: &Item| item.to == file || manifest_of(&item.to) == file;
+            if !items.iter().any(is_staged) {
                 fs::remove_file(&file)?;
                 println!("removed {}", file.display());
             }
         }
     }
     Ok(changed)
+}
+
+/// Where the server finds what a library says of itself without loading it.
+fn manifest_of(library: &Path) -> PathBuf {
+    library.with_extension("manifest.json")
+}
+
+/// Asks the staged server what each library says of itself, and puts the answers beside the libraries.
+fn describe_plugins(items: &[Item], stage: &Stage) -> Result<Vec<PathBuf>> {
+    let folder = stage.dir.join(PLUGINS_FOLDER);
+    let mut written = Vec::new();
+    for library in items.iter().map(|item| &item.to).filter(|file| file.starts_with(&folder)) {
+        let file = manifest_of(library);
+        if file.exists() {
+            continue;
+        }
+        let mut llmc = Command::new(stage.dir.join("bin/llmc"));
+        let output = llmc.args(["plugin", "manifest"]).arg(library).output()?;
+        if output.status.success() {
+            let temporary = file.with_extension("new");
+            fs::write(&temporary, &output.stdout)?;
+            fs::rename(&temporary, &file)?;
+            written.push(file);
+        } else {
+            // Without the file the server asks the library at every start, which only takes longer.
+            println!(
+                "no manifest beside `{}`: {}",
+                library.display(),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+    }
+    Ok(written)
 }
 
 fn same(item: &Item) -> Result<bool> {
@@ -239,6 +276,12 @@ mod tests {
         fs::write(&stale, "").unwrap();
         put_in_place(&items, &stage).unwrap();
         assert!(!stale.exists() && items[0].to.exists());
+
+        let (kept, stale) = (manifest_of(&items[0].to), manifest_of(&stale));
+        fs::write(&kept, "").unwrap();
+        fs::write(&stale, "").unwrap();
+        put_in_place(&items, &stage).unwrap();
+        assert!(!stale.exists() && kept.exists(), "a manifest stays with its plugin");
     }
 
     #[test]

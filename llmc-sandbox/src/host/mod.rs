@@ -75,7 +75,7 @@ pub fn enter(policy: HostPolicy, plugin: BorrowedFd<'_>) -> Result<Entered, Jail
     sys::SingleThreaded::check().at(Layer::Process, "check that there is one thread")?;
     let mut report = Report::new();
     let writing = policy.roots.iter().any(|root| root.writable);
-    let filter = if writing { HOST_WRITING } else { HOST }.compile(Some(process::own_pid()))?;
+    let filter = if writing { HOST_WRITING } else { HOST }.compile(Some(process::own_pid()));
     for library in RUNTIME_LIBRARIES {
         sys::keep_library(library);
     }

@@ -120,7 +120,7 @@ impl Launcher {
         let filter = match self.filters.get(spec.profile.name) {
             Some(filter) => filter.clone(),
             None => {
-                let filter = spec.profile.filter.compile(None)?;
+                let filter = spec.profile.filter.compile(None);
                 self.filters.insert(spec.profile.name, filter.clone());
                 filter
             }

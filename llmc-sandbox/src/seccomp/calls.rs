@@ -289,7 +289,6 @@ pub(super) const HOST_PROCESS: &[Call] = &[
         "names of threads and of memory"
     ),
     call!(SYS_prlimit64, &[&[is(0, 0), null(2)]], "reading own limits (stack size of a thread)"),
-    call!(SYS_seccomp, "the second filter is installed through it, and refuses it"),
 ];
 
 /// Further questions of interpreters and commands.
@@ -334,7 +333,6 @@ pub(super) const JAIL_PROCESS: &[Call] = &[
         "names, own death signal and dumpable flag, questions; whoever survives its parent still dies with the jail"
     ),
     call!(SYS_prlimit64, &[&[is(0, 0)]], "own limits, which can only be lowered; never those of process 1"),
-    call!(SYS_seccomp, "the second filter is installed through it, and refuses it"),
     call!(SYS_sched_setaffinity, &[&[is(0, 0)]], "own processors"),
     call!(SYS_kill, "own tree only: no other process is in this pid namespace"),
     call!(SYS_tgkill, "own tree only"),

@@ -1,29 +1,24 @@
-//! System call filters: policies as data, compiled to BPF by seccompiler.
+//! System call filters: policies as data, compiled to a program for the kernel.
 //!
 //! A [`Policy`] lists what is allowed, each entry with its reason. Whatever is not listed gets the policy's
 //! `otherwise` error. A second, small list gets the `exceptions` error instead, so that programs see the answer
 //! they cope with: a C library takes `ENOSYS` for `clone3` as "old kernel" and falls back to `clone`, whose flags a
-//! filter can read.
-//!
-//! The kernel runs the newest filter first and keeps its answer among equals, so the exceptions go into a second
-//! filter on top; the first one alone already denies everything that is not listed. System calls of a foreign
-//! architecture kill the process.
+//! filter can read. System calls of a foreign architecture kill the process.
 //!
 //! Integer arguments are compared as 32-bit words: the kernel ignores the upper half, so a comparison of all 64 bits
 //! could be dodged by setting a high bit there (CVE-2019-10063).
 
 mod calls;
 mod policies;
+mod program;
 
 use std::collections::BTreeMap;
 
+use libc::sock_filter;
 use rustix::io::Errno;
 use rustix::process::Pid;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch,
-};
 
+use self::program::{Answer, Rule, WordTest};
 use crate::error::{At, JailError, Layer};
 use crate::sys;
 
@@ -97,34 +92,54 @@ pub enum Test {
 pub struct Filter {
     name: &'static str,
     calls: usize,
-    programs: [BpfProgram; 2],
+    program: Vec<sock_filter>,
 }
 
 impl Policy {
     /// Compiles the policy for this machine; `own_pid` is what [`Test::OwnPid`] stands for.
-    ///
-    /// # Errors
-    ///
-    /// [`JailError::Missing`] on an architecture that seccompiler does not know.
-    pub fn compile(&self, own_pid: Option<Pid>) -> Result<Filter, JailError> {
-        let lacking = |error: seccompiler::BackendError| {
-            JailError::missing(Layer::Seccomp, format!("policy `{}` does not compile: {error}", self.name))
-        };
-        let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(lacking)?;
-        let build =
-            |calls: &[&[Call]], matched, unmatched| -> Result<BpfProgram, seccompiler::BackendError> {
-                let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-                for call in calls.iter().copied().flatten() {
-                    rules.insert(call.number, seccomp_rules(call, own_pid)?);
-                }
-                SeccompFilter::new(rules, unmatched, matched, arch)?.try_into()
-            };
-        let errno = |errno: Errno| SeccompAction::Errno(errno.raw_os_error().unsigned_abs());
-        let allowed = build(self.allowed, SeccompAction::Allow, errno(self.otherwise)).map_err(lacking)?;
-        let exceptions =
-            build(self.exceptions, errno(self.exceptions_errno), SeccompAction::Allow).map_err(lacking)?;
+    pub fn compile(&self, own_pid: Option<Pid>) -> Filter {
+        let errno = |errno: Errno| libc::SECCOMP_RET_ERRNO | errno.raw_os_error().unsigned_abs();
+        let groups = self.exceptions.iter().map(|group| (group, errno(self.exceptions_errno)));
+        let groups = groups.chain(self.allowed.iter().map(|group| (group, libc::SECCOMP_RET_ALLOW)));
+        let mut rules: BTreeMap<u32, Vec<Rule>> = BTreeMap::new();
+        for (group, answer) in groups {
+            for call in *group {
+                // A number that does not fit belongs to no system call.
+                let Ok(number) = u32::try_from(call.number) else { continue };
+                rules.entry(number).or_default().extend(call.compile(answer, own_pid));
+            }
+        }
         let calls = self.allowed.iter().map(|group| group.len()).sum();
-        Ok(Filter { name: self.name, calls, programs: [allowed, exceptions] })
+        Filter { name: self.name, calls, program: program::assemble(&rules, errno(self.otherwise)) }
+    }
+}
+
+impl Call {
+    fn compile(&self, answer: Answer, own_pid: Option<Pid>) -> Vec<Rule> {
+        if self.rules.is_empty() {
+            return vec![Rule { tests: Vec::new(), answer }];
+        }
+        let rule = |args: &&[Arg]| Rule {
+            tests: args.iter().flat_map(|arg| arg.compile(own_pid)).collect(),
+            answer,
+        };
+        self.rules.iter().map(rule).collect()
+    }
+}
+
+impl Arg {
+    fn compile(&self, own_pid: Option<Pid>) -> Vec<WordTest> {
+        let lower = |mask, value| WordTest { argument: self.index, upper: false, mask, value };
+        match self.test {
+            Test::Is(value) => vec![lower(u32::MAX, value)],
+            Test::Masked { mask, value } => vec![lower(mask, value)],
+            Test::Null => vec![lower(u32::MAX, 0), WordTest { upper: true, ..lower(u32::MAX, 0) }],
+            Test::OwnPid => {
+                // Without a process id nothing matches: no process has number 0.
+                let pid = own_pid.map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs());
+                vec![lower(u32::MAX, pid)]
+            }
+        }
     }
 }
 
@@ -135,9 +150,7 @@ impl Filter {
     ///
     /// [`JailError`] when the kernel refuses it or does not show it.
     pub(crate) fn install(&self) -> Result<(), JailError> {
-        for program in &self.programs {
-            sys::install_filter(program).at(Layer::Seccomp, format!("install policy `{}`", self.name))?;
-        }
+        sys::install_filter(&self.program).at(Layer::Seccomp, format!("install policy `{}`", self.name))?;
         if sys::unshare_is_filtered() {
             Ok(())
         } else {
@@ -147,35 +160,9 @@ impl Filter {
 
     /// What it is, in a few words.
     pub fn summary(&self) -> String {
-        let instructions: usize = self.programs.iter().map(Vec::len).sum();
-        format!("policy `{}`: {} system calls allowed, {instructions} instructions", self.name, self.calls)
+        let (name, calls, instructions) = (self.name, self.calls, self.program.len());
+        format!("policy `{name}`: {calls} system calls allowed, {instructions} instructions")
     }
-}
-
-fn seccomp_rules(call: &Call, own_pid: Option<Pid>) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
-    call.rules
-        .iter()
-        .map(|tests| {
-            let conditions = tests.iter().map(|arg| condition(arg, own_pid)).collect::<Result<_, _>>()?;
-            SeccompRule::new(conditions)
-        })
-        .collect()
-}
-
-fn condition(arg: &Arg, own_pid: Option<Pid>) -> Result<SeccompCondition, seccompiler::BackendError> {
-    let (len, op, value) = match arg.test {
-        Test::Is(value) => (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value.into()),
-        Test::Masked { mask, value } => {
-            (SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask.into()), value.into())
-        }
-        Test::Null => (SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0),
-        Test::OwnPid => {
-            // Without a process id nothing matches: no process has number 0.
-            let pid = own_pid.map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs());
-            (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, pid.into())
-        }
-    };
-    SeccompCondition::new(arg.index, len, op, value)
 }
 
 #[cfg(test)]
@@ -193,9 +180,86 @@ mod tests {
     #[test]
     fn policies_compile_and_fit_the_kernel() {
         for policy in ALL {
-            let filter = policy.compile(Pid::from_raw(4321)).unwrap();
-            for program in &filter.programs {
-                assert!(program.len() < 4096, "{}: {} instructions", policy.name, program.len());
+            let program = policy.compile(Pid::from_raw(4321)).program;
+            assert!(program.len() < 4096, "{}: {} instructions", policy.name, program.len());
+        }
+    }
+
+    /// The same policy as seccompiler builds it: one chain for what is allowed, one for the exceptions.
+    fn reference(policy: &Policy, pid: u32) -> [Vec<sock_filter>; 2] {
+        use seccompiler::{
+            SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
+            SeccompRule,
+        };
+        let condition = |arg: &Arg| {
+            let (len, op, value) = match arg.test {
+                Test::Is(value) => (Len::Dword, Op::Eq, value.into()),
+                Test::Masked { mask, value } => (Len::Dword, Op::MaskedEq(mask.into()), value.into()),
+                Test::Null => (Len::Qword, Op::Eq, 0),
+                Test::OwnPid => (Len::Dword, Op::Eq, pid.into()),
+            };
+            SeccompCondition::new(arg.index, len, op, value).unwrap()
+        };
+        let errno = |errno: Errno| SeccompAction::Errno(errno.raw_os_error().unsigned_abs());
+        let build = |groups: &[&[Call]], matched, unmatched| -> Vec<sock_filter> {
+            let rule = |args: &&[Arg]| SeccompRule::new(args.iter().map(condition).collect()).unwrap();
+            let calls = groups.iter().copied().flatten();
+            let rules = calls.map(|call| (call.number, call.rules.iter().map(rule).collect())).collect();
+            let arch = std::env::consts::ARCH.try_into().unwrap();
+            let filter = SeccompFilter::new(rules, unmatched, matched, arch).unwrap();
+            let program: seccompiler::BpfProgram = filter.try_into().unwrap();
+            let copy =
+                |it: &seccompiler::sock_filter| sock_filter { code: it.code, jt: it.jt, jf: it.jf, k: it.k };
+            program.iter().map(copy).collect()
+        };
+        [
+            build(policy.allowed, SeccompAction::Allow, errno(policy.otherwise)),
+            build(policy.exceptions, errno(policy.exceptions_errno), SeccompAction::Allow),
+        ]
+    }
+
+    /// Arguments around everything that a call's rules speak of.
+    fn interesting(policy: &Policy, number: u32, pid: u32) -> Vec<[u64; 6]> {
+        let mut all = vec![[0; 6], [u64::MAX; 6]];
+        let calls = policy.allowed.iter().chain(policy.exceptions).copied().flatten();
+        for rule in calls.filter(|call| call.number == i64::from(number)).flat_map(|call| call.rules) {
+            let mut met = [0_u64; 6];
+            for arg in *rule {
+                met[usize::from(arg.index)] = match arg.test {
+                    Test::Is(value) | Test::Masked { value, .. } => value.into(),
+                    Test::Null => 0,
+                    Test::OwnPid => pid.into(),
+                };
+            }
+            all.push(met);
+            for arg in *rule {
+                let at = usize::from(arg.index);
+                for bit in 0..64 {
+                    let mut near = met;
+                    near[at] ^= 1 << bit;
+                    all.push(near);
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn the_program_answers_as_seccompiler_does() {
+        const PID: u32 = 4321;
+        for policy in ALL {
+            let ours = policy.compile(Pid::from_raw(PID.cast_signed())).program;
+            let [allowed, exceptions] = reference(policy, PID);
+            for number in (0..600).chain([0x4000_0000, 0x4000_0001, u32::MAX]) {
+                for args in interesting(policy, number, PID) {
+                    // Of two filters the kernel keeps the stricter answer, of two errors the newer filter's.
+                    let expected = match program::tests::here(&exceptions, number, args) {
+                        libc::SECCOMP_RET_ALLOW => program::tests::here(&allowed, number, args),
+                        error => error,
+                    };
+                    let found = program::tests::here(&ours, number, args);
+                    assert_eq!(found, expected, "{} {number} {args:x?}", policy.name);
+                }
             }
         }
     }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use authorise::{Authority, Caller};
 pub(crate) use error::{CallError, Kind};
 pub(crate) use registry::{Entry, Registry};
+pub(crate) use schema::Schema;
 pub(crate) use services::Hub;
 
 use crate::audit::{Audit, Record, now_ms};

@@ -26,6 +26,12 @@ pub(crate) struct Schema {
 }
 
 impl Schema {
+    /// Makes ready what all schemas share, the meta-schemas, which takes over a millisecond the first time.
+    pub(crate) fn prepare() {
+        // Whether it compiles is of no interest here.
+        let _ = Self::compile(&serde_json::json!({"type": "object"}));
+    }
+
     /// Compiles a schema of JSON Schema draft 2020-12.
     ///
     /// # Errors

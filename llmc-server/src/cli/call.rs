@@ -36,7 +36,8 @@ impl Call {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let arguments = arguments(&self.arguments)?;
         let loaded = config::load(&self.flags)?;
-        let app = app::start(loaded.config, &self.flags).await?;
+        let mut app = app::start(loaded.config, &self.flags).await?;
+        app.processes().await?;
         let request = Request {
             caller: Caller::CommandLine,
             tool: self.tool,

@@ -7,9 +7,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::print;
+use crate::app;
+use crate::cli;
 use crate::config::{self, Flags};
 use crate::stage::Stage;
-use crate::{app, cli};
 
 /// Show which protections this machine gives, and what would be missing.
 #[derive(Args)]
@@ -75,9 +76,11 @@ async fn survey(stage: &Stage) -> anyhow::Result<Vec<Layer>> {
 async fn server(flags: &Flags) -> Result<Value, String> {
     let started = async {
         let loaded = config::load(flags)?;
-        app::start(loaded.config, flags).await
+        let mut app = app::start(loaded.config, flags).await?;
+        let processes = app.processes().await?;
+        anyhow::Ok((app, processes))
     };
-    let app = started.await.map_err(|error| cli::chain(&error))?;
+    let (app, processes) = started.await.map_err(|error| cli::chain(&error))?;
     let plugins: Vec<Value> = app
         .config
         .plugins
@@ -87,11 +90,11 @@ async fn server(flags: &Flags) -> Result<Value, String> {
             json!({
                 "name": name,
                 "tools": tools.map(|entry| entry.name.as_str()).collect::<Vec<_>>(),
-                "jail": app.reports.get(name),
+                "jail": processes.reports.get(name),
             })
         })
         .collect();
-    Ok(json!({ "plugins": plugins, "runner": app.runner }))
+    Ok(json!({ "plugins": plugins, "runner": processes.runner }))
 }
 
 impl Findings {

@@ -5,6 +5,7 @@
 mod call;
 mod config;
 mod doctor;
+mod plugin;
 mod serve;
 mod tools;
 
@@ -51,6 +52,9 @@ enum Command {
     /// Show, check or describe the configuration.
     #[command(subcommand)]
     Config(config::Command),
+    /// Work with plugin libraries.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
 }
 
 /// Runs the program.
@@ -81,6 +85,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Call(call) => call.run().await,
         Command::Doctor(doctor) => doctor.run().await,
         Command::Config(config) => config.run(),
+        Command::Plugin(plugin) => plugin.run().await,
     }
 }
 

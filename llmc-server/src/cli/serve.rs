@@ -1,6 +1,7 @@
 //! `llmc serve`
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -18,9 +19,17 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let loaded = config::load(&self.flags)?;
-        let app = app::start(loaded.config, &self.flags).await?;
-        let handler = Handler::new(app.path, &app.instructions);
-        transport::stdio::serve(handler, app.config.limits.max_message_bytes).await?;
+        let mut app = app::start(loaded.config, &self.flags).await?;
+        let handler = Handler::new(Arc::clone(&app.path), &app.instructions);
+        let serving = transport::stdio::serve(handler, app.config.limits.max_message_bytes);
+        tokio::pin!(serving);
+        // A process that did not get ready ends the server, even if a client has seen its tools.
+        tokio::select! {
+            biased;
+            processes = app.processes() => processes.map(drop)?,
+            served = &mut serving => return served.map(|()| ExitCode::SUCCESS),
+        }
+        serving.await?;
         Ok(ExitCode::SUCCESS)
     }
 }

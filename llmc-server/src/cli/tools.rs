@@ -23,7 +23,8 @@ pub(super) struct Tools {
 impl Tools {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let loaded = config::load(&self.flags)?;
-        let app = app::start(loaded.config, &self.flags).await?;
+        let mut app = app::start(loaded.config, &self.flags).await?;
+        app.processes().await?;
         let tools: Vec<_> = app.path.visible(&Caller::Client).collect();
         let text = if self.json {
             let tools: Vec<_> = tools.iter().map(|entry| described(entry)).collect();

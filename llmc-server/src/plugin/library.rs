@@ -1,6 +1,7 @@
 //! The file of a plugin: read once, digested, and sealed, so that what was checked is what is loaded.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,9 @@ use crate::files;
 
 /// Largest library that is loaded: 256 MiB.
 const MAX_BYTES: u64 = 256 << 20;
+
+/// Bytes that are copied at a time.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// A sealed copy of a library.
 #[derive(Debug)]
@@ -62,35 +66,48 @@ impl Library {
     /// See [`LibraryError`].
     pub(crate) fn open(path: &Path, expected: Option<&str>) -> Result<Self, LibraryError> {
         let failed = |source| LibraryError::Read { path: path.to_owned(), source };
-        let bytes = files::read(path, MAX_BYTES).map_err(failed)?;
-        let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let (file, _) = files::open(path, MAX_BYTES).map_err(failed)?;
+        let mut copy = File::from(memory_file().map_err(failed)?);
+        let sha256 = copy_digested(file.take(MAX_BYTES), &mut copy).map_err(failed)?;
         if let Some(expected) = expected.filter(|expected| !expected.eq_ignore_ascii_case(&sha256)) {
             let expected = expected.to_owned();
             return Err(LibraryError::Digest { path: path.to_owned(), found: sha256, expected });
         }
-        let copy = sealed(&bytes).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), sha256, copy })
+        let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+        fcntl_add_seals(&copy, seals).map_err(|errno| failed(errno.into()))?;
+        Ok(Self { path: path.to_owned(), sha256, copy: copy.into() })
     }
 }
 
-/// A memory file that nobody can change any more, see `memfd_create(2)` and `F_ADD_SEALS` in `fcntl(2)`.
-fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
+/// A memory file that can be sealed, see `memfd_create(2)` and `F_ADD_SEALS` in `fcntl(2)`.
+fn memory_file() -> io::Result<OwnedFd> {
     // Not executable as a program; mapping it, which is what `dlopen` does, is not affected. Kernels before 6.3
     // do not know the flag.
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let fd = memfd_create("llmc-plugin", flags | MemfdFlags::NOEXEC_SEAL)
-        .or_else(|_| memfd_create("llmc-plugin", flags))?;
-    let mut file = std::fs::File::from(fd);
-    file.write_all(bytes)?;
-    let fd = OwnedFd::from(file);
-    fcntl_add_seals(&fd, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
-    Ok(fd)
+    let create = |flags| memfd_create("llmc-plugin", flags);
+    Ok(create(flags | MemfdFlags::NOEXEC_SEAL).or_else(|_| create(flags))?)
+}
+
+/// Copies in pieces that stay in the processor's cache between reading, digesting and writing; returns the SHA-256
+/// in hexadecimal.
+fn copy_digested(mut from: impl Read, to: &mut impl Write) -> io::Result<String> {
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut digest = Sha256::new();
+    loop {
+        match from.read(&mut piece) {
+            Ok(0) => return Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            Ok(count) => {
+                digest.update(&piece[..count]);
+                to.write_all(&piece[..count])?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-
     use super::*;
 
     #[test]

@@ -2,12 +2,14 @@
 //! handed over. No plugin code runs here.
 //!
 //! - [`library`]: read, digest, seal.
+//! - [`manifest`]: what a library says of itself, known before its host runs.
 //! - [`spawn`]: start a program with nothing but a socket.
 //! - [`connection`]: one live host: calls out, requests in.
 //! - [`supervisor`]: keeps a host alive, with back-off.
 
 pub(crate) mod connection;
 pub(crate) mod library;
+pub(crate) mod manifest;
 pub(crate) mod spawn;
 mod stderr;
 pub(crate) mod supervisor;

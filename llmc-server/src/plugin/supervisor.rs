@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use llmc_wire::host::{Init, Ready};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use super::connection::{Connection, Settings};
 use super::library::Library;
+use super::manifest::ManifestFile;
 use super::spawn::Spawner;
 
 /// A host that lived this long was no failure of its start.
@@ -31,13 +33,13 @@ pub(crate) struct Supervisor {
     settings: Settings,
     load_timeout: Duration,
     current: Mutex<Current>,
-    starting: tokio::sync::Mutex<()>,
+    starting: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
 struct Current {
     connection: Option<Arc<Connection>>,
-    /// Manifest of the first start: a later one must say the same.
+    /// From the file beside the library, or from the first start; every start must say the same.
     manifest: Option<Value>,
     started: Option<Instant>,
     /// Starts in a row that came soon after the one before.
@@ -83,6 +85,16 @@ impl Supervisor {
         &self.settings.plugin
     }
 
+    /// Believes the manifest that lies beside the library, if there is one, until the host is ready.
+    pub(crate) fn believe_installed_manifest(&self) {
+        self.current().manifest = ManifestFile::beside(&self.library);
+    }
+
+    /// What the plugin says of itself, as far as that is known yet.
+    pub(crate) fn manifest(&self) -> Option<Value> {
+        self.current().manifest.clone()
+    }
+
     /// The live host, if there is one.
     pub(crate) fn live(&self) -> Option<Arc<Connection>> {
         self.current().connection.clone().filter(|connection| connection.is_open())
@@ -110,12 +122,22 @@ impl Supervisor {
         self.live().ok_or_else(|| self.unavailable("it ended right after its start".into()))
     }
 
+    /// The first start, in the background; from now on calls wait for it.
+    pub(crate) fn begin(self: &Arc<Self>) -> JoinHandle<Result<Ready, Unavailable>> {
+        let turn = Arc::clone(&self.starting).try_lock_owned();
+        let supervisor = Arc::clone(self);
+        tokio::spawn(async move {
+            let _turn = turn;
+            supervisor.start().await
+        })
+    }
+
     /// Starts a host and returns what it says about itself.
     ///
     /// # Errors
     ///
-    /// When the plugin cannot be loaded, or its manifest is no longer what it was.
-    pub(crate) async fn start(&self) -> Result<Ready, Unavailable> {
+    /// When the plugin cannot be loaded, or its manifest is not what was known of it.
+    async fn start(&self) -> Result<Ready, Unavailable> {
         let begun = Instant::now();
         self.current().count_start(begun);
         let spawned = self.spawner.spawn(&self.program).await.map_err(|error| {
@@ -131,10 +153,14 @@ impl Supervisor {
         let mut current = self.current();
         let manifest = current.manifest.get_or_insert_with(|| ready.manifest.clone());
         if *manifest != ready.manifest {
-            connection.kill("its manifest changed between two starts");
-            warn!(plugin = %self.name(), "manifest changed between two starts of the same library");
+            connection.kill("its manifest is not what was known of it");
             drop(current);
-            return Err(self.unavailable("its manifest changed between two starts".into()));
+            let file = ManifestFile::path(&self.library.path);
+            return Err(self.unavailable(format!(
+                "its manifest changed between two starts, or is not the one in `{}`; write that file anew with \
+                 `llmc plugin manifest`, or remove it",
+                file.display()
+            )));
         }
         if current.connection.replace(connection).is_some() {
             warn!(plugin = %self.name(), "host was replaced");

@@ -16,6 +16,7 @@ use llmc_wire::{Decoder, Header};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use crate::plugin::spawn::{Process, Spawned, Spawner};
@@ -33,7 +34,8 @@ pub(crate) struct Link {
     spawner: Spawner,
     max_jails: u32,
     current: Mutex<Option<Arc<Live>>>,
-    starting: tokio::sync::Mutex<Option<Instant>>,
+    /// When it was started last, by the one who starts it.
+    starting: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
 
 /// A running runner.
@@ -61,8 +63,18 @@ impl Link {
         Self { program, spawner, max_jails, current, starting }
     }
 
-    /// Starts the runner, and tells what it can do here.
-    pub(crate) async fn start(&self) -> Result<Hello, String> {
+    /// The first start, in the background; from now on runs wait for it.
+    pub(crate) fn begin(self: &Arc<Self>) -> JoinHandle<Result<Hello, String>> {
+        let turn = Arc::clone(&self.starting).try_lock_owned();
+        let link = Arc::clone(self);
+        tokio::spawn(async move {
+            let _turn = turn;
+            link.start().await
+        })
+    }
+
+    /// Starts the runner, and returns what it can do here.
+    async fn start(&self) -> Result<Hello, String> {
         let failed = |error: io::Error| format!("failed to start `{}`: {error}", self.program.display());
         let Spawned { process, socket, stderr } = self.spawner.spawn(&self.program).await.map_err(failed)?;
         tokio::spawn(crate::plugin::forward_stderr(stderr, "runner", Arc::<Secrets>::default(), 100));

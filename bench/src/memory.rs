@@ -18,9 +18,11 @@ pub(crate) struct Memory {
     pub(crate) private_dirty_kib: u64,
 }
 
-/// Memory of the process and all that it started, in the order in which they were.
+/// Memory of the process and all that it started, by program, the smallest first.
 pub(crate) fn measure(process: u32) -> Result<Vec<Memory>> {
-    tree(process)?.into_iter().map(of_one).collect()
+    let mut all = tree(process)?.into_iter().map(of_one).collect::<Result<Vec<_>>>()?;
+    all.sort_by(|a, b| (&a.program, a.private_dirty_kib).cmp(&(&b.program, b.private_dirty_kib)));
+    Ok(all)
 }
 
 fn of_one(process: u32) -> Result<Memory> {

@@ -83,7 +83,7 @@ impl Bridge {
         }
     }
 
-    /// A call ended: send its result.
+    /// A call ended. Its result is sent with [`Bridge::flush`] at the latest.
     pub(crate) fn finish(&self, call: u64, result: Result<Vec<u8>, ToolError>) {
         locked(&self.calls).remove(&call);
         let (code, payload) = match result {
@@ -92,7 +92,12 @@ impl Bridge {
             Err(error) => (ERROR, encode(&failure(error))),
         };
         let header = Header { kind: from_host::DONE, code, call, ..Header::default() };
-        self.send(header, &payload);
+        survive(self.sender.send_later(header, &payload));
+    }
+
+    /// Sends the results of calls that have ended.
+    pub(crate) fn flush(&self) {
+        survive(self.sender.flush());
     }
 
     /// The server answered request `seq`.
@@ -146,7 +151,8 @@ impl Bridge {
 
     fn ask(&self, call: u64, op: u32, seq: u64, body: &[u8]) {
         let Ok(code) = u16::try_from(op) else { return };
-        self.send(Header { kind: from_host::REQUEST, code, call, seq, ..Header::default() }, body);
+        let header = Header { kind: from_host::REQUEST, code, call, seq, ..Header::default() };
+        survive(self.sender.send(header, body, &[]));
     }
 
     fn is_cancelled(&self, call: u64) -> bool {
@@ -161,13 +167,13 @@ impl Bridge {
         );
         Failure { code: code::LIMIT, message, data: None }
     }
+}
 
-    /// Without the server there is nothing left to serve.
-    fn send(&self, header: Header, payload: &[u8]) {
-        if let Err(error) = self.sender.send(header, payload, &[]) {
-            eprintln!("llmc-host: lost the server: {error}");
-            std::process::exit(1);
-        }
+/// Without the server there is nothing left to serve.
+fn survive(sent: std::io::Result<()>) {
+    if let Err(error) = sent {
+        eprintln!("llmc-host: lost the server: {error}");
+        std::process::exit(1);
     }
 }
 

@@ -1,9 +1,13 @@
 //! The threads of a host.
 //!
-//! A thread with nothing to do waits for the socket. The kernel wakes one of those that wait, and it runs the call
-//! that it reads: a call that comes alone wakes one thread once. What else was read is queued for the next one.
-//! A thread takes a call only while another one waits for the socket, so an answer that a running call waits for is
-//! always read; the last one left keeps reading while calls queue.
+//! A thread with nothing to do waits for the socket. The kernel wakes one of those that wait, and it runs the calls
+//! that it reads: a call that comes alone wakes one thread once. A thread runs a call only while another one waits for
+//! the socket, so an answer that a running call waits for is always read; the last one left keeps reading while calls
+//! queue.
+//!
+//! Of calls that come together the thread runs one after the other, and sends their results together. Waking others
+//! for what takes microseconds would cost more than it gains, and nobody knows beforehand what takes long: so a timer
+//! wakes a second thread shortly after, which sends what is ready, takes the next call and sets the timer anew.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,21 +20,30 @@ use std::thread;
 use llmc_abi::CallCtx;
 use llmc_wire::host::{OK, to_host};
 use llmc_wire::socket::{Filled, Frame, Receiver};
-use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::event::epoll;
 use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
 
 use crate::bridge::{Bridge, HOST_REF};
 use crate::loader::Plugin;
+
+/// How long calls and results wait for a thread that runs another call, in nanoseconds.
+const PATIENCE_NS: i64 = 100_000;
+
+/// What woke a thread.
+const SOCKET: u64 = 0;
+const TIMER: u64 = 1;
 
 /// The threads and what they share.
 pub(crate) struct Crew {
     plugin: Plugin,
     bridge: Arc<Bridge>,
     receiver: Mutex<Receiver>,
-    /// Where threads wait: for the socket, or for a nudge.
+    /// Where threads wait: for the socket, or for the timer.
     events: OwnedFd,
-    /// Tells one waiting thread to look at the queue.
-    nudge: OwnedFd,
+    timer: OwnedFd,
     state: Mutex<State>,
     max_threads: u32,
 }
@@ -41,6 +54,10 @@ struct State {
     /// Threads that wait for the socket or read it.
     readers: u32,
     threads: u32,
+    /// Results that have not been sent.
+    unsent: bool,
+    /// The timer is set and has not woken anyone yet.
+    timer_is_set: bool,
 }
 
 /// A call to run.
@@ -64,18 +81,18 @@ impl Crew {
         workers: u32,
     ) -> io::Result<Arc<Self>> {
         let events = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let nudge = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
         // Edge-triggered: one wake-up for one message, not for every thread that waits. See epoll(7).
         let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
-        for fd in [receiver.as_fd(), nudge.as_fd()] {
-            epoll::add(&events, fd, epoll::EventData::new_u64(0), flags)?;
+        for (fd, name) in [(receiver.as_fd(), SOCKET), (timer.as_fd(), TIMER)] {
+            epoll::add(&events, fd, epoll::EventData::new_u64(name), flags)?;
         }
         Ok(Arc::new(Self {
             plugin,
             bridge,
             receiver: Mutex::new(receiver),
             events,
-            nudge,
+            timer,
             state: Mutex::new(State { threads: 1, ..State::default() }),
             // One more, because one always reads.
             max_threads: workers.max(1) + 1,
@@ -98,12 +115,24 @@ impl Crew {
             if let Some(job) = self.take(&mut state) {
                 return job;
             }
+            if std::mem::take(&mut state.unsent) {
+                drop(state);
+                self.bridge.flush();
+                state = self.state();
+                continue;
+            }
             state.readers += 1;
             drop(state);
-            let arrived = self.read();
+            let (woken_by, arrived) = self.read();
             state = self.state();
             state.readers -= 1;
+            state.timer_is_set &= woken_by != TIMER;
             state.queue.extend(arrived);
+            if woken_by == TIMER && std::mem::take(&mut state.unsent) {
+                drop(state);
+                self.bridge.flush();
+                state = self.state();
+            }
         }
     }
 
@@ -113,21 +142,28 @@ impl Crew {
             return None;
         }
         let job = state.queue.pop_front();
-        if !state.queue.is_empty() && state.readers > 0 {
-            // The counter only has to change; it would take centuries to fill.
-            let _ = rustix::io::write(&self.nudge, &1_u64.to_ne_bytes());
+        if (state.unsent || !state.queue.is_empty()) && !state.timer_is_set {
+            let wait = Timespec { tv_sec: 0, tv_nsec: PATIENCE_NS };
+            let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: wait };
+            timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)
+                .unwrap_or_else(|error| lost(&error.into()));
+            state.timer_is_set = true;
         }
         job
     }
 
-    /// Waits for the socket once and takes in what has come; calls are returned.
-    fn read(&self) -> Vec<Job> {
+    /// Waits for the socket or the timer once and takes in what has come; calls are returned.
+    fn read(&self) -> (u64, Vec<Job>) {
         let mut event = [MaybeUninit::uninit(); 1];
-        match epoll::wait(&self.events, &mut event, None) {
-            Ok(_) | Err(Errno::INTR) => {}
+        let woken_by = match epoll::wait(&self.events, &mut event, None) {
+            Ok((woken, _)) => woken.first().map_or(SOCKET, |event| event.data.u64()),
+            Err(Errno::INTR) => SOCKET,
             Err(error) => lost(&error.into()),
-        }
+        };
         let mut jobs = Vec::new();
+        if woken_by == TIMER {
+            return (TIMER, jobs);
+        }
         let mut receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let filled = receiver.fill_now().unwrap_or_else(|error| lost(&error));
@@ -136,7 +172,7 @@ impl Crew {
             }
             receiver.shrink();
             match filled {
-                Filled::Everything => return jobs,
+                Filled::Everything => return (SOCKET, jobs),
                 Filled::Something => {}
                 Filled::End => exit(0),
             }
@@ -180,6 +216,7 @@ impl Crew {
     fn run(&self, job: Job) {
         let ctx = CallCtx { call: job.call, deadline_ms: job.deadline_ms, host: HOST_REF };
         self.bridge.finish(job.call, self.plugin.call(&ctx, job.item, &job.args));
+        self.state().unsent = true;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

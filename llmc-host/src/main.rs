@@ -16,6 +16,7 @@ mod crew;
 mod loader;
 
 use std::convert::Infallible;
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
 /// Jails itself, loads the plugin and serves it until the server closes the socket; that ends the process.
 fn run(sender: &Sender, mut receiver: Receiver) -> Result<Infallible, String> {
     let (init, library, roots) = receive_init(&mut receiver)?;
+    name_process(&init.plugin);
     let granted = roots.into_iter().zip(&init.roots);
     let policy = HostPolicy {
         roots: granted.map(|(dir, root)| HostRoot { dir, writable: root.writable }).collect(),
@@ -79,6 +81,15 @@ fn run(sender: &Sender, mut receiver: Receiver) -> Result<Infallible, String> {
         .send(Header { kind: from_host::READY, ..Header::default() }, &payload, &[])
         .map_err(|error| format!("server is gone: {error}"))?;
     crew.serve()
+}
+
+/// Shows in `top` and `ps` which plugin this is: `llmc-host:fs`. The kernel keeps 15 bytes, see
+/// `PR_SET_NAME` in `prctl(2)`.
+fn name_process(plugin: &str) {
+    if let Ok(name) = CString::new(format!("llmc-host:{plugin}")) {
+        // The name is a courtesy.
+        let _ = rustix::thread::set_name(&name);
+    }
 }
 
 /// The first message: policy, sealed library, root directories.

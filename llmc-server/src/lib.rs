@@ -22,6 +22,7 @@ pub mod config;
 mod files;
 pub mod logs;
 mod mcp;
+mod outbox;
 mod plugin;
 mod roots;
 mod runner;

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -17,6 +17,9 @@ use crate::frame::{Decoder, Header};
 
 /// Most descriptors that one frame may carry.
 pub const MAX_FDS: usize = 128;
+
+/// Bytes of frames that may wait for others.
+const MAX_WAITING_BYTES: usize = 64 << 10;
 
 /// A received frame.
 #[derive(Debug)]
@@ -52,13 +55,14 @@ pub struct Receiver {
 #[derive(Clone, Debug)]
 pub struct Sender {
     stream: Arc<UnixStream>,
-    turn: Arc<Mutex<()>>,
+    /// Frames that wait for the next one that is sent.
+    waiting: Arc<Mutex<Vec<u8>>>,
 }
 
 /// Splits a stream into its two directions.
 pub fn split(stream: UnixStream, max_payload: usize) -> (Sender, Receiver) {
     let stream = Arc::new(stream);
-    let sender = Sender { stream: Arc::clone(&stream), turn: Arc::new(Mutex::new(())) };
+    let sender = Sender { stream: Arc::clone(&stream), waiting: Arc::default() };
     (sender, Receiver { stream, decoder: Decoder::new(max_payload), fds: VecDeque::new() })
 }
 
@@ -154,7 +158,44 @@ impl Sender {
     /// The socket's error; `InvalidInput` for a payload of 4 GiB or more than [`MAX_FDS`] descriptors.
     pub fn send(&self, header: Header, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let header = sized(header, payload, fds)?.encode();
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting();
+        if !waiting.is_empty() {
+            self.write_all(&waiting, &[], &[])?;
+            waiting.clear();
+            waiting.shrink_to(MAX_WAITING_BYTES);
+        }
+        self.write_all(&header, payload, fds)
+    }
+
+    /// Keeps a small frame until [`Sender::flush`] or the next frame that is sent; a large one is sent at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send`].
+    pub fn send_later(&self, header: Header, payload: &[u8]) -> io::Result<()> {
+        let mut waiting = self.waiting();
+        if waiting.len() + payload.len() > MAX_WAITING_BYTES {
+            drop(waiting);
+            return self.send(header, payload, &[]);
+        }
+        waiting.extend_from_slice(&sized(header, payload, &[])?.encode());
+        waiting.extend_from_slice(payload);
+        Ok(())
+    }
+
+    /// Sends the frames that were kept.
+    ///
+    /// # Errors
+    ///
+    /// The socket's error.
+    pub fn flush(&self) -> io::Result<()> {
+        let mut waiting = self.waiting();
+        self.write_all(&waiting, &[], &[])?;
+        waiting.clear();
+        Ok(())
+    }
+
+    fn write_all(&self, header: &[u8], payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut sent = 0;
         while sent < header.len() + payload.len() {
             let fds = if sent == 0 { fds } else { &[] };
@@ -166,6 +207,10 @@ impl Sender {
             };
         }
         Ok(())
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -298,6 +343,26 @@ mod tests {
         drop(sender);
         drop(_keep);
         assert_eq!(receiver.fill_now().unwrap(), Filled::End);
+    }
+
+    #[test]
+    fn kept_frames_go_before_the_next_one_and_in_one_piece() {
+        let (left, right) = UnixStream::pair().unwrap();
+        let (sender, _keep) = split(left, MAX_PAYLOAD_BYTES);
+        let (_keep2, mut receiver) = split(right, MAX_PAYLOAD_BYTES);
+        let header = |call| Header { kind: 1, call, ..Header::default() };
+        sender.send_later(header(0), b"zero").unwrap();
+        sender.send_later(header(1), b"one").unwrap();
+        assert_eq!(receiver.fill_now().unwrap(), Filled::Everything);
+        assert!(receiver.take().unwrap().is_none(), "nothing was sent yet");
+        sender.flush().unwrap();
+        sender.flush().unwrap();
+        assert_eq!(receiver.fill_now().unwrap(), Filled::Everything);
+        sender.send_later(header(2), b"two").unwrap();
+        sender.send(header(3), b"three", &[]).unwrap();
+        sender.send_later(header(4), &vec![0; MAX_WAITING_BYTES + 1]).unwrap();
+        let calls: Vec<u64> = (0..5).map(|_| receiver.receive().unwrap().unwrap().header.call).collect();
+        assert_eq!(calls, [0, 1, 2, 3, 4], "a large frame does not wait");
     }
 
     #[test]

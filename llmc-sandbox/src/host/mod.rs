@@ -63,6 +63,9 @@ pub struct Entered {
 /// Parts of the C and compiler runtime that a plugin may be linked with; no file can be opened later.
 const RUNTIME_LIBRARIES: [&std::ffi::CStr; 2] = [c"libm.so.6", c"libgcc_s.so.1"];
 
+/// Heaps of a host: the workers of a plugin share them, instead of keeping what each of them once needed.
+const HEAPS: i32 = 2;
+
 /// Enters the jail, for good. The process must have one thread; threads may start afterwards.
 ///
 /// `plugin` is the plugin's library, a sealed memfd. Its number is part of [`Entered::plugin_path`], so it has to
@@ -80,6 +83,7 @@ pub fn enter(policy: HostPolicy, plugin: BorrowedFd<'_>) -> Result<Entered, Jail
         sys::keep_library(library);
     }
 
+    sys::limit_heaps(HEAPS);
     set_limits(&policy.limits, &mut report)?;
     let writable: Vec<bool> = policy.roots.iter().map(|root| root.writable).collect();
     let (roots, proc_fd) = match namespaces::enter(policy.roots, &mut report)? {

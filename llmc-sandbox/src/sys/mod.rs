@@ -17,7 +17,7 @@ pub(crate) use mount::{MountAttributes, set_mount_attributes};
 pub use process::ExitStatus;
 pub(crate) use process::{
     Clone, Namespaces, SingleThreaded, children_cpu, clone, default_signals, exit, ignore_signal,
-    set_host_name, unshare, unshare_is_filtered, wait,
+    limit_heaps, set_host_name, unshare, unshare_is_filtered, wait,
 };
 
 use rustix::io::Errno;

@@ -157,6 +157,17 @@ pub(crate) fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Keeps the C library from giving each thread a heap of its own, see `M_ARENA_MAX` in `mallopt(3)`.
+pub(crate) fn limit_heaps(count: i32) {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes integers; the process has one thread, see [`SingleThreaded`]. On failure memory is only larger.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, count);
+    }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = count;
+}
+
 /// Ignores a signal.
 pub(crate) fn ignore_signal(signal: Signal) -> Result<(), Errno> {
     set_signal(signal.as_raw(), libc::SIG_IGN)

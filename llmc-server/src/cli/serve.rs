@@ -23,13 +23,18 @@ impl Serve {
         let handler = Handler::new(Arc::clone(&app.path), &app.instructions);
         let serving = transport::stdio::serve(handler, app.config.limits.max_message_bytes);
         tokio::pin!(serving);
-        // A process that did not get ready ends the server, even if a client has seen its tools.
+        // A process that did not get ready ends the server, even if a client has seen its tools, or has left already.
         tokio::select! {
             biased;
-            processes = app.processes() => processes.map(drop)?,
-            served = &mut serving => return served.map(|()| ExitCode::SUCCESS),
+            processes = app.processes() => {
+                processes?;
+                serving.await?;
+            }
+            served = &mut serving => {
+                served?;
+                app.processes().await?;
+            }
         }
-        serving.await?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -4,7 +4,7 @@
 //! not under way, and too many open requests end the host; the parser never trusts a length.
 
 use std::collections::HashMap;
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,10 +12,8 @@ use std::time::Duration;
 
 use llmc_core::{code, op};
 use llmc_wire::host::{ERROR, Failure, Init, LoadFailed, OK, Ready, from_host, to_host};
-use llmc_wire::socket::{send_with_fds, sized};
 use llmc_wire::{Decoder, Header};
 use serde::Deserialize;
-use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -23,6 +21,7 @@ use tracing::{debug, error, info, trace, warn};
 
 use super::stderr::{Rate, printable};
 use super::{CallContext, Services};
+use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned};
 use crate::secret::Secrets;
 
@@ -70,8 +69,8 @@ pub(crate) enum CallFailure {
 
 /// A live host.
 pub(crate) struct Connection {
-    stream: UnixStream,
-    sending: tokio::sync::Mutex<()>,
+    stream: Arc<UnixStream>,
+    outbox: Outbox,
     process: Process,
     state: Mutex<State>,
     settings: Settings,
@@ -114,12 +113,13 @@ impl Connection {
         let stream = socket
             .set_nonblocking(true)
             .and_then(|()| UnixStream::from_std(socket))
+            .map(Arc::new)
             .map_err(|error| error.to_string())?;
         let mut decoder = Decoder::new(settings.max_result_bytes.max(4 << 20) + FRAME_MARGIN);
         let log_rate = Mutex::new(Rate::new(settings.log_lines_per_second));
         let connection = Arc::new(Self {
+            outbox: Outbox::new(Arc::clone(&stream)),
             stream,
-            sending: tokio::sync::Mutex::new(()),
             process,
             state: Mutex::default(),
             settings,
@@ -130,7 +130,7 @@ impl Connection {
         let payload = serde_json::to_vec(init).map_err(|error| error.to_string())?;
         let header = Header { kind: to_host::INIT, ..Header::default() };
         let greeting = async {
-            connection.send(header, &payload, fds).await.map_err(|_| None)?;
+            connection.outbox.send(header, &payload, fds).map_err(|_| None)?;
             connection.first_frame(&mut decoder).await
         };
         let ready = match tokio::time::timeout(timeout, greeting).await {
@@ -181,7 +181,7 @@ impl Connection {
         context: &Arc<CallContext>,
     ) -> Result<Vec<u8>, CallFailure> {
         let (done, mut result) = oneshot::channel();
-        self.register(context, done)?;
+        let calls = self.register(context, done)?;
         let mut abandoned = Abandon { connection: self, call: Some(context.id) };
         let left = context.deadline.saturating_duration_since(std::time::Instant::now());
         let header = Header {
@@ -191,14 +191,14 @@ impl Connection {
             seq: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
             ..Header::default()
         };
-        let answered = async {
-            // A failed send means that the host is gone; the reader says how.
-            let _ = self.send(header, arguments, &[]).await;
-            (&mut result).await
+        // A failed send means that the host is gone; the reader says how.
+        let _ = match calls {
+            1 => self.outbox.send(header, arguments, &[]),
+            _ => self.outbox.send_with_others(header, arguments),
         };
         let over = tokio::select! {
             biased;
-            result = answered => {
+            result = &mut result => {
                 abandoned.call = None;
                 return result.unwrap_or_else(|_| Err(self.died()));
             }
@@ -206,12 +206,8 @@ impl Connection {
             () = tokio::time::sleep_until(context.deadline.into()) => CallFailure::TimedOut,
         };
         abandoned.call = None;
-        // A host that does not even read has no more time than one that does not answer.
-        let told = async {
-            self.cancel(context.id).await;
-            result.await
-        };
-        match tokio::time::timeout(self.settings.grace, told).await {
+        self.cancel(context.id);
+        match tokio::time::timeout(self.settings.grace, result).await {
             // What the tool could save, such as partial output, is better than nothing.
             Ok(Ok(Ok(body))) if matches!(over, CallFailure::TimedOut) => Ok(body),
             Ok(_) => Err(over),
@@ -222,29 +218,27 @@ impl Connection {
         }
     }
 
-    async fn cancel(&self, call: u64) {
-        let _ = self.send(Header { kind: to_host::CANCEL, call, ..Header::default() }, &[], &[]).await;
+    fn cancel(&self, call: u64) {
+        // A host that is gone has cancelled everything.
+        let _ = self.outbox.send(Header { kind: to_host::CANCEL, call, ..Header::default() }, &[], &[]);
     }
 
+    /// Returns how many calls are under way now.
     fn register(
         &self,
         context: &Arc<CallContext>,
         done: oneshot::Sender<Result<Vec<u8>, CallFailure>>,
-    ) -> Result<(), CallFailure> {
+    ) -> Result<usize, CallFailure> {
         let mut state = self.state();
         if let Some(reason) = &state.closed {
             return Err(CallFailure::Died(Arc::clone(reason)));
         }
         state.calls.insert(context.id, Pending { done, context: Arc::clone(context) });
-        Ok(())
+        Ok(state.calls.len())
     }
 
     fn died(&self) -> CallFailure {
         CallFailure::Died(self.state().closed.clone().unwrap_or_else(|| "its host ended".into()))
-    }
-
-    async fn send(&self, header: Header, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        send(&self.stream, &self.sending, header, payload, fds).await
     }
 
     /// The host's greeting; `None` when it ended instead.
@@ -419,7 +413,7 @@ impl Connection {
             let fds: Vec<BorrowedFd<'_>> = fds.iter().map(OwnedFd::as_fd).collect();
             let reply = Header { kind: to_host::REPLY, code, ..header };
             // A host that is gone needs no answer.
-            let _ = connection.send(reply, &body, &fds).await;
+            let _ = connection.outbox.send(reply, &body, &fds);
         });
         Ok(())
     }
@@ -471,15 +465,14 @@ impl Drop for Place {
 
 /// Tells the host when the caller's future is dropped before the call ended.
 struct Abandon<'a> {
-    connection: &'a Arc<Connection>,
+    connection: &'a Connection,
     call: Option<u64>,
 }
 
 impl Drop for Abandon<'_> {
     fn drop(&mut self) {
-        if let (Some(call), Ok(runtime)) = (self.call, tokio::runtime::Handle::try_current()) {
-            let connection = Arc::clone(self.connection);
-            runtime.spawn(async move { connection.cancel(call).await });
+        if let Some(call) = self.call {
+            self.connection.cancel(call);
         }
     }
 }
@@ -503,51 +496,6 @@ fn result(code: u16, payload: &[u8]) -> Result<Vec<u8>, CallFailure> {
     }
     let unreadable = |_| failure(code::PROTOCOL, "the plugin host sent an unreadable error");
     Err(CallFailure::Tool(serde_json::from_slice(payload).unwrap_or_else(unreadable)))
-}
-
-/// Sends one frame; `turn` keeps frames of several senders apart.
-pub(crate) async fn send(
-    stream: &UnixStream,
-    turn: &tokio::sync::Mutex<()>,
-    header: Header,
-    payload: &[u8],
-    fds: &[BorrowedFd<'_>],
-) -> io::Result<()> {
-    let header = sized(header, payload, fds)?.encode();
-    let total = header.len() + payload.len();
-    let _turn = turn.lock().await;
-    let mut frame = Whole { stream, sent: 0, total };
-    while frame.sent < total {
-        let sent = frame.sent;
-        let parts = [
-            IoSlice::new(&header[sent.min(header.len())..]),
-            IoSlice::new(&payload[sent.saturating_sub(header.len())..]),
-        ];
-        let fds = if sent == 0 { fds } else { &[] };
-        match stream.try_io(Interest::WRITABLE, || send_with_fds(stream.as_fd(), &parts, fds)) {
-            Ok(count) => frame.sent += count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// A frame is sent whole or is the last: whoever is cancelled in its middle closes the stream, because the next
-/// header would be taken for the rest of this payload.
-struct Whole<'a> {
-    stream: &'a UnixStream,
-    sent: usize,
-    total: usize,
-}
-
-impl Drop for Whole<'_> {
-    fn drop(&mut self) {
-        if self.sent > 0 && self.sent < self.total {
-            // The reader sees the end of the stream and tells everyone.
-            let _ = rustix::net::shutdown(self.stream, rustix::net::Shutdown::Both);
-        }
-    }
 }
 
 pub(crate) fn failure(code: i32, message: impl Into<String>) -> Failure {

@@ -19,6 +19,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
+use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned, Spawner};
 use crate::secret::Secrets;
 
@@ -40,8 +41,8 @@ pub(crate) struct Link {
 
 /// A running runner.
 struct Live {
-    stream: UnixStream,
-    sending: tokio::sync::Mutex<()>,
+    stream: Arc<UnixStream>,
+    outbox: Outbox,
     process: Process,
     runs: Mutex<Table>,
 }
@@ -79,9 +80,10 @@ impl Link {
         let Spawned { process, socket, stderr } = self.spawner.spawn(&self.program).await.map_err(failed)?;
         tokio::spawn(crate::plugin::forward_stderr(stderr, "runner", Arc::<Secrets>::default(), 100));
         socket.set_nonblocking(true).map_err(failed)?;
+        let stream = Arc::new(UnixStream::from_std(socket).map_err(failed)?);
         let live = Arc::new(Live {
-            stream: UnixStream::from_std(socket).map_err(failed)?,
-            sending: tokio::sync::Mutex::new(()),
+            outbox: Outbox::new(Arc::clone(&stream)),
+            stream,
             process,
             runs: Mutex::default(),
         });
@@ -89,7 +91,7 @@ impl Link {
         let payload = serde_json::to_vec(&init).map_err(|error| error.to_string())?;
         let mut reader = Reader { decoder: Decoder::new(MAX_PAYLOAD_BYTES), fds: VecDeque::new() };
         let greeting = async {
-            live.send(Header { kind: to_runner::INIT, ..Header::default() }, &payload, &[]).await?;
+            live.outbox.send(Header { kind: to_runner::INIT, ..Header::default() }, &payload, &[])?;
             reader.hello(&live).await
         };
         match tokio::time::timeout(HELLO_TIMEOUT, greeting).await {
@@ -138,7 +140,7 @@ impl Link {
             table.slots.insert(run, Slot { started: Some(started), ended });
         }
         let header = Header { kind: to_runner::SPAWN, call: run, ..Header::default() };
-        if let Err(error) = live.send(header, &payload, fds).await {
+        if let Err(error) = live.outbox.send(header, &payload, fds) {
             lock(&live.runs).slots.remove(&run);
             return Err(Refused { layer: "runner".into(), message: error.to_string() });
         }
@@ -168,10 +170,6 @@ impl Link {
 }
 
 impl Live {
-    async fn send(&self, header: Header, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        crate::plugin::connection::send(&self.stream, &self.sending, header, payload, fds).await
-    }
-
     async fn read(self: Arc<Self>, mut reader: Reader) {
         while let Ok(Some((header, payload, fds))) = reader.next(&self).await {
             self.on_frame(header, &payload, fds);

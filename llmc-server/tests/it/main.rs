@@ -9,5 +9,6 @@ mod support;
 mod calls;
 mod command_line;
 mod configuration;
+mod manifest;
 mod protocol;
 mod real_client;

@@ -323,7 +323,7 @@ impl Server {
     pub(crate) fn children(&self, program: &str) -> Vec<u32> {
         children(self.pid())
             .into_iter()
-            .filter(|&pid| comm(pid).is_some_and(|name| name == program))
+            .filter(|&pid| comm(pid).is_some_and(|name| name.split(':').next() == Some(program)))
             .collect()
     }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::memory::Memory;
 use crate::rounds::{Latency, Throughput};
 use crate::servers::TOOLS;
+use crate::startup::Starts;
 use crate::stats::{Pair, Percentiles, Spread, median};
 
 /// A round in which others took more than this share of the CPUs says little about the servers.
@@ -28,7 +29,7 @@ pub(crate) struct Report {
     /// In the order of [`TOOLS`].
     pub(crate) latency_us: Vec<Pair<LatencySummary>>,
     pub(crate) calls_per_second: Vec<Pair<Spread>>,
-    pub(crate) start_ms: Pair<Spread>,
+    pub(crate) start_ms: Starts,
     /// Or why it could not be read.
     pub(crate) memory: Result<Memories, String>,
     pub(crate) hello_us: Breakdown,
@@ -114,7 +115,7 @@ impl Report {
         machine: Machine,
         latency: Vec<Latency>,
         throughput: Vec<Throughput>,
-        start_ms: Pair<Spread>,
+        start_ms: Starts,
         memory: Result<Memories, String>,
     ) -> Self {
         let latency = Chosen::new(latency, |round| round.foreign_share);
@@ -141,8 +142,8 @@ impl Report {
             targets.push(Target::at_least(format!("calls/s of {name}"), ratio, "x", 0.5, context));
             calls_per_second.push(rates);
         }
-        let context = two(start_ms.llmc.median, start_ms.baseline.median, 1, "ms");
-        let ratio = start_ms.llmc.median / start_ms.baseline.median;
+        let context = two(start_ms.listed.llmc.median, start_ms.listed.baseline.median, 1, "ms");
+        let ratio = start_ms.listed.llmc.median / start_ms.listed.baseline.median;
         targets.push(Target::at_most("start-up".into(), ratio, "x", 5.0, context));
         if let Ok(memory) = &memory {
             targets.push(host_memory(memory));

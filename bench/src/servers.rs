@@ -114,10 +114,12 @@ impl Servers {
 
 /// Calls every tool for the first time.
 fn prepare(client: &mut Client) -> Result<[(Call, Value); 2]> {
-    Ok([
-        client.prepare(TOOLS[0], &json!({"name": "Ada"}), "Hello, Ada!")?,
-        client.prepare(TOOLS[1], &json!({"path": NOTE}), LAST_LINE.trim_end())?,
-    ])
+    Ok([client.prepare(TOOLS[0], &json!({"name": "Ada"}), "Hello, Ada!")?, read_note(client)?])
+}
+
+/// A first call of `read_file`.
+pub(crate) fn read_note(client: &mut Client) -> Result<(Call, Value)> {
+    client.prepare(TOOLS[1], &json!({"path": NOTE}), LAST_LINE.trim_end())
 }
 
 fn note() -> String {

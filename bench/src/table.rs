@@ -33,9 +33,13 @@ impl Display for Report {
                 writeln!(out, "  {:<38}{}", format!("{name}, {side}"), numbers(rates, 0))?;
             }
         }
-        writeln!(out, "\nstart to answered `tools/list` (ms)          best   median    worst")?;
-        for (side, times) in sides(&self.start_ms) {
-            writeln!(out, "  {side:<38}{}", numbers(times, 1))?;
+        writeln!(out, "\nfrom the start of the process (ms)           best   median    worst")?;
+        for (what, times) in
+            [("`tools/list`", &self.start_ms.listed), ("the first call", &self.start_ms.called)]
+        {
+            for (side, times) in sides(times) {
+                writeln!(out, "  {:<38}{}", format!("{what} answered, {side}"), numbers(times, 1))?;
+            }
         }
         match &self.memory {
             Ok(memory) => write!(out, "\n{memory}")?,

@@ -5,7 +5,8 @@
 //! the socket, so an answer that a running call waits for is always read; the last one left keeps reading while calls
 //! queue.
 //!
-//! Of calls that come together the thread runs one after the other, and sends their results together. Waking others
+//! Of calls that come together the thread runs one after the other, and sends their results together, so far as that
+//! keeps the server waiting for microseconds only. Waking others
 //! for what takes microseconds would cost more than it gains, and nobody knows beforehand what takes long: so a timer
 //! wakes a second thread shortly after, which sends what is ready, takes the next call and sets the timer anew.
 
@@ -16,6 +17,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::exit;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use llmc_abi::CallCtx;
 use llmc_wire::host::{OK, to_host};
@@ -31,6 +33,9 @@ use crate::loader::Plugin;
 
 /// How long calls and results wait for a thread that runs another call, in nanoseconds.
 const PATIENCE_NS: i64 = 100_000;
+
+/// How long a thread gathers results of calls that came together.
+const GATHERING: Duration = Duration::from_micros(20);
 
 /// What woke a thread.
 const SOCKET: u64 = 0;
@@ -54,8 +59,8 @@ struct State {
     /// Threads that wait for the socket or read it.
     readers: u32,
     threads: u32,
-    /// Results that have not been sent.
-    unsent: bool,
+    /// Since when there are results that have not been sent.
+    unsent: Option<Instant>,
     /// The timer is set and has not woken anyone yet.
     timer_is_set: bool,
 }
@@ -115,7 +120,7 @@ impl Crew {
             if let Some(job) = self.take(&mut state) {
                 return job;
             }
-            if std::mem::take(&mut state.unsent) {
+            if state.unsent.take().is_some() {
                 drop(state);
                 self.bridge.flush();
                 state = self.state();
@@ -128,7 +133,7 @@ impl Crew {
             state.readers -= 1;
             state.timer_is_set &= woken_by != TIMER;
             state.queue.extend(arrived);
-            if woken_by == TIMER && std::mem::take(&mut state.unsent) {
+            if woken_by == TIMER && state.unsent.take().is_some() {
                 drop(state);
                 self.bridge.flush();
                 state = self.state();
@@ -142,7 +147,7 @@ impl Crew {
             return None;
         }
         let job = state.queue.pop_front();
-        if (state.unsent || !state.queue.is_empty()) && !state.timer_is_set {
+        if (state.unsent.is_some() || !state.queue.is_empty()) && !state.timer_is_set {
             let wait = Timespec { tv_sec: 0, tv_nsec: PATIENCE_NS };
             let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: wait };
             timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)
@@ -216,7 +221,14 @@ impl Crew {
     fn run(&self, job: Job) {
         let ctx = CallCtx { call: job.call, deadline_ms: job.deadline_ms, host: HOST_REF };
         self.bridge.finish(job.call, self.plugin.call(&ctx, job.item, &job.args));
-        self.state().unsent = true;
+        let mut state = self.state();
+        let since = *state.unsent.get_or_insert_with(Instant::now);
+        if since.elapsed() > GATHERING {
+            // The server could be at work meanwhile.
+            state.unsent = None;
+            drop(state);
+            self.bridge.flush();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

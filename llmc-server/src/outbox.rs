@@ -8,11 +8,15 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use llmc_wire::Header;
 use llmc_wire::socket::{send_with_fds, sized};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
+
+/// How long a frame waits for others.
+const PATIENCE: Duration = Duration::from_micros(20);
 
 /// The sending side of a socket; clones share it.
 #[derive(Clone)]
@@ -27,6 +31,8 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     parts: VecDeque<Part>,
+    /// When the frames that wait for others began to wait.
+    since: Option<Instant>,
     is_broken: bool,
 }
 
@@ -82,7 +88,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Sends a frame after everything else that is ready to run now has had a chance to send its own.
+    /// Sends a frame together with those that others, who are ready to run now, send within [`PATIENCE`].
     ///
     /// # Errors
     ///
@@ -92,9 +98,14 @@ impl Outbox {
         let mut queue = self.open_queue()?;
         let is_first = queue.parts.is_empty();
         queue.push(&header, payload, &[])?;
-        drop(queue);
         if is_first {
+            queue.since = Some(Instant::now());
+            drop(queue);
             self.write_later();
+        } else if queue.since.is_some_and(|since| since.elapsed() > PATIENCE) {
+            // The receiver could be at work meanwhile. What cannot be written now is left to the task.
+            self.0.write_parts(&mut queue);
+            queue.since = Some(Instant::now());
         }
         Ok(())
     }
@@ -108,7 +119,7 @@ impl Outbox {
 
     async fn write_out(self) {
         tokio::task::yield_now().await;
-        while matches!(self.0.write_queue(), Written::Blocked) {
+        while matches!(self.0.write_parts(&mut self.0.queue()), Written::Blocked) {
             if self.0.stream.writable().await.is_err() {
                 self.0.give_up(&mut self.0.queue());
             }
@@ -130,8 +141,7 @@ impl Shared {
         self.stream.try_io(Interest::WRITABLE, || send_with_fds(self.stream.as_fd(), parts, fds))
     }
 
-    fn write_queue(&self) -> Written {
-        let mut queue = self.queue();
+    fn write_parts(&self, queue: &mut Queue) -> Written {
         while let Some(part) = queue.parts.front_mut() {
             let fds: Vec<BorrowedFd<'_>> = part.fds.iter().map(AsFd::as_fd).collect();
             match self.write(&[IoSlice::new(&part.bytes[part.sent..])], &fds) {
@@ -144,7 +154,7 @@ impl Shared {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Written::Blocked,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => self.give_up(&mut queue),
+                Err(_) => self.give_up(queue),
             }
         }
         Written::Everything

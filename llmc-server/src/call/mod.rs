@@ -5,6 +5,7 @@
 //! door: nothing else in this crate hands a call to a plugin.
 
 mod authorise;
+mod cost;
 mod error;
 mod output;
 pub(crate) mod registry;

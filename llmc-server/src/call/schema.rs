@@ -1,6 +1,6 @@
 //! Schemas: compiled once when a plugin loads, and explained to the caller when something does not fit.
 //!
-//! Schemas come from plugins and are hostile input: their size and depth are bounded, a `$ref` reaches neither
+//! Schemas come from plugins and are hostile input: their size, depth and cost are bounded, a `$ref` reaches neither
 //! network nor disk (the validator is built without resolvers), and patterns run on an engine of linear time.
 
 use jsonschema::error::ValidationErrorKind;
@@ -48,6 +48,7 @@ impl Schema {
         if source.get("type").and_then(Value::as_str) != Some("object") {
             return Err("its root must have \"type\": \"object\"".into());
         }
+        super::cost::check(source)?;
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .with_pattern_options(PatternOptions::regex())
@@ -189,6 +190,15 @@ mod tests {
         let huge = json!({"type": "object", "description": "x".repeat(MAX_SCHEMA_BYTES)});
         assert!(Schema::compile(&huge).unwrap_err().contains("the limit is"));
         assert!(Schema::compile(&json!(true)).is_err());
+        let twice = json!({"allOf": [{"$ref": "#/$defs/b"}, {"$ref": "#/$defs/b"}]});
+        let mut definitions: Map<String, Value> = Map::new();
+        definitions.insert("l40".into(), json!({}));
+        for level in 0..40 {
+            let text = twice.to_string().replace("/b", &format!("/l{}", level + 1));
+            definitions.insert(format!("l{level}"), serde_json::from_str(&text).unwrap());
+        }
+        let multiplying = json!({"type": "object", "$ref": "#/$defs/l0", "$defs": definitions});
+        assert!(Schema::compile(&multiplying).unwrap_err().contains("multiply"));
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct Root {
     pub path: PathBuf,
     /// What the operator allows.
     pub access: Access,
+    /// Paths that stay read-only in it, such as `.git`: they fit at any depth, whatever the letter case.
+    pub protected: Vec<String>,
     /// The open directory. Reach files relative to it: paths from `/` are closed to a plugin.
     pub dir: BorrowedFd<'static>,
 }
@@ -47,12 +49,16 @@ pub struct RootEntry {
     pub path: PathBuf,
     /// What the operator allows.
     pub access: Access,
+    /// Paths that stay read-only in it.
+    #[serde(default)]
+    pub protected: Vec<String>,
     /// Its number in the plugin's process.
     pub fd: RawFd,
 }
 
 impl RootEntry {
     pub(crate) fn open(self) -> ToolResult<Root> {
-        Ok(Root { dir: fd::borrow(self.fd)?, name: self.name, path: self.path, access: self.access })
+        let Self { name, path, access, protected, fd } = self;
+        Ok(Root { dir: fd::borrow(fd)?, name, path, access, protected })
     }
 }

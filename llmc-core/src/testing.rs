@@ -82,6 +82,13 @@ impl Harness {
         self
     }
 
+    /// Makes paths such as `.git` read-only in all roots granted so far, as `policy.protected_paths` does.
+    #[must_use]
+    pub fn protect(mut self, entries: &[&str]) -> Self {
+        self.set_up().protect(entries);
+        self
+    }
+
     /// Sets the configuration of the plugin.
     #[must_use]
     pub fn config(mut self, config: Value) -> Self {

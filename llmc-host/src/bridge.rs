@@ -55,7 +55,13 @@ impl Bridge {
             .zip(&roots)
             .map(|(root, dir)| {
                 let access = if root.writable { "rw" } else { "ro" };
-                json!({ "name": root.name, "path": root.path, "access": access, "fd": dir.as_raw_fd() })
+                json!({
+                    "name": root.name,
+                    "path": root.path,
+                    "access": access,
+                    "protected": init.protected_paths,
+                    "fd": dir.as_raw_fd(),
+                })
             })
             .collect();
         let bridge = Self {

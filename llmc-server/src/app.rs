@@ -256,6 +256,7 @@ fn init(config: &Config, name: &str, plugin: &Plugin, library: &Library, roots: 
                 writable: *writable,
             })
             .collect(),
+        protected_paths: config.policy.protected_paths.clone(),
         limits: HostLimits {
             memory_bytes: limits.host_memory_bytes,
             file_bytes: limits.host_file_bytes,

@@ -57,6 +57,8 @@ pub struct Init {
     pub server_pid: u32,
     /// Granted roots, in the order of their descriptors.
     pub roots: Vec<InitRoot>,
+    /// Paths that stay read-only inside writable roots, at any depth.
+    pub protected_paths: Vec<String>,
     /// Resource limits of the host.
     pub limits: HostLimits,
     /// The plugin's own configuration.

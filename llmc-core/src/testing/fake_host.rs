@@ -37,7 +37,14 @@ impl FakeHost {
     pub(super) fn add_root(&mut self, name: &str, path: &Path, access: Access, dir: File) {
         // Never closed: a plugin's directories stay open for as long as its process lives.
         let fd = dir.into_raw_fd();
-        self.roots.push(RootEntry { name: name.to_owned(), path: path.to_owned(), access, fd });
+        let (name, path) = (name.to_owned(), path.to_owned());
+        self.roots.push(RootEntry { name, path, access, protected: Vec::new(), fd });
+    }
+
+    pub(super) fn protect(&mut self, entries: &[&str]) {
+        for root in &mut self.roots {
+            root.protected.extend(entries.iter().map(|entry| (*entry).to_owned()));
+        }
     }
 
     pub(super) fn next_call(&self) -> u64 {

@@ -40,6 +40,24 @@ fn parse_root(text: &str) -> Result<(String, Root), String> {
     Ok((name.to_owned(), Root { path: path.into(), access }))
 }
 
+/// What code may call back without a configuration file: the file tools, which stay inside the roots and their access.
+const FS_TOOLS: [&str; 14] = [
+    "append_file",
+    "copy_path",
+    "create_dir",
+    "delete_path",
+    "edit_file",
+    "find_files",
+    "list_dir",
+    "move_path",
+    "read_file",
+    "read_files",
+    "search_files",
+    "stat",
+    "tree",
+    "write_file",
+];
+
 impl Flags {
     /// Applies the flags over what a file said.
     ///
@@ -97,7 +115,7 @@ impl Flags {
             limits: RunLimits::default(),
         };
         let plugin = |library: &str, grants| Plugin { library: library.into(), grants, ..Plugin::default() };
-        let fs_tools = ["read_file", "list_dir", "stat"].map(String::from).to_vec();
+        let fs_tools = FS_TOOLS.map(String::from).to_vec();
         [
             ("fs", plugin("llmc_tools_fs", Grants { roots: roots.clone(), ..Grants::default() })),
             (

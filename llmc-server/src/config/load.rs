@@ -1,6 +1,6 @@
 //! Finding and reading the configuration file.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::{Config, Flags, SecretSource};
 use crate::files;
@@ -139,6 +139,14 @@ fn check(config: &Config) -> Result<(), String> {
         if RESERVED.contains(&name.as_str()) {
             return Err(format!(
                 "root name `{name}` is a directory of every jail; choose another, such as `work`"
+            ));
+        }
+    }
+    for entry in &config.policy.protected_paths {
+        let is_name = |part: Component<'_>| matches!(part, Component::Normal(_));
+        if entry.is_empty() || !Path::new(entry).components().all(is_name) {
+            return Err(format!(
+                "policy.protected_paths: `{entry}` must be a name or a relative path without `..`, such as `.git/hooks`"
             ));
         }
     }

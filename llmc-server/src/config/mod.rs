@@ -291,13 +291,58 @@ impl Default for Limits {
 }
 
 /// `[policy]`: rules above all grants.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
     /// Offer only tools that say that they change nothing, and open every root read-only.
     pub read_only: bool,
     /// Names of tools that nobody may call.
     pub deny: Vec<String>,
+    /// Paths that file tools leave alone inside writable roots, because other programs execute or obey them. An entry
+    /// fits at any depth, whatever the letter case, and covers what is below it.
+    pub protected_paths: Vec<String>,
+}
+
+/// Repositories (hooks, configuration), what shells and editors run, and what grants tools to agents: CVE-2025-54135
+/// and CVE-2025-54136 are a file tool writing one of the last.
+const PROTECTED_PATHS: [&str; 30] = [
+    ".git",
+    ".gitconfig",
+    ".gitmodules",
+    ".hg",
+    ".svn",
+    ".bashrc",
+    ".bash_profile",
+    ".bash_login",
+    ".bash_logout",
+    ".profile",
+    ".zshrc",
+    ".zshenv",
+    ".zprofile",
+    ".zlogin",
+    ".config/fish",
+    ".envrc",
+    ".ripgreprc",
+    ".ssh",
+    ".gnupg",
+    ".cargo/config",
+    ".cargo/config.toml",
+    ".mcp.json",
+    ".claude",
+    ".codex",
+    ".cursor",
+    ".gemini",
+    ".idea",
+    ".vscode",
+    ".windsurf",
+    "llmc.toml",
+];
+
+impl Default for Policy {
+    fn default() -> Self {
+        let protected_paths = PROTECTED_PATHS.map(str::to_owned).to_vec();
+        Self { read_only: false, deny: Vec::new(), protected_paths }
+    }
 }
 
 /// `[audit]`: one record per call, refused or not.

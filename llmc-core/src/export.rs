@@ -322,7 +322,7 @@ mod tests {
         let [divide, ask] = manifest.items.try_into().unwrap();
         assert_eq!((divide.name.as_str(), divide.title.as_str()), ("divide_numbers", "Divide numbers"));
         assert_eq!(divide.annotations, Annotations::READ_ONLY.idempotent(false));
-        assert_eq!(divide.output_schema.unwrap()["required"], json!(["text"]));
+        assert_eq!(divide.output_schema.unwrap()["properties"], json!({"text": {"type": "string"}}));
         assert_eq!((ask.title.as_str(), ask.annotations), ("Ask the host", Annotations::new()));
         assert_eq!(ask.output_schema, None);
     }

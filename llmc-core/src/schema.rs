@@ -18,9 +18,14 @@ pub fn of_input<T: JsonSchema>() -> Described {
     describe::<T>(SchemaSettings::draft2020_12().for_deserialize())
 }
 
-/// The schema of something that is written, such as structured content.
+/// The schema of something that is written, such as structured content: names and types only.
+///
+/// Every client sends all schemas to its model with every conversation, so what the fields mean has to be said by
+/// their names.
 pub fn of_output<T: JsonSchema>() -> Described {
-    describe::<T>(SchemaSettings::draft2020_12().for_serialize())
+    let mut described = describe::<T>(SchemaSettings::draft2020_12().for_serialize());
+    shorten(&mut described.schema);
+    described
 }
 
 fn describe<T: JsonSchema>(settings: SchemaSettings) -> Described {
@@ -34,7 +39,8 @@ fn describe<T: JsonSchema>(settings: SchemaSettings) -> Described {
 /// - the root is an object, also for a type without fields;
 /// - `$schema`, `title` and `description` of the root are gone (an item has its own);
 /// - `true` as a schema, which some clients refuse, is `{}`;
-/// - formats of numbers, such as `uint32`, which JSON Schema does not know, are gone.
+/// - formats of numbers, such as `uint32`, which JSON Schema does not know, are gone;
+/// - so is what goes without saying: that an unsigned number is not negative, and a default of `false`, 0 or nothing.
 fn normalise(schema: Value) -> Described {
     let mut root = match schema {
         Value::Object(root) => root,
@@ -74,7 +80,15 @@ fn visit(schema: &mut Value) {
         is(kind) || kind.as_array().is_some_and(|kinds| kinds.iter().any(is))
     };
     if keywords.get("type").is_some_and(is_number) {
-        keywords.remove("format");
+        let format = keywords.remove("format");
+        let is_unsigned =
+            format.as_ref().and_then(Value::as_str).is_some_and(|name| name.starts_with("uint"));
+        if is_unsigned && keywords.get("minimum").is_some_and(|least| least == &json!(0)) {
+            keywords.remove("minimum");
+        }
+    }
+    if keywords.get("default").is_some_and(is_nothing) {
+        keywords.remove("default");
     }
     for (keyword, value) in keywords {
         match (keyword.as_str(), value) {
@@ -102,6 +116,64 @@ fn visit(schema: &mut Value) {
             ) => visit(schema),
             _ => {}
         }
+    }
+}
+
+/// Whether a value is what an absent field would mean anyway.
+fn is_nothing(value: &Value) -> bool {
+    matches!(value, Value::Null | Value::Bool(false)) || [json!(0), json!(""), json!([])].contains(value)
+}
+
+/// Leaves out what only explains: descriptions, which fields are always there, and that one which may be missing may
+/// be `null` instead.
+fn shorten(schema: &mut Value) {
+    match schema {
+        Value::Object(keywords) => {
+            forbid_null_where_missing(keywords);
+            // Fields may be called like keywords; their schemas are objects.
+            if keywords.get("required").is_some_and(Value::is_array) {
+                keywords.remove("required");
+            }
+            if keywords.get("description").is_some_and(Value::is_string) {
+                keywords.remove("description");
+            }
+            for value in keywords.values_mut() {
+                shorten(value);
+            }
+            merge_constants(keywords);
+        }
+        Value::Array(values) => values.iter_mut().for_each(shorten),
+        _ => {}
+    }
+}
+
+/// A field is left out for `None` (`skip_serializing_if`) or is `null`, and not now this, now that.
+fn forbid_null_where_missing(keywords: &mut Map<String, Value>) {
+    let required = keywords.get("required").cloned().unwrap_or_default();
+    let is_required = |name: &str| required.as_array().is_some_and(|names| names.iter().any(|it| it == name));
+    let Some(Value::Object(fields)) = keywords.get_mut("properties") else { return };
+    for (name, field) in fields {
+        let Some(Value::Array(kinds)) = field.get_mut("type") else { continue };
+        if !is_required(name) && kinds.len() == 2 && kinds[1] == "null" {
+            field["type"] = kinds[0].take();
+            if let Some(Value::Array(values)) = field.get_mut("enum") {
+                values.retain(|value| !value.is_null());
+            }
+        }
+    }
+}
+
+/// Several constants of one type are an `enum`.
+fn merge_constants(keywords: &mut Map<String, Value>) {
+    let constant = |schema: &Value| match schema.as_object() {
+        Some(schema) if schema.len() == 2 && schema.get("type")? == "string" => schema.get("const").cloned(),
+        _ => None,
+    };
+    let Some(branches) = keywords.get("oneOf").and_then(Value::as_array) else { return };
+    if let Some(constants) = branches.iter().map(constant).collect::<Option<Vec<Value>>>() {
+        keywords.remove("oneOf");
+        keywords.insert("type".to_owned(), json!("string"));
+        keywords.insert("enum".to_owned(), Value::Array(constants));
     }
 }
 
@@ -135,6 +207,14 @@ mod tests {
         all: Vec<Value>,
         /// By name.
         by_name: BTreeMap<String, Value>,
+        #[serde(default)]
+        offset: u32,
+        #[serde(default)]
+        hidden: bool,
+        #[serde(default)]
+        globs: Vec<String>,
+        #[schemars(range(min = 0))]
+        signed: Option<i64>,
     }
 
     impl Search {
@@ -179,6 +259,35 @@ mod tests {
         count: u32,
         /// The first.
         first: Option<String>,
+        /// How it was found.
+        way: Way,
+        /// A field may be called like a keyword.
+        description: String,
+        /// So may another.
+        required: String,
+        /// Left out, or there.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        other_way: Option<Plain>,
+    }
+
+    #[output]
+    #[serde(rename_all = "lowercase")]
+    #[expect(dead_code, reason = "only its schema is looked at")]
+    enum Plain {
+        One,
+        Two,
+    }
+
+    #[output]
+    #[serde(rename_all = "lowercase")]
+    #[expect(dead_code, reason = "only its schema is looked at")]
+    enum Way {
+        /// Letter by letter.
+        Exact,
+        /// As a regular expression.
+        Regex,
     }
 
     #[test]
@@ -212,6 +321,10 @@ mod tests {
                     "extra": {"description": "Anything at all."},
                     "all": {"type": "array", "items": {}, "description": "Everything at all."},
                     "by_name": {"type": "object", "additionalProperties": true, "description": "By name."},
+                    "offset": {"type": "integer"},
+                    "hidden": {"type": "boolean"},
+                    "globs": {"type": "array", "items": {"type": "string"}},
+                    "signed": {"type": ["integer", "null"], "minimum": 0},
                 },
             })
         );
@@ -239,12 +352,22 @@ mod tests {
     }
 
     #[test]
-    fn an_output_says_what_it_always_has() {
+    fn an_output_has_names_and_types_only() {
         let found = of_output::<Found>();
-        assert_eq!(found.schema["required"], json!(["count", "first"]));
         assert_eq!(
-            found.schema["properties"]["count"],
-            json!({"type": "integer", "minimum": 0, "description": "How many."})
+            found.schema,
+            json!({
+                "type": "object",
+                "properties": {
+                    "count": {"type": "integer"},
+                    "first": {"type": ["string", "null"]},
+                    "way": {"type": "string", "enum": ["exact", "regex"]},
+                    "description": {"type": "string"},
+                    "required": {"type": "string"},
+                    "note": {"type": "string"},
+                    "other_way": {"type": "string", "enum": ["one", "two"]},
+                },
+            })
         );
     }
 }

@@ -200,6 +200,8 @@ mod tests {
         assert_eq!((item.name.as_str(), item.title.as_str()), ("count_things", "Count things"));
         assert_eq!(item.description, "Counts things.");
         assert_eq!(item.annotations, Annotations::new());
-        assert_eq!(item.output_schema.unwrap()["required"], json!(["count", "asked"]));
+        let output = item.output_schema.unwrap();
+        assert_eq!(output["properties"]["count"], json!({"type": "integer"}));
+        assert_eq!(output["properties"]["asked"]["type"], "object");
     }
 }

@@ -9,29 +9,26 @@ use rustix::io::Errno;
 
 use crate::kind::Kind;
 use crate::limits::{DEFAULT_LIST_ENTRIES, MAX_DIR_ENTRIES, MAX_LIST_ENTRIES};
-use crate::path::Place;
+use crate::path::{Place, in_line};
 use crate::root;
 
 /// Takes several hundred entries at a time from the kernel.
 const BUFFER_BYTES: usize = 32 * 1024;
 
-/// Lists a directory, sorted by name. Links are shown as links and not followed. Paths are `root:path`, or relative
-/// to the first root; the top of a root also tells which roots there are.
+/// Lists a directory, sorted by name; the top of a root also tells all roots.
 #[arguments]
 pub struct ListDir {
-    /// The directory, as in `work:src` or `src`. Default: the top of the first root.
     #[serde(default = "top")]
     path: String,
-    /// Entries to skip. Default: 0.
+    /// Entries to skip.
     #[serde(default)]
     offset: u32,
-    /// Most entries to return, 1 to 1000. Default: 200.
+    /// Most entries. Default: 200.
     #[schemars(range(min = 1, max = MAX_LIST_ENTRIES))]
     limit: Option<u32>,
-    /// Whether to show names that begin with a dot. Default: false.
+    /// Show dot files.
     #[serde(default)]
     hidden: bool,
-    /// Whether to tell the sizes of files. Default: false.
     #[serde(default)]
     with_sizes: bool,
 }
@@ -45,11 +42,7 @@ pub struct Listing {
     entries: Vec<Entry>,
     /// Number of entries, hidden ones only if asked for.
     total: usize,
-    /// Number of the first entry returned, from 0.
-    offset: u32,
-    /// Whether there are more entries after these.
-    truncated: bool,
-    /// `offset` to read on with.
+    /// `offset` to read on with, if there are more entries after these.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_offset: Option<usize>,
     /// Number of hidden entries that are not shown.
@@ -60,6 +53,8 @@ pub struct Listing {
     /// All roots, at the top of one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     roots: Vec<RootEntry>,
+    #[serde(skip)]
+    offset: u32,
 }
 
 /// An entry of a directory.
@@ -67,7 +62,8 @@ pub struct Listing {
 struct Entry {
     /// Its name.
     name: String,
-    /// What it is.
+    /// What it is; named in no schema, as all kinds together would take more room than the rest.
+    #[schemars(with = "String")]
     kind: Kind,
     /// Size of a file, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,27 +93,25 @@ impl Tool for ListDir {
         let place = Place::parse(&self.path, roots)?;
         let dir = root::open(&place, OFlags::RDONLY | OFlags::DIRECTORY)
             .map_err(|error| error.explain("list", &place))?;
-        let mut found =
-            scan(&dir, self.hidden, ctx).explain(format_args!("cannot list `{}`", place.display()))?;
+        let mut found = scan(&dir, self.hidden, ctx)
+            .explain(format_args!("cannot list `{}`", in_line(&place.display())))?;
         found.names.sort_unstable();
         let total = found.names.len();
         let limit = self.limit.unwrap_or(DEFAULT_LIST_ENTRIES).clamp(1, MAX_LIST_ENTRIES) as usize;
         let page = found.names.into_iter().skip(self.offset as usize).take(limit);
         let entries: Vec<_> = page.map(|(name, kind)| self.entry(&dir, &name, kind)).collect();
         let end = self.offset as usize + entries.len();
-        let truncated = end < total;
         let root_entry =
             |root: &Root| RootEntry { name: root.name.clone(), writable: root.access.is_writable() };
         Ok(Listing {
             path: place.display(),
             entries,
             total,
-            offset: self.offset,
-            truncated,
-            next_offset: truncated.then_some(end),
+            next_offset: (end < total).then_some(end),
             hidden_entries: found.hidden,
             incomplete: found.incomplete,
             roots: if place.is_top() { roots.iter().map(root_entry).collect() } else { Vec::new() },
+            offset: self.offset,
         })
     }
 }
@@ -179,11 +173,7 @@ impl StructuredOutput for Listing {
     fn text(&self) -> String {
         let mut text = String::new();
         for Entry { name, kind, size_bytes, .. } in &self.entries {
-            // A line feed in a name must not look like another entry.
-            name.chars().for_each(|letter| match letter {
-                letter if letter.is_control() => text.extend(letter.escape_default()),
-                letter => text.push(letter),
-            });
+            text.push_str(&in_line(name));
             match kind {
                 Kind::File => {}
                 Kind::Dir => text.push('/'),

@@ -4,6 +4,7 @@
 //! absolute path that programs in a jail see: `/NAME/relative/path`. `..` is left to the kernel, which alone knows
 //! where links lead.
 
+use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
 use llmc_core::manifest::GrantKind;
@@ -13,20 +14,31 @@ use crate::limits::MAX_PATH_BYTES;
 
 /// Why a path is refused. One text for everything outside, whatever is there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PathError {
+pub enum PathError {
+    /// No root holds it.
     #[error("the path is outside the granted roots")]
     Outside,
+    /// There is no root at all.
     #[error(
         "no directory is granted to the plugin `fs`; the operator can add one: `llmc serve --root work=DIR`, or \
          `work = {{ path = \"DIR\" }}` under `[roots]` and `roots = [\"work\"]` in the grants of `[plugins.fs]`"
     )]
     NoRoots,
+    /// It names a root that does not exist.
     #[error("no root is called `{name}` (roots: {known}); a file of that name is `./{name}:...`")]
-    UnknownRoot { name: String, known: String },
+    UnknownRoot {
+        /// The name.
+        name: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// Nothing is named.
     #[error("the path is empty; `.` is the top of the first root")]
     Empty,
+    /// No file can be called like this.
     #[error("the path contains a NUL character")]
     Nul,
+    /// See [`MAX_PATH_BYTES`].
     #[error("the path is longer than {MAX_PATH_BYTES} bytes")]
     TooLong,
 }
@@ -53,13 +65,34 @@ impl<'a> Place<'a> {
 
     /// `work:src/main.rs`: how results name it, and how it can be asked for again.
     pub(crate) fn display(&self) -> String {
-        let path = if self.is_top() { Path::new("") } else { &self.path };
+        self.name_of(if self.is_top() { Path::new("") } else { &self.path })
+    }
+
+    /// How results name another path in the same root.
+    pub(crate) fn name_of(&self, path: &Path) -> String {
         format!("{}:{}", self.root.name, path.display())
     }
 }
 
-/// Returns the index of a root and a relative path without `.`, doubled slashes and slashes at the end.
-fn find(text: &str, roots: &[(&str, &Path)]) -> Result<(usize, PathBuf), PathError> {
+/// A path in one line: a line feed in a name must not look like the end of a message.
+pub(crate) fn in_line(path: &str) -> Cow<'_, str> {
+    if !path.chars().any(char::is_control) {
+        return Cow::Borrowed(path);
+    }
+    let mut line = String::new();
+    path.chars().for_each(|letter| match letter {
+        letter if letter.is_control() => line.extend(letter.escape_default()),
+        letter => line.push(letter),
+    });
+    Cow::Owned(line)
+}
+
+/// Returns the index of a root and a relative path without `.`, doubled slashes and slashes at the end. Each root is
+/// its name and where it lies on the machine.
+///
+/// # Errors
+/// If the text is no path, or belongs to no root.
+pub fn find(text: &str, roots: &[(&str, &Path)]) -> Result<(usize, PathBuf), PathError> {
     if text.is_empty() {
         return Err(PathError::Empty);
     }

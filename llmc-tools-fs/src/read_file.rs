@@ -12,34 +12,31 @@ use crate::root;
 use crate::text::Encoding;
 use crate::window::{Source, Start, Wanted, Window};
 
-/// Reads a file. Text comes as it is, images (PNG, JPEG, GIF, WebP) as images. Without a window it reads from the
-/// start; a long file is cut at the end of a line, and the answer tells how to read on. Paths are `root:path`, or
-/// relative to the first root.
+/// Reads a text file, or an image as an image. A long file is cut at the end of a line; the answer tells how to read
+/// on.
 #[arguments]
 pub struct ReadFile {
-    /// The file, as in `work:src/main.rs` or `src/main.rs`.
     path: String,
-    /// First line of the window, from 1. Default: 1.
+    /// First line, from 1.
     #[schemars(range(min = 1))]
     start_line: Option<u64>,
-    /// Instead of `start_line`: the last so many lines, 1 or more.
+    /// Instead of `start_line`: number of lines at the end.
     #[schemars(range(min = 1))]
     tail_lines: Option<u32>,
-    /// Instead of `start_line`: first byte of the window, from 0.
+    /// Instead of `start_line`: first byte, from 0.
     offset_bytes: Option<u64>,
-    /// Most lines, 1 or more. Default: as many as fit.
     #[schemars(range(min = 1))]
     max_lines: Option<u32>,
-    /// Most bytes, 4 to 1048576. Default: 65536.
+    /// Default: 65536.
     #[schemars(range(min = MIN_READ_BYTES, max = MAX_READ_BYTES))]
     max_bytes: Option<u32>,
-    /// `auto`: text (UTF-8, or UTF-16 behind a byte order mark) or an image. `base64`: any bytes, windows by
-    /// `offset_bytes` and `max_bytes`. Default: auto.
+    /// `base64`: any bytes, by `offset_bytes` and `max_bytes`.
     #[serde(default)]
     encoding: Wish,
 }
 
-/// How bytes are returned.
+/// How bytes are returned; `auto`: as text or as an image. The variants have no doc comments, which would bloat the
+/// schema.
 #[arguments]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -54,9 +51,9 @@ enum Wish {
 #[derive(Default)]
 pub(crate) struct Contents {
     /// The file, in a form that can be asked for again.
-    path: String,
+    pub(crate) path: String,
     /// Size of the whole file.
-    size_bytes: u64,
+    pub(crate) size_bytes: u64,
     /// utf-8, utf-8-bom, utf-16le, utf-16be, base64 or image.
     encoding: &'static str,
     /// The text, if it is one.
@@ -65,8 +62,9 @@ pub(crate) struct Contents {
     /// The bytes in base64, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<String>,
-    /// Media type of an image.
+    /// Media type of an image. In no schema: the image itself tells it too.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
     mime_type: Option<&'static str>,
     /// Whether some bytes are no text and became `U+FFFD`.
     lossy: bool,
@@ -84,10 +82,10 @@ pub(crate) struct Contents {
     truncated: bool,
     /// `offset_bytes` to read on with.
     #[serde(skip_serializing_if = "Option::is_none")]
-    next_offset_bytes: Option<u64>,
+    pub(crate) next_offset_bytes: Option<u64>,
     /// `start_line` to read on with.
     #[serde(skip_serializing_if = "Option::is_none")]
-    next_start_line: Option<u64>,
+    pub(crate) next_start_line: Option<u64>,
 }
 
 impl Tool for ReadFile {
@@ -100,23 +98,16 @@ impl Tool for ReadFile {
         let place = Place::parse(&self.path, ctx.roots()?)?;
         let (file, size) = root::open_file(&place)?;
         let source = Source::new(&file, size, self.first_bytes(wanted), ctx)?;
-        let contents = Contents { path: place.display(), size_bytes: source.size(), ..Contents::default() };
+        let contents = Contents::new(&place, source.size());
         if self.encoding == Wish::Base64 {
             return bytes_of(&source, contents, wanted);
         }
-        let head = source.head(HEAD_BYTES);
-        let media = media::detect(head);
+        let media = media::detect(source.head(HEAD_BYTES));
         if let Some(Media { name, meaning: Meaning::Image(mime_type) }) = media {
             return self.image(&source, contents, name, mime_type);
         }
-        let encoding = Encoding::detect(head);
-        let window = source.window(encoding, wanted)?;
-        let is_known_binary = media.is_some_and(|media| media.meaning == Meaning::Binary);
-        if is_known_binary || encoding.is_binary(&window.bytes) {
-            let name = media.map_or("binary data of unknown type", |media| media.name);
-            return Err(not_text(&contents, name));
-        }
-        text_of(contents, encoding, window)
+        let (contents, text) = text_of(&source, contents, wanted)?;
+        envelope(&contents, "text", text)
     }
 
     fn output_schema() -> Option<Value> {
@@ -200,13 +191,23 @@ fn bytes_of(source: &Source<'_>, mut contents: Contents, wanted: Wanted) -> Tool
     contents.end_bytes = offset + bytes.len() as u64;
     contents.truncated = contents.end_bytes < contents.size_bytes;
     contents.next_offset_bytes = contents.truncated.then_some(contents.end_bytes);
-    let data = STANDARD.encode(bytes);
-    let note = contents.note();
-    let envelope = with_field(&contents, "data", data)?;
-    Ok(note.into_iter().fold(envelope, |envelope, note| envelope.with(Content::text(note))))
+    envelope(&contents, "data", STANDARD.encode(bytes))
 }
 
-fn text_of(mut contents: Contents, encoding: Encoding, window: Window) -> ToolResult<Envelope> {
+/// Reads a window as text. What is no text is named in the error.
+pub(crate) fn text_of(
+    source: &Source<'_>,
+    mut contents: Contents,
+    wanted: Wanted,
+) -> ToolResult<(Contents, String)> {
+    let head = source.head(HEAD_BYTES);
+    let (media, encoding) = (media::detect(head), Encoding::detect(head));
+    let is_text = media.is_none_or(|media| media.meaning == Meaning::Hint);
+    let window = if is_text { source.window(encoding, wanted)? } else { Window::default() };
+    if !is_text || encoding.is_binary(&window.bytes) {
+        let name = media.map_or("binary data of unknown type", |media| media.name);
+        return Err(not_text(&contents, name));
+    }
     let Window { bytes, offset, first_line, lines, more, ends_line, starts_late } = window;
     contents.encoding = encoding.name();
     contents.offset_bytes = offset;
@@ -218,31 +219,39 @@ fn text_of(mut contents: Contents, encoding: Encoding, window: Window) -> ToolRe
     contents.next_start_line = contents.last_line.filter(|_| more && ends_line).map(|last| last + 1);
     let (text, lossy) = encoding.decode(bytes);
     contents.lossy = lossy;
-    let note = contents.note();
-    let envelope = with_field(&contents, "text", text)?;
-    Ok(note.into_iter().fold(envelope, |envelope, note| envelope.with(Content::text(note))))
+    Ok((contents, text))
 }
 
 /// The contents with `text` under that name, and as the text for the model, with no further copy of it.
-fn with_field(contents: &Contents, name: &str, text: String) -> ToolResult<Envelope> {
+fn envelope(contents: &Contents, name: &str, text: String) -> ToolResult<Envelope> {
     let mut envelope = Envelope::structured(contents, text.as_str())?;
     if let Some(Value::Object(fields)) = &mut envelope.structured {
         fields.insert(name.to_owned(), Value::String(text));
     }
-    Ok(envelope)
+    Ok(contents.note().into_iter().fold(envelope, |envelope, note| envelope.with(Content::text(note))))
 }
 
 fn not_text(contents: &Contents, name: &str) -> ToolError {
     let Contents { path, size_bytes, .. } = contents;
     ToolError::failed(format!(
-        "cannot read `{path}` as text: it is {name} ({size_bytes} bytes); `encoding` \"base64\" returns its bytes, \
-         `offset_bytes` and `max_bytes` a part of them"
+        "cannot read `{path}` as text: it is {name} ({size_bytes} bytes); `read_file` with `encoding` \"base64\" \
+         returns its bytes, `offset_bytes` and `max_bytes` a part of them"
     ))
 }
 
 impl Contents {
+    /// Nothing of a file yet.
+    pub(crate) fn new(place: &Place<'_>, size_bytes: u64) -> Self {
+        Self { path: place.display(), size_bytes, ..Self::default() }
+    }
+
+    /// Number of bytes of the file that are here.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        self.end_bytes - self.offset_bytes
+    }
+
     /// What the model should know beside the text; nothing when that is the whole file.
-    fn note(&self) -> Option<String> {
+    pub(crate) fn note(&self) -> Option<String> {
         let is_whole =
             !self.truncated && self.end_bytes == self.size_bytes && self.first_line.unwrap_or(1) == 1;
         if is_whole && self.offset_bytes <= 3 && !self.lossy {

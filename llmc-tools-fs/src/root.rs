@@ -9,8 +9,8 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags, openat2
 use rustix::io::Errno;
 
 use crate::kind::Kind;
-use crate::limits::MAX_OPEN_TRIES;
-use crate::path::{PathError, Place};
+use crate::limits::{MAX_DEPTH, MAX_OPEN_TRIES};
+use crate::path::{PathError, Place, in_line};
 
 /// Every component stays beneath the root, also behind links, and links that only `/proc` knows are not followed.
 const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
@@ -28,12 +28,21 @@ pub(crate) enum OpenError {
     Loop,
     #[error("permission denied")]
     Denied,
+    #[error("it is the top of a root, which stays as it is")]
+    Top,
+    #[error("it lies below more than {MAX_DEPTH} directories")]
+    TooDeep,
     #[error("the path kept changing while it was opened; try again")]
     Restless,
     #[error("the kernel does not offer `openat2` here, and without it nothing is opened ({0})")]
     NoSafeWay(Errno),
-    #[error("{0}")]
+    #[error("{}", in_words(*.0))]
     Other(Errno),
+}
+
+/// As all errors read: lowercase and without the number.
+fn in_words(errno: Errno) -> String {
+    ToolError::from(std::io::Error::from(errno)).message().to_owned()
 }
 
 /// The one text for all that lies outside.
@@ -49,7 +58,7 @@ impl std::fmt::Display for OutsideError {
 }
 
 impl OpenError {
-    fn new(errno: Errno) -> Self {
+    pub(crate) fn new(errno: Errno) -> Self {
         match errno {
             Errno::XDEV => Self::Outside(OutsideError),
             Errno::NOENT => Self::NotFound,
@@ -68,10 +77,10 @@ impl OpenError {
         match self {
             // Nothing but the one text: not even where the path leads out.
             Self::Outside(_) => ToolError::not_granted(GrantKind::Roots, self.to_string()),
-            Self::Loop | Self::Denied | Self::NoSafeWay(_) => ToolError::denied(self.to_string()),
+            Self::Loop | Self::Denied | Self::NoSafeWay(_) | Self::Top => ToolError::denied(self.to_string()),
             _ => ToolError::failed(self.to_string()),
         }
-        .context(format_args!("cannot {verb} `{}`", place.display()))
+        .context(format_args!("cannot {verb} `{}`", in_line(&place.display())))
     }
 }
 
@@ -98,12 +107,17 @@ fn retry<T>(mut attempt: impl FnMut() -> rustix::io::Result<T>) -> Result<T, Ope
 pub(crate) fn open_file(place: &Place<'_>) -> ToolResult<(OwnedFd, u64)> {
     let not_a_file = |kind: Kind| {
         let advice = if kind == Kind::Dir { "; `list_dir` shows what is in it" } else { "" };
-        let text = format!("cannot read `{}`: not a regular file but a {kind}{advice}", place.display());
+        let text =
+            format!("cannot read `{}`: not a regular file but a {kind}{advice}", in_line(&place.display()));
         ToolError::failed(text)
     };
     let file = match open(place, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
         Ok(file) => file,
         Err(OpenError::Other(Errno::NXIO)) => return Err(not_a_file(Kind::Socket)),
+        // A jail opens no device at all, which says less than what it is.
+        Err(OpenError::Denied) if kind_of(place) == Some(Kind::Device) => {
+            return Err(not_a_file(Kind::Device));
+        }
         Err(error) => return Err(error.explain("read", place)),
     };
     let stat = rustix::fs::fstat(&file).map_err(std::io::Error::from)?;
@@ -111,6 +125,12 @@ pub(crate) fn open_file(place: &Place<'_>) -> ToolResult<(OwnedFd, u64)> {
         Kind::File => Ok((file, u64::try_from(stat.st_size).unwrap_or_default())),
         kind => Err(not_a_file(kind)),
     }
+}
+
+/// What a place is, links followed, as far as that can be seen.
+fn kind_of(place: &Place<'_>) -> Option<Kind> {
+    let stat = rustix::fs::fstat(open(place, OFlags::PATH).ok()?).ok()?;
+    Some(Kind::of(rustix::fs::FileType::from_raw_mode(stat.st_mode)))
 }
 
 /// Asks for the facts of an open descriptor.

@@ -1,6 +1,7 @@
 //! `stat`.
 
 use llmc_core::prelude::*;
+use llmc_core::serde_json::Map;
 use rustix::fs::{FileType, OFlags, Statx, StatxFlags, readlinkat};
 
 use crate::kind::Kind;
@@ -8,11 +9,9 @@ use crate::path::Place;
 use crate::root::{self, OpenError};
 use crate::time::rfc3339;
 
-/// Tells kind, size, permissions and times of a file, directory or link. Of a link, it describes the link itself
-/// and, if that is inside the root, what it leads to. Paths are `root:path`, or relative to the first root.
+/// Tells kind, size, mode and times of a path; of a link, those of itself and of what it leads to.
 #[arguments]
 pub struct Stat {
-    /// What to look at, as in `work:src/main.rs` or `src`.
     path: String,
 }
 
@@ -28,29 +27,37 @@ pub struct Described {
     link: Option<Link>,
 }
 
-/// What is known of a file itself. Times are RFC 3339 in UTC.
+/// What is known of a file itself. Times are RFC 3339 in UTC. The schema, which every conversation pays for, leaves out
+/// what few ask for.
 #[output]
 struct Facts {
     /// What it is.
+    #[schemars(with = "String")]
     kind: Kind,
     /// Its size.
     size_bytes: u64,
     /// Permissions in octal, such as `0644`.
     mode: String,
     /// Number of its owner.
+    #[schemars(skip)]
     uid: u32,
     /// Number of its group.
+    #[schemars(skip)]
     gid: u32,
     /// Number of its names (hard links).
+    #[schemars(skip)]
     links: u32,
     /// When its contents changed.
     modified: String,
     /// When it was read last, as far as the file system keeps that.
+    #[schemars(skip)]
     accessed: String,
     /// When its contents or properties changed.
+    #[schemars(skip)]
     changed: String,
     /// When it was made, if the file system keeps that.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
     created: Option<String>,
 }
 
@@ -62,8 +69,9 @@ struct Link {
     /// What the link says.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
-    /// What it leads to.
+    /// What it leads to: the facts of a file. Their schema is not repeated.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Map<String, Value>")]
     target: Option<Facts>,
 }
 

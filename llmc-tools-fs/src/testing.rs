@@ -3,16 +3,28 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use llmc_core::prelude::*;
 use llmc_core::testing::Harness;
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
 use tempfile::TempDir;
 
 /// A temporary directory with a root `work` at `DIR/project` and a secret beside it.
 pub(crate) struct Playground {
     dir: TempDir,
     pub(crate) harness: Harness,
+}
+
+/// Stops another thread, also when a test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Playground {
@@ -25,13 +37,18 @@ impl Playground {
             fs::write(dir.path().join(sibling).join("secret.txt"), "secret").unwrap();
         }
         fs::write(dir.path().join("secret.txt"), "secret").unwrap();
-        let harness = Harness::new().root("work", work, Access::Rw);
+        let harness = Harness::new().root("work", work, Access::Rw).protect(&[".git", ".cargo/config.toml"]);
         Self { dir, harness }
     }
 
     /// The directory around the root.
     pub(crate) fn outside(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// The granted roots.
+    pub(crate) fn roots(&self) -> Vec<Root> {
+        self.harness.context().roots().unwrap().to_vec()
     }
 
     /// A path in the root.
@@ -54,6 +71,68 @@ impl Playground {
     pub(crate) fn fifo(&self, path: &str) -> &Self {
         mknodat(CWD, self.path(path), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         self
+    }
+
+    /// Runs `calls` while another thread exchanges two entries of the root all the time.
+    pub(crate) fn race(&self, one: &str, other: &str, calls: impl FnOnce()) {
+        let (one, other, stop) = (self.path(one), self.path(other), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let swaps = scope.spawn(|| {
+                let mut swaps = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    // One of them may be gone for a moment.
+                    let swapped = renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE);
+                    swaps += u32::from(swapped.is_ok());
+                    // So that others get a turn at the lock of the directory.
+                    thread::sleep(Duration::from_micros(10));
+                }
+                swaps
+            });
+            let stopped = Stop(&stop);
+            calls();
+            drop(stopped);
+            assert!(swaps.join().unwrap() > 0, "the entries were exchanged");
+        });
+    }
+
+    /// Checks that the files outside are as they were made.
+    #[track_caller]
+    pub(crate) fn check_outside_is_whole(&self) {
+        let names = |dir: &Path| {
+            let mut names: Vec<_> =
+                fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let dirs = ["project2", "project_backup", "project-old", "projectile", "project.bak"];
+        for dir in dirs {
+            assert_eq!(names(&self.outside().join(dir)), ["secret.txt"], "{dir}");
+            assert_eq!(fs::read_to_string(self.outside().join(dir).join("secret.txt")).unwrap(), "secret");
+        }
+        assert_eq!(names(self.outside()).len(), dirs.len() + 2, "and the root, and a secret beside it");
+        assert_eq!(fs::read_to_string(self.outside().join("secret.txt")).unwrap(), "secret");
+    }
+
+    /// All that lies below a directory of the root, sorted, directories with a slash and links with their text.
+    pub(crate) fn all(&self, path: &str) -> Vec<String> {
+        fn add(dir: &Path, prefix: &str, all: &mut Vec<String>) {
+            for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+                let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+                let kind = entry.file_type().unwrap();
+                if kind.is_dir() {
+                    all.push(format!("{name}/"));
+                    add(&entry.path(), &format!("{name}/"), all);
+                } else if kind.is_symlink() {
+                    all.push(format!("{name} -> {}", fs::read_link(entry.path()).unwrap().display()));
+                } else {
+                    all.push(name);
+                }
+            }
+        }
+        let mut all = Vec::new();
+        add(&self.path(path), "", &mut all);
+        all.sort();
+        all
     }
 
     /// The structured result of a call that must succeed.

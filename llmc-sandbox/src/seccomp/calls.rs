@@ -186,6 +186,16 @@ pub(super) const WRITING: &[Call] = &[
     call!(SYS_flock, "locks of build tools; two jails with one root could signal each other with it"),
 ];
 
+/// Keeping what belongs to a file that is replaced by a newer one.
+pub(super) const KEEP_ATTRIBUTES: &[Call] = &[
+    call!(SYS_flistxattr, "of an open file"),
+    call!(SYS_fgetxattr, "of an open file"),
+    call!(
+        SYS_fsetxattr,
+        "of an open file: access lists, labels; those that give rights need rights to be set"
+    ),
+];
+
 /// Changing files, for programs of all ages.
 pub(super) const WRITING_MORE: &[Call] = &[
     call!(SYS_truncate, "cutting a file by name"),

@@ -35,6 +35,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let mut session = Session::start(&stage, &workspace).await?;
     work::tools(&mut session).await?;
     work::files(&mut session).await?;
+    work::editing(&mut session).await?;
     work::command(&mut session).await?;
     let python = session.has_python().await?;
     if python {

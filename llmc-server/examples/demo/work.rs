@@ -21,7 +21,8 @@ pub(crate) async fn tools(session: &mut Session) -> anyhow::Result<()> {
         })
         .collect();
     session.show(&lines.join("\n"));
-    let wanted = ["execute_code", "list_dir", "read_file", "run_command", "stat"];
+    let wanted =
+        ["edit_file", "execute_code", "list_dir", "read_file", "run_command", "search_files", "write_file"];
     let all = wanted.iter().all(|name| tools.iter().any(|tool| tool.name == *name));
     session.check(all, "file, command and code tools are there", took);
     Ok(())
@@ -36,6 +37,28 @@ pub(crate) async fn files(session: &mut Session) -> anyhow::Result<()> {
     let answer = session.call("list_dir", json!({"path": "work:data"})).await?;
     let count = answer.text().matches("harvest-").count();
     session.check(count >= 8, &format!("list_dir work:data names {count} harvests"), answer.took);
+    Ok(())
+}
+
+pub(crate) async fn editing(session: &mut Session) -> anyhow::Result<()> {
+    session.part("find and edit: search_files {\"pattern\": \"Counts\"}, then edit_file");
+    let answer = session.call("search_files", json!({"pattern": "Counts", "path": "work:"})).await?;
+    session.show(&answer.text());
+    session.check(answer.text().contains("README.md"), "the line was found", answer.took);
+
+    let edit = json!({"old": "`data/` harvests", "new": "`data/` harvests, a file each"});
+    let answer = session.call("edit_file", json!({"path": "work:README.md", "edits": [edit]})).await?;
+    session.show(&answer.text());
+    session.check(
+        answer.text().contains("+- `data/` harvests, a file each"),
+        "the file was edited",
+        answer.took,
+    );
+
+    let edit = json!({"old": "no such line", "new": ""});
+    let answer = session.call("edit_file", json!({"path": "work:README.md", "edits": [edit]})).await?;
+    session.show(&answer.text());
+    session.check(answer.is_error(), "an edit that does not fit changes nothing", answer.took);
     Ok(())
 }
 

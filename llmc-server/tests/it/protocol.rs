@@ -54,11 +54,18 @@ fn tools_are_listed_sorted_with_everything_a_client_needs() {
     let list = server.request("tools/list", json!({}));
     let tools = list["result"]["tools"].as_array().unwrap();
     let names: Vec<&str> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["hello", "list_dir", "read_file", "stat"]);
+    let changing =
+        ["append_file", "copy_path", "create_dir", "delete_path", "edit_file", "move_path", "write_file"];
+    let looking =
+        ["find_files", "hello", "list_dir", "read_file", "read_files", "search_files", "stat", "tree"];
+    let mut all = [changing.as_slice(), looking.as_slice()].concat();
+    all.sort_unstable();
+    assert_eq!(names, all);
     for tool in tools {
         assert!(tool["description"].as_str().is_some_and(|text| !text.is_empty()), "{tool}");
         assert!(tool["title"].is_string(), "{tool}");
-        assert_eq!(tool["annotations"]["readOnlyHint"], true, "{tool}");
+        let is_read_only = looking.contains(&tool["name"].as_str().unwrap());
+        assert_eq!(tool["annotations"]["readOnlyHint"], is_read_only, "{tool}");
         let input = &tool["inputSchema"];
         assert_eq!(
             (&input["type"], &input["additionalProperties"]),

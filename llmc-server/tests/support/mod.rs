@@ -67,6 +67,12 @@ impl Setup {
         Self { folder, text, env: Vec::new(), args: Vec::new(), log_filter: "debug".into(), prepare: None }
     }
 
+    /// Takes another text, for what the folder must be known for.
+    pub(crate) fn with_text(mut self, text: &str) -> Self {
+        self.text = text.into();
+        self
+    }
+
     /// Path of a file in the `work` root.
     pub(crate) fn work(&self, name: &str) -> PathBuf {
         self.folder.path().join("work").join(name)

@@ -76,7 +76,7 @@ impl Client {
 
     /// Makes a call for the first time and looks at the answer, which must hold `expected` and be no error.
     pub(crate) fn prepare(&mut self, tool: &str, arguments: &Value, expected: &str) -> Result<(Call, Value)> {
-        let params = json!({"name": tool, "arguments": arguments});
+        let params = params(tool, arguments);
         let result = self.request("tools/call", &params)?;
         let text = result["content"][0]["text"].as_str().unwrap_or_default();
         ensure!(result["isError"] != true && text.contains(expected), "`{tool}` answered {result}");
@@ -90,6 +90,11 @@ impl Client {
             answer_after_id: self.line[at + id.len()..].to_vec(),
         };
         Ok((call, result))
+    }
+
+    /// Makes a call that is not repeated and returns the parsed result, an error of the tool included.
+    pub(crate) fn ask(&mut self, tool: &str, arguments: &Value) -> Result<Value> {
+        self.request("tools/call", &params(tool, arguments))
     }
 
     /// Makes one call and tells how long its answer took.
@@ -159,6 +164,10 @@ impl Client {
         ensure!(self.line.pop() == Some(b'\n'), "the server closed its stdout");
         Ok(())
     }
+}
+
+fn params(tool: &str, arguments: &Value) -> Value {
+    json!({"name": tool, "arguments": arguments})
 }
 
 impl Drop for Client {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::processes::Usage;
+use crate::processes::{Usage, cpu_seconds};
 
 /// The choice between one CPU and all of them. Servers inherit what holds when they are started.
 pub(crate) struct Cpus {
@@ -48,12 +48,26 @@ pub(crate) struct Watch<'a> {
     cpu: Option<usize>,
     begun: Instant,
     busy: f64,
+    /// How their time is counted.
+    count: Count,
     used: f64,
 }
 
+/// Seconds that processes and this one have used.
+type Count = fn(&[u32]) -> Result<f64>;
+
 impl<'a> Watch<'a> {
     pub(crate) fn start(cpu: Option<usize>, own: &'a [u32]) -> Result<Self> {
-        Ok(Self { own, cpu, begun: Instant::now(), busy: busy_seconds(cpu)?, used: used_seconds(own)? })
+        Self::counting(cpu, own, used_seconds)
+    }
+
+    /// For processes whose threads or children end meanwhile. Less exact.
+    pub(crate) fn start_in_ticks(cpu: Option<usize>, own: &'a [u32]) -> Result<Self> {
+        Self::counting(cpu, own, used_ticks)
+    }
+
+    fn counting(cpu: Option<usize>, own: &'a [u32], count: Count) -> Result<Self> {
+        Ok(Self { own, cpu, begun: Instant::now(), busy: busy_seconds(cpu)?, count, used: count(own)? })
     }
 
     /// The share of CPU time since the start that others took, between 0 and 1.
@@ -63,7 +77,7 @@ impl<'a> Watch<'a> {
         let available =
             self.begun.elapsed().as_secs_f64() * self.cpu.map_or(f64::from(cpus.count()), |_| 1.0);
         let busy = busy_seconds(self.cpu)? - self.busy;
-        let own = used_seconds(self.own)? - self.used;
+        let own = (self.count)(self.own)? - self.used;
         Ok(((busy - own) / available).clamp(0.0, 1.0))
     }
 }
@@ -71,6 +85,10 @@ impl<'a> Watch<'a> {
 fn used_seconds(own: &[u32]) -> Result<f64> {
     let nanoseconds = Usage::of(own)?.cpu_ns + Usage::of(&[std::process::id()])?.cpu_ns;
     Ok(std::time::Duration::from_nanos(nanoseconds).as_secs_f64())
+}
+
+fn used_ticks(own: &[u32]) -> Result<f64> {
+    own.iter().chain(&[std::process::id()]).map(|process| Ok(cpu_seconds(*process)?)).sum()
 }
 
 /// Time that a CPU, or all of them, was not idle; see `proc_stat(5)`.

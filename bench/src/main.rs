@@ -5,6 +5,7 @@
 //! - [`hop`], [`steps`]: what they cannot do without, measured by itself.
 //! - [`cpu`], [`processes`]: the machine under them.
 //! - [`report`], [`table`]: what came of it.
+//! - [`files`]: another benchmark, of the file tools.
 //!
 //! README.md tells how to read the result.
 
@@ -12,6 +13,7 @@
 
 mod client;
 mod cpu;
+mod files;
 mod hop;
 mod memory;
 mod processes;
@@ -22,12 +24,15 @@ mod startup;
 mod stats;
 mod steps;
 mod table;
+mod turns;
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use serde::Serialize;
 
 use crate::cpu::Cpus;
 use crate::report::{Machine, Memories, Report};
@@ -45,21 +50,30 @@ struct Cli {
     /// Folder with `bin`, `libexec` and `lib` of an optimised build.
     #[arg(long, value_name = "DIR")]
     stage: PathBuf,
-    /// A few seconds instead of half a minute; for trying out, not for comparing.
-    #[arg(long)]
+    /// A few seconds instead of half a minute or more; for trying out, not for comparing.
+    #[arg(long, global = true)]
     quick: bool,
     /// Rounds to measure.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", global = true)]
     rounds: Option<usize>,
     /// The CPU for latencies; the last one by default.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", global = true)]
     cpu: Option<usize>,
     /// Fail when a target is missed.
-    #[arg(long)]
+    #[arg(long, global = true)]
     check: bool,
     /// Also write everything, each round included, as JSON.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     json: Option<PathBuf>,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+/// Another benchmark.
+#[derive(Subcommand)]
+enum What {
+    /// Measures the file tools beside `rg`, `fd` and another server instead.
+    Files(files::Options),
 }
 
 fn main() -> Result<ExitCode> {
@@ -68,15 +82,26 @@ fn main() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let cli = Cli::parse();
+    let rounds = |default: usize| cli.rounds.unwrap_or(default).max(1);
+    if let Some(What::Files(options)) = &cli.what {
+        let mut plan = if cli.quick { files::Plan::QUICK } else { files::Plan::FULL };
+        plan.rounds = rounds(plan.rounds);
+        let report = files::measure(&cli.stage, options, &Cpus::choose(cli.cpu)?, plan)?;
+        return finish(&cli, &report, report.is_good());
+    }
     let mut plan = if cli.quick { Plan::QUICK } else { Plan::FULL };
-    plan.rounds = cli.rounds.unwrap_or(plan.rounds).max(1);
+    plan.rounds = rounds(plan.rounds);
     let report = measure(&cli, plan)?;
+    finish(&cli, &report, report.is_good())
+}
+
+fn finish(cli: &Cli, report: &(impl Display + Serialize), is_good: bool) -> Result<ExitCode> {
     print!("{report}");
     if let Some(file) = &cli.json {
-        let json = serde_json::to_vec_pretty(&report)?;
+        let json = serde_json::to_vec_pretty(report)?;
         std::fs::write(file, json).with_context(|| format!("failed to write `{}`", file.display()))?;
     }
-    Ok(if cli.check && !report.is_good() { ExitCode::from(3) } else { ExitCode::SUCCESS })
+    Ok(if cli.check && !is_good { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
 
 fn measure(cli: &Cli, plan: Plan) -> Result<Report> {

@@ -25,9 +25,17 @@ pub(crate) fn tree(root: u32) -> Result<Vec<u32>> {
 }
 
 fn parent(process: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name before it may hold anything, see `proc_pid_stat(5)`.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    let stat = stat(process).ok()?;
+    after_name(&stat).nth(1)?.parse().ok()
+}
+
+fn stat(process: u32) -> Result<String> {
+    fs::read_to_string(format!("/proc/{process}/stat"))
+}
+
+/// The fields of `stat` from the third on: the name before them may hold anything, see `proc_pid_stat(5)`.
+fn after_name(stat: &str) -> impl Iterator<Item = &str> {
+    stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace()
 }
 
 /// The name of a program, as the kernel keeps it.
@@ -74,6 +82,24 @@ fn switches(thread: &Path) -> Result<u64> {
     Ok(counts.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum())
 }
 
+/// CPU time of a process in seconds, with that of its threads and children that have ended; in steps of a tick, which
+/// is 10 ms nearly everywhere.
+pub(crate) fn cpu_seconds(process: u32) -> Result<f64> {
+    // utime stime cutime cstime
+    let ticks: Option<Vec<u64>> =
+        after_name(&stat(process)?).skip(11).take(4).map(|ticks| ticks.parse().ok()).collect();
+    let ticks = ticks.ok_or_else(|| Error::other("`stat` is not what proc_pid_stat(5) describes"))?;
+    Ok(ticks.into_iter().sum::<u64>() as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// Most memory in KiB that a process has had at a time, see `VmHWM` in `proc_pid_status(5)`.
+pub(crate) fn peak_kib(process: u32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse().ok());
+    number.ok_or_else(|| Error::other("`status` has no field `VmHWM`"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,5 +110,15 @@ mod tests {
         assert_eq!(tree(own).unwrap()[0], own);
         assert!(tree(parent(own).unwrap()).unwrap().contains(&own));
         assert!(Usage::of(&[own]).unwrap().cpu_ns > 0);
+        assert!(peak_kib(own).unwrap() > 0);
+    }
+
+    #[test]
+    fn time_of_children_counts_once_they_have_ended() {
+        let own = std::process::id();
+        let before = cpu_seconds(own).unwrap();
+        let busy = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
+        assert!(std::process::Command::new("sh").args(["-c", busy]).status().unwrap().success());
+        assert!(cpu_seconds(own).unwrap() > before);
     }
 }

@@ -93,7 +93,7 @@ pub(crate) struct Chosen<T> {
 }
 
 impl<T> Chosen<T> {
-    fn new(rounds: Vec<T>, foreign_share: impl Fn(&T) -> f64) -> Self {
+    pub(crate) fn new(rounds: Vec<T>, foreign_share: impl Fn(&T) -> f64) -> Self {
         let foreign_shares: Vec<f64> = rounds.iter().map(foreign_share).collect();
         let quiet: Vec<bool> = foreign_shares.iter().map(|share| *share <= QUIET).collect();
         let enough = quiet.iter().filter(|quiet| **quiet).count() >= ENOUGH;
@@ -101,7 +101,7 @@ impl<T> Chosen<T> {
         Self { rounds, foreign_shares, counts }
     }
 
-    fn of<'a>(&'a self, number: impl Fn(&T) -> f64 + 'a) -> impl Iterator<Item = f64> + 'a {
+    pub(crate) fn of<'a>(&'a self, number: impl Fn(&T) -> f64 + 'a) -> impl Iterator<Item = f64> + 'a {
         self.rounds
             .iter()
             .zip(&self.counts)
@@ -192,7 +192,7 @@ fn two(llmc: f64, baseline: f64, digits: usize, unit: &str) -> String {
 }
 
 impl Target {
-    fn at_most(what: String, value: f64, unit: &'static str, limit: f64, context: String) -> Self {
+    pub(crate) fn at_most(what: String, value: f64, unit: &'static str, limit: f64, context: String) -> Self {
         Self { met: value <= limit, at_least: false, what, value, unit, limit, context }
     }
 

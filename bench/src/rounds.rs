@@ -14,15 +14,10 @@ use crate::processes::{Usage, tree};
 use crate::servers::{Running, Servers};
 use crate::stats::{Pair, Percentiles};
 use crate::steps::{StepTimes, Steps};
+use crate::turns::{SLICE, latencies};
 
 /// Calls under way at the same time when throughput is measured.
 pub(crate) const IN_FLIGHT: usize = 32;
-
-/// Calls of one server before the other has its turn.
-const SLICE: usize = 100;
-
-/// Calls before a slice that are not counted: the server's code and data are not in the caches any more.
-const WARM_UP: usize = 10;
 
 /// Calls over which the use of CPUs is counted.
 const COUNTED: usize = 500;
@@ -152,25 +147,12 @@ impl Running {
     }
 
     fn latency(&mut self, tool: usize, plan: Plan) -> Result<Pair<Percentiles>> {
-        let mut times = Pair::<Vec<f64>>::default();
-        let mut sides = [
-            (&mut self.clients.llmc, &self.calls.llmc[tool], &mut times.llmc),
-            (&mut self.clients.baseline, &self.calls.baseline[tool], &mut times.baseline),
-        ];
-        for _ in 0..plan.slices {
-            // Each is first in every other slice.
-            sides.reverse();
-            for (client, call, times) in &mut sides {
-                for _ in 0..WARM_UP {
-                    client.call(call)?;
-                }
-                for _ in 0..SLICE {
-                    times.push(client.call(call)?.as_secs_f64() * 1e6);
-                }
-            }
-        }
-        let Pair { llmc, baseline } = times;
-        Ok(Pair { llmc: Percentiles::of(llmc), baseline: Percentiles::of(baseline) })
+        let Pair { llmc, baseline } = self.clients.as_mut();
+        let [llmc, baseline] = latencies(plan.slices, |side| match side {
+            0 => llmc.call(&self.calls.llmc[tool]),
+            _ => baseline.call(&self.calls.baseline[tool]),
+        })?;
+        Ok(Pair { llmc, baseline })
     }
 
     fn cost(&mut self) -> Result<Pair<Cost>> {

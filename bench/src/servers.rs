@@ -1,6 +1,7 @@
 //! The two servers, how they are started, and the folder that both work in.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,8 +16,10 @@ use crate::stats::Pair;
 /// The tools that are called, in the order in which they are reported.
 pub(crate) const TOOLS: [&str; 2] = ["hello", "read_file"];
 
-const NOTE: &str = "note.txt";
+pub(crate) const NOTE: &str = "note.txt";
 const NOTE_BYTES: usize = 4096;
+/// What files are filled with.
+pub(crate) const LINE: &str = "A line of sixty-four bytes, as a programmer or a poet writes it.\n";
 const LAST_LINE: &str = "the last line of the note\n";
 
 /// Everything that is needed to start either server.
@@ -37,8 +40,7 @@ pub(crate) struct Running {
 impl Servers {
     /// Finds the programs, makes the folder and asks llmc what the baseline has to look like.
     pub(crate) fn new(stage: &Path) -> Result<Self> {
-        let stage =
-            stage.canonicalize().with_context(|| format!("there is no stage `{}`", stage.display()))?;
+        let stage = locate(stage)?;
         let folder = tempfile::tempdir()?;
         fs::create_dir(folder.path().join("work"))?;
         fs::write(folder.path().join("work").join(NOTE), note())?;
@@ -64,10 +66,8 @@ impl Servers {
     pub(crate) fn llmc(&self, more: &[&str]) -> Command {
         let mut root = self.work().into_os_string();
         root.push(":rw");
-        let mut command = Command::new(self.stage.join("bin/llmc"));
-        command.args(["serve", "--root"]).arg(root).args(more);
-        // The configuration of whoever runs the benchmark must not change what is measured.
-        command.env("XDG_CONFIG_HOME", self.folder.path());
+        let mut command = llmc(&self.stage, &root, self.folder.path());
+        command.args(more);
         command
     }
 
@@ -112,6 +112,19 @@ impl Servers {
     }
 }
 
+/// The folder of an optimised build.
+pub(crate) fn locate(stage: &Path) -> Result<PathBuf> {
+    stage.canonicalize().with_context(|| format!("there is no stage `{}`", stage.display()))
+}
+
+/// llmc with its default plugins and one root. `config` is a folder in which no configuration is found: that of
+/// whoever runs the benchmark must not change what is measured.
+pub(crate) fn llmc(stage: &Path, root: &OsStr, config: &Path) -> Command {
+    let mut command = Command::new(stage.join("bin/llmc"));
+    command.args(["serve", "--root"]).arg(root).env("XDG_CONFIG_HOME", config);
+    command
+}
+
 /// Calls every tool for the first time.
 fn prepare(client: &mut Client) -> Result<[(Call, Value); 2]> {
     Ok([client.prepare(TOOLS[0], &json!({"name": "Ada"}), "Hello, Ada!")?, read_note(client)?])
@@ -122,9 +135,9 @@ pub(crate) fn read_note(client: &mut Client) -> Result<(Call, Value)> {
     client.prepare(TOOLS[1], &json!({"path": NOTE}), LAST_LINE.trim_end())
 }
 
-fn note() -> String {
-    let line = "A line of sixty-four bytes, as a programmer or a poet writes it.\n";
-    let mut note = line.repeat(NOTE_BYTES / line.len() + 1);
+/// The text of a file of [`NOTE_BYTES`].
+pub(crate) fn note() -> String {
+    let mut note = LINE.repeat(NOTE_BYTES / LINE.len() + 1);
     note.truncate(NOTE_BYTES - LAST_LINE.len() - 1);
     note + "\n" + LAST_LINE
 }

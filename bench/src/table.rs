@@ -125,6 +125,6 @@ fn sides<T>(pair: &Pair<T>) -> [(&'static str, &T); 2] {
     [("llmc", &pair.llmc), ("baseline", &pair.baseline)]
 }
 
-fn numbers(spread: &Spread, digits: usize) -> String {
+pub(crate) fn numbers(spread: &Spread, digits: usize) -> String {
     [spread.best, spread.median, spread.worst].map(|number| format!("{number:>9.digits$}")).concat()
 }

@@ -160,7 +160,7 @@ fn calls(n: usize) -> Vec<Call> {
 
 /// Calls that change something where, for moments, only what is protected is.
 fn calls_to_protected(n: usize) -> Vec<Call> {
-    let dir = if n % 2 == 0 { "safe" } else { "deep/safe" };
+    let dir = if n.is_multiple_of(2) { "safe" } else { "deep/safe" };
     let below = |path: &str| format!("{dir}/{path}");
     vec![
         ("write_file", json!({"path": below("config"), "content": "honest\n", "overwrite": true})),

@@ -111,7 +111,7 @@ impl Generator<'_> {
         if self.random.percent(40) {
             other.push_str("-new");
         }
-        let arguments: [Call; 16] = [
+        let arguments: [Call; 15] = [
             ("read_file", json!({"path": path})),
             ("read_file", json!({"path": path, "encoding": "base64"})),
             ("read_files", json!({"paths": [path, other]})),
@@ -128,7 +128,6 @@ impl Generator<'_> {
             ),
             ("create_dir", json!({"path": path})),
             ("move_path", json!({"from": path, "to": other, "overwrite": yes})),
-            ("copy_path", json!({"from": path, "to": other})),
             ("copy_path", json!({"from": path, "to": other})),
             ("delete_path", json!({"path": path, "recursive": yes})),
         ];

@@ -92,7 +92,7 @@ fn a_policy_that_is_read_only() {
     ground.end();
 }
 
-/// A setup with directories of its folder as roots, in this order, each with its access and its grant.
+/// A setup with directories of its folder as roots, in this order: name, place and access of each.
 fn with_roots(roots: &[(&str, &str, &str)]) -> (Setup, Vec<PathBuf>) {
     let setup = Setup::new("");
     let folder = setup.folder.path().to_owned();

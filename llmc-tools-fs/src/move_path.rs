@@ -114,7 +114,7 @@ impl MovePath {
 fn refused(errno: Errno) -> ToolError {
     match errno {
         Errno::XDEV => ToolError::failed(
-            "they are on different file systems; use `copy_path`, look at the copy, then `delete_path`",
+            "they are in different roots or on different file systems; use `copy_path`, look at the copy, then `delete_path`",
         ),
         Errno::EXIST => ToolError::failed("something was put there meanwhile"),
         Errno::INVAL => ToolError::failed(

@@ -569,7 +569,8 @@ fn a_file_that_is_swapped_for_a_link_tells_nothing() {
                 swaps.fetch_add(1, Ordering::Relaxed);
             }
         });
-        while swaps.load(Ordering::Relaxed) < 2000 {
+        // Exchanges are much faster than searches: some of which must meet the file.
+        while swaps.load(Ordering::Relaxed) < 2000 || seen < 10 {
             let found = search(&playground, json!({"pattern": "secret|mine"}));
             assert!(found.iter().all(|place| place.ends_with(":1:1")), "{found:?}");
             assert_eq!(search(&playground, json!({"pattern": "secret"})), [""; 0]);
@@ -577,7 +578,7 @@ fn a_file_that_is_swapped_for_a_link_tells_nothing() {
         }
         over.store(true, Ordering::Relaxed);
     });
-    assert!(seen > 0, "the honest half of the game");
+    assert!(seen >= 10, "the honest half of the game");
 }
 
 #[test]

@@ -141,14 +141,15 @@ fn a_directory_that_is_swapped_for_a_link_leads_nowhere() {
                 swaps.fetch_add(1, Ordering::Relaxed);
             }
         });
-        while swaps.load(Ordering::Relaxed) < 2000 {
+        // Exchanges are much faster than walks: some of which must meet the directory.
+        while swaps.load(Ordering::Relaxed) < 2000 || inside < 10 {
             let seen = plain(&playground);
             inside += seen.iter().filter(|path| path.ends_with("/mine")).count();
             assert!(!seen.iter().any(|path| path.contains("secret") || path.contains("below")), "{seen:?}");
         }
         over.store(true, Ordering::Relaxed);
     });
-    assert!(inside > 0, "the honest half of the game");
+    assert!(inside >= 10, "the honest half of the game");
 }
 
 #[test]

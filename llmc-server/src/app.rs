@@ -1,6 +1,6 @@
 //! Putting the parts together: configuration in, call path out.
 //!
-//! Everything that can be wrong is found here, before a client sees a tool: a missing root, another digest, a
+//! Everything that can be wrong is found here, and ends the server: a missing root, another digest, a
 //! plugin that does not load, two tools of one name, a layer that the kernel lacks.
 
 use std::collections::BTreeMap;

@@ -17,6 +17,7 @@ mod engine;
 mod inside;
 mod request;
 mod serve;
+mod stock;
 mod trial;
 
 use std::io::Write;
@@ -48,7 +49,12 @@ fn survey() -> ExitCode {
 
 /// Tells the server's log why this process ends.
 fn fail(why: &str) -> ExitCode {
-    // When stderr is gone, nobody is left to be told.
-    let _ = writeln!(std::io::stderr(), "llmc-runner: {why}");
+    note(why);
     ExitCode::FAILURE
+}
+
+/// Tells the server's log.
+fn note(what: &str) {
+    // When stderr is gone, nobody is left to be told.
+    let _ = writeln!(std::io::stderr(), "llmc-runner: {what}");
 }

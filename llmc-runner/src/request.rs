@@ -1,6 +1,6 @@
 //! From messages to jails and back.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use llmc_sandbox::jail::{self, ExitStatus, GrantedRoot, JailLimits, JailSpec, SmallFile};
@@ -15,11 +15,7 @@ pub(crate) fn jail_spec(
     system: Vec<PathBuf>,
     fds: Vec<OwnedFd>,
 ) -> Result<JailSpec, Refused> {
-    let wanted = spec.descriptors();
-    if fds.len() != wanted {
-        let message = format!("{} descriptors came with the request, and {wanted} belong to it", fds.len());
-        return Err(Refused { layer: Layer::Request.name().into(), message });
-    }
+    check_count(&spec, &fds)?;
     let mut fds = fds.into_iter();
     let mut next = || {
         fds.next().ok_or_else(|| Refused {
@@ -59,6 +55,23 @@ pub(crate) fn jail_spec(
     })
 }
 
+/// stdin, stdout, stderr and job socket of a request without binds.
+pub(crate) fn streams<'a>(spec: &Spec, fds: &'a [OwnedFd]) -> Result<[Option<BorrowedFd<'a>>; 4], Refused> {
+    check_count(spec, fds)?;
+    let mut fds = fds.iter().map(AsFd::as_fd);
+    let mut next = |is_there: bool| if is_there { fds.next() } else { None };
+    Ok([next(spec.stdin), next(true), next(true), next(spec.job)])
+}
+
+fn check_count(spec: &Spec, fds: &[OwnedFd]) -> Result<(), Refused> {
+    let wanted = spec.descriptors();
+    if fds.len() == wanted {
+        return Ok(());
+    }
+    let message = format!("{} descriptors came with the request, and {wanted} belong to it", fds.len());
+    Err(Refused { layer: Layer::Request.name().into(), message })
+}
+
 /// A jail's error as an answer.
 pub(crate) fn refused(error: &JailError) -> Refused {
     Refused { layer: error.layer().name().into(), message: error.to_string() }
@@ -84,7 +97,7 @@ pub(crate) fn outcome(ending: &jail::Ending) -> Outcome {
     }
 }
 
-fn limits(limits: Limits) -> JailLimits {
+pub(crate) fn limits(limits: Limits) -> JailLimits {
     JailLimits {
         wall_ms: limits.wall_ms,
         cpu_ms: limits.cpu_ms,

@@ -1,13 +1,13 @@
 //! The loop: one thread, one socket, some jails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use llmc_sandbox::jail::{Jail, JailSpec, Launcher};
+use llmc_sandbox::jail::{Handover, Jail, Launcher};
 use llmc_wire::Header;
 use llmc_wire::runner::{Hello, Init, Program, Refused, Spec, from_runner, to_runner};
 use llmc_wire::socket::{Receiver, Sender, split};
@@ -16,13 +16,18 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::engine::Engines;
-use crate::request::{jail_spec, outcome, refused};
+use crate::request::{jail_spec, limits, outcome, refused, streams};
+use crate::stock::{Kind, Stock};
 use crate::{fail, trial};
 
 /// Largest request in bytes; it holds small files and no data.
 const MAX_REQUEST: usize = llmc_wire::runner::MAX_SPEC_BYTES;
 /// Most jails at a time, whatever the server asks for.
 const MAX_JAILS: u32 = 64;
+/// Jails beyond those: a zygote, one that takes its place, and one that is on its way out.
+const OWN_JAILS: u32 = 3;
+/// Longest time that a run waits for an interpreter that is about to be ready, before it starts cold.
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
 /// Serves until the server closes its end.
 pub(crate) fn serve() -> ExitCode {
@@ -50,9 +55,30 @@ fn init(receiver: &mut Receiver) -> io::Result<Option<Init>> {
 
 struct Runner {
     launcher: Result<Launcher, Refused>,
+    max_jails: usize,
     engines: Engines,
+    stock: Stock,
     sender: Sender,
-    jails: BTreeMap<u64, Jail>,
+    runs: BTreeMap<u64, Run>,
+    /// Runs that wait for an interpreter, the oldest first.
+    waiting: VecDeque<Waiting>,
+}
+
+/// A run under way.
+struct Run {
+    jail: Jail,
+    /// The zygote that its jail was forked from.
+    zygote: Option<u64>,
+}
+
+/// A run that waits for an interpreter to be ready.
+struct Waiting {
+    call: u64,
+    spec: Spec,
+    fds: Vec<OwnedFd>,
+    kind: Kind,
+    /// When it starts cold.
+    patience: Instant,
 }
 
 /// What woke the loop.
@@ -65,8 +91,9 @@ struct Woken {
 impl Runner {
     /// Gives up what is not needed, tries a jail, and tells the server.
     fn start(init: &Init, sender: Sender) -> io::Result<Self> {
-        let slots = init.max_jails.clamp(1, MAX_JAILS);
-        let prepared = Launcher::prepare(slots, Some(init.server_pid)).map_err(|error| refused(&error));
+        let max_jails = init.max_jails.clamp(1, MAX_JAILS);
+        let prepared =
+            Launcher::prepare(max_jails + OWN_JAILS, Some(init.server_pid)).map_err(|error| refused(&error));
         let launcher = prepared.and_then(|mut launcher| trial::whole_jail(&mut launcher).map(|()| launcher));
         let hello = Hello {
             pid: std::process::id(),
@@ -74,8 +101,17 @@ impl Runner {
             payload_identity: launcher.as_ref().map_or_else(|_| "none".to_owned(), Launcher::identity),
             accounting: launcher.as_ref().map_or("none", |launcher| launcher.accounting()).to_owned(),
         };
-        let runner = Self { launcher, engines: Engines::default(), sender, jails: BTreeMap::new() };
+        let (runs, waiting) = Default::default();
+        let (max_jails, stock) = (max_jails as usize, Stock::new(init.parked_runs));
+        let engines = Engines::default();
+        let mut runner = Self { launcher, max_jails, engines, stock, sender, runs, waiting };
         runner.answer(from_runner::HELLO, 0, &hello)?;
+        if init.runs_code
+            && let Ok(launcher) = &mut runner.launcher
+        {
+            // So that the first run need not wait for the search. When nothing is found, that run is told why.
+            let _ = runner.engines.get("python", launcher);
+        }
         Ok(runner)
     }
 
@@ -95,6 +131,7 @@ impl Runner {
             for call in woken.ended {
                 self.finish(call)?;
             }
+            self.tend()?;
             if woken.socket && !receiver.fill()? {
                 // Whatever still runs dies with this process.
                 return Ok(());
@@ -108,29 +145,96 @@ impl Runner {
         spec: Result<Spec, serde_json::Error>,
         fds: Vec<OwnedFd>,
     ) -> io::Result<()> {
-        if self.jails.contains_key(&call) {
+        if self.runs.contains_key(&call) || self.waiting.iter().any(|waiting| waiting.call == call) {
             return Err(invalid(format!("run {call} is there already")));
         }
-        match self.try_spawn(spec, fds) {
-            Ok(jail) => {
+        let spec = match spec {
+            Ok(spec) => spec,
+            Err(error) => {
+                let refused = Refused { layer: "request".into(), message: error.to_string() };
+                return self.answer(from_runner::REFUSED, call, &refused);
+            }
+        };
+        match self.kind_of(&spec) {
+            Some(kind) if self.waiting.is_empty() && self.is_ready_for(&kind) => {
+                let started = self.begin(&kind, &spec, &fds);
+                self.tell(call, started)?;
+                self.tend()
+            }
+            Some(kind) if self.stock.expects(&kind) && self.has_room() => {
+                let patience = Instant::now() + LONGEST_WAIT;
+                self.waiting.push_back(Waiting { call, spec, fds, kind, patience });
+                self.tend()
+            }
+            kind => {
+                let started = self.start_cold(spec, fds);
+                self.tell(call, started)?;
+                if let (Some(kind), Ok(launcher)) = (kind, &mut self.launcher) {
+                    self.stock.learn(launcher, &kind);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The kind of a run, if a zygote could take it.
+    fn kind_of(&mut self, spec: &Spec) -> Option<Kind> {
+        let (Program::Engine(name), Ok(launcher)) = (&spec.program, &mut self.launcher) else { return None };
+        Kind::of(spec, self.engines.get(name, launcher).ok()?)
+    }
+
+    fn has_room(&self) -> bool {
+        self.runs.len() + self.waiting.len() < self.max_jails
+    }
+
+    fn is_ready_for(&self, kind: &Kind) -> bool {
+        self.runs.len() < self.max_jails && self.stock.is_ready_for(kind)
+    }
+
+    /// Tells the server what became of a request.
+    fn tell(&mut self, call: u64, started: Result<Run, Refused>) -> io::Result<()> {
+        match started {
+            Ok(run) => {
                 let header = Header { kind: from_runner::STARTED, call, ..Header::default() };
-                self.sender.send(header, b"", &[jail.pidfd()])?;
-                self.jails.insert(call, jail);
+                self.sender.send(header, b"", &[run.jail.pidfd()])?;
+                self.runs.insert(call, run);
                 Ok(())
             }
             Err(refused) => self.answer(from_runner::REFUSED, call, &refused),
         }
     }
 
-    fn try_spawn(
-        &mut self,
-        spec: Result<Spec, serde_json::Error>,
-        fds: Vec<OwnedFd>,
-    ) -> Result<Jail, Refused> {
-        let spec = spec.map_err(|error| Refused { layer: "request".into(), message: error.to_string() })?;
+    /// Hands a run to an interpreter that waits. A jail that ended while it waited is no reason to refuse: the next
+    /// one is asked, and at last a cold start.
+    fn begin(&mut self, kind: &Kind, spec: &Spec, fds: &[OwnedFd]) -> Result<Run, Refused> {
+        let [stdin, stdout, stderr, job] = streams(spec, fds)?;
+        let (Some(stdout), Some(stderr)) = (stdout, stderr) else {
+            return Err(Refused { layer: "request".into(), message: "a stream is missing".into() });
+        };
+        let handover = Handover { stdin, stdout, stderr, job, limits: limits(spec.limits) };
+        while let Some((parked, zygote)) = self.stock.take(kind) {
+            match parked.begin(&handover) {
+                Ok(jail) => return Ok(Run { jail, zygote: Some(zygote) }),
+                Err(error) => {
+                    crate::note(&format!("a jail that waited could not be used: {error}"));
+                    if let Ok(launcher) = &mut self.launcher {
+                        self.stock.ended(launcher, zygote);
+                    }
+                }
+            }
+        }
+        let fds = fds.iter().map(OwnedFd::try_clone).collect::<Result<_, _>>();
+        let fds = fds.map_err(|error: io::Error| Refused {
+            layer: "request".into(),
+            message: format!("failed to copy descriptors: {error}"),
+        })?;
+        self.start_cold(spec.clone(), fds)
+    }
+
+    fn start_cold(&mut self, spec: Spec, fds: Vec<OwnedFd>) -> Result<Run, Refused> {
         let launcher = self.launcher.as_mut().map_err(|refused| refused.clone())?;
-        if !launcher.has_room() {
-            let message = format!("{} jails run already; wait for one to end", self.jails.len());
+        if self.runs.len() >= self.max_jails || !launcher.has_room() {
+            let message = format!("{} jails run already; wait for one to end", self.runs.len());
             return Err(Refused { layer: "busy".into(), message });
         }
         let (program, system): (PathBuf, Vec<PathBuf>) = match &spec.program {
@@ -140,39 +244,64 @@ impl Runner {
                 (engine.program.clone(), [&engine.system[..], &spec.system[..]].concat())
             }
         };
-        let spec: JailSpec = jail_spec(spec, program, system, fds)?;
-        launcher.spawn(&spec).map_err(|error| refused(&error))
+        let spec = jail_spec(spec, program, system, fds)?;
+        launcher.spawn(&spec).map(|jail| Run { jail, zygote: None }).map_err(|error| refused(&error))
     }
 
-    /// Waits for a message, or for the end of a jail; ends those that are overdue.
+    /// Looks after the zygote, and after the runs that wait for it.
+    fn tend(&mut self) -> io::Result<()> {
+        let Ok(launcher) = &mut self.launcher else { return Ok(()) };
+        self.stock.tend(launcher, self.waiting.len());
+        while let Some(first) = self.waiting.pop_front() {
+            let Waiting { call, spec, fds, kind, patience } = first;
+            if self.stock.is_ready_for(&kind) {
+                let started = self.begin(&kind, &spec, &fds);
+                self.tell(call, started)?;
+            } else if patience <= Instant::now() || !self.stock.expects(&kind) {
+                let started = self.start_cold(spec, fds);
+                self.tell(call, started)?;
+            } else {
+                self.waiting.push_front(Waiting { call, spec, fds, kind, patience });
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a message, for the end of a jail, or for a zygote; ends jails that are overdue.
     fn wait(&self, receiver: &Receiver) -> io::Result<Woken> {
         let now = Instant::now();
-        let next = self.jails.values().map(Jail::deadline).min();
-        let timeout = next.map(|next| {
+        let deadlines = self.runs.values().map(|run| run.jail.deadline());
+        let patience = self.waiting.front().map(|waiting| waiting.patience);
+        let timeout = deadlines.chain(patience).chain(self.stock.next_due()).min().map(|next| {
             // An overdue jail is on its way out; there is no need to ask all the time.
             let left = next.saturating_duration_since(now).max(Duration::from_millis(10));
             Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
         });
-        let pidfds: Vec<_> = self.jails.iter().map(|(call, jail)| (*call, jail.pidfd())).collect();
-        let socket = receiver.as_fd();
+        let pidfds: Vec<_> = self.runs.iter().map(|(call, run)| (*call, run.jail.pidfd())).collect();
+        let (socket, zygote) = (receiver.as_fd(), self.stock.socket());
         let mut fds = vec![PollFd::new(&socket, PollFlags::IN)];
         fds.extend(pidfds.iter().map(|(_, pidfd)| PollFd::new(pidfd, PollFlags::IN)));
+        fds.extend(zygote.as_ref().map(|socket| PollFd::new(socket, PollFlags::IN)));
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Err(Errno::INTR) => return Ok(Woken::default()),
             result => result?,
         };
-        for jail in self.jails.values().filter(|jail| jail.deadline() <= Instant::now()) {
-            jail.kill();
+        for run in self.runs.values().filter(|run| run.jail.deadline() <= Instant::now()) {
+            run.jail.kill();
         }
         let ended = pidfds.iter().zip(&fds[1..]).filter(|(_, fd)| !fd.revents().is_empty());
         Ok(Woken { socket: !fds[0].revents().is_empty(), ended: ended.map(|((call, _), _)| *call).collect() })
     }
 
     fn finish(&mut self, call: u64) -> io::Result<()> {
-        let (Some(jail), Ok(launcher)) = (self.jails.remove(&call), &mut self.launcher) else {
+        let (Some(run), Ok(launcher)) = (self.runs.remove(&call), &mut self.launcher) else {
             return Ok(());
         };
-        let ending = jail.finish(launcher);
+        let ending = run.jail.finish(launcher);
+        if let Some(zygote) = run.zygote {
+            self.stock.ended(launcher, zygote);
+        }
         self.answer(from_runner::EXITED, call, &outcome(&ending))
     }
 

@@ -105,6 +105,19 @@ fn ruleset(rules: &[Rule<'_>], floor: ABI) -> Result<landlock::RestrictionStatus
 }
 
 impl Right {
+    /// Every right, for messages that name one by its place.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::List,
+        Self::Read,
+        Self::ReadExecute,
+        Self::Write,
+        Self::WriteExecute,
+        Self::Scratch,
+        Self::File,
+        Self::ReadFile,
+        Self::ExecuteFile,
+    ];
+
     fn access(self) -> BitFlags<AccessFs> {
         let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
         let write = read
@@ -131,8 +144,8 @@ mod tests {
 
     #[test]
     fn no_right_makes_devices_or_commands_them() {
-        use Right::*;
-        for right in [List, Read, ReadExecute, Write, WriteExecute, Scratch, File, ReadFile, ExecuteFile] {
+        for (index, right) in Right::ALL.into_iter().enumerate() {
+            assert_eq!(right as usize, index);
             let access = right.access();
             for never in [AccessFs::MakeChar, AccessFs::MakeBlock, AccessFs::IoctlDev, AccessFs::ResolveUnix]
             {

@@ -37,11 +37,13 @@ pub(crate) fn new_tmpfs(
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-/// A new, detached `/proc` of this pid namespace: processes only, no kernel settings and no facts about the machine.
-pub(crate) fn new_proc(hide: HideProcesses) -> Result<OwnedFd, Errno> {
+/// A new, detached `/proc` of this pid namespace.
+pub(crate) fn new_proc(shown: ShownProc) -> Result<OwnedFd, Errno> {
     let context = rustix::mount::fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    rustix::mount::fsconfig_set_string(&context, "subset", "pid")?;
-    if hide == HideProcesses::Undumpable {
+    if shown != ShownProc::Whole {
+        rustix::mount::fsconfig_set_string(&context, "subset", "pid")?;
+    }
+    if shown == ShownProc::Dumpable {
         rustix::mount::fsconfig_set_string(&context, "hidepid", "invisible")?;
     }
     rustix::mount::fsconfig_create(&context)?;
@@ -49,13 +51,15 @@ pub(crate) fn new_proc(hide: HideProcesses) -> Result<OwnedFd, Errno> {
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-/// Which processes a `/proc` leaves out.
+/// What a `/proc` shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HideProcesses {
-    /// None.
-    None,
-    /// Those that the reader could not trace, such as process 1.
-    Undumpable,
+pub(crate) enum ShownProc {
+    /// Processes that the reader could trace, so not process 1; no kernel settings, no facts about the machine.
+    Dumpable,
+    /// All processes of the namespace; no kernel settings, no facts about the machine.
+    Processes,
+    /// Everything. The kernel gives out the others only where one like this is to be seen.
+    Whole,
 }
 
 /// A detached copy of the mounts at `path` and below.

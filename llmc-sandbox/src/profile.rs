@@ -19,8 +19,10 @@ pub struct Profile {
     pub links: &'static [Link],
     /// Files of `/etc`, written for the jail.
     pub etc: &'static [Text],
-    /// Whether `/proc` is there. It shows the jail's own processes and nothing else.
-    pub proc: bool,
+    /// What `/proc` shows.
+    pub proc: Proc,
+    /// Whether Landlock is put around the payload. Every profile has it whose payload runs what somebody else wrote.
+    pub landlock: bool,
     /// What may be executed.
     pub execute: Execute,
     /// Limits where the request names none.
@@ -61,6 +63,18 @@ pub struct Text {
     pub why: &'static str,
 }
 
+/// What `/proc` shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Proc {
+    /// It is not there.
+    #[default]
+    None,
+    /// The jail's own processes and nothing else.
+    Own,
+    /// Everything that a pid namespace of one's own leaves.
+    Whole,
+}
+
 /// What may be executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Execute {
@@ -87,7 +101,8 @@ pub const CODE: Profile = Profile {
     ],
     links: &[],
     etc: &[],
-    proc: true,
+    proc: Proc::Own,
+    landlock: true,
     execute: Execute::ProgramOnly,
     limits: JailLimits {
         wall_ms: 30_000,
@@ -101,6 +116,21 @@ pub const CODE: Profile = Profile {
     },
     // Stacks of threads (8 MiB each), libraries and arenas of the allocator are reserved and hardly used.
     address_space_beyond_memory: 512 << 20,
+};
+
+/// An interpreter that runs no code of a job: it forks children, each of which puts the walls of [`CODE`] around itself.
+///
+/// What it has beyond [`CODE`] is what making those walls takes: namespaces and mounts (which Landlock would forbid)
+/// in user namespaces of its own making, and a whole `/proc`. Limits are the children's; they cannot be higher than
+/// those of the process that they are forked from.
+pub const ZYGOTE: Profile = Profile {
+    name: "zygote",
+    filter: &seccomp::ZYGOTE,
+    proc: Proc::Whole,
+    landlock: false,
+    limits: JailLimits::UNLIMITED,
+    address_space_beyond_memory: 0,
+    ..CODE
 };
 
 /// A command over granted directories: child processes, the programs and libraries of the machine.
@@ -152,7 +182,8 @@ pub const WORKSPACE: Profile = Profile {
         },
         Text { path: "/etc/hosts", contents: "127.0.0.1 localhost\n::1 localhost\n", why: "localhost" },
     ],
-    proc: true,
+    proc: Proc::Own,
+    landlock: true,
     execute: Execute::Everything,
     limits: JailLimits {
         wall_ms: 120_000,

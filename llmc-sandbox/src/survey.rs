@@ -13,7 +13,7 @@ use rustix::process::{PidfdFlags, WaitOptions};
 use serde::Serialize;
 
 use crate::error::{At, JailError, Layer as Step};
-use crate::mounts::{self, HARMLESS, HideProcesses};
+use crate::mounts::{self, HARMLESS, ShownProc};
 use crate::sys::{self, Clone, MountAttributes, Namespaces, SingleThreaded};
 use crate::{linux_caps, process, seccomp};
 
@@ -300,7 +300,7 @@ fn own_root() -> Result<String, JailError> {
 
 fn own_proc() -> Result<String, JailError> {
     mounts::make_private().at(Step::MountNamespace, "make mounts private")?;
-    mounts::new_proc(HideProcesses::None).at(Step::Proc, "make /proc")?;
+    mounts::new_proc(ShownProc::Processes).at(Step::Proc, "make /proc")?;
     match process::own_pid().as_raw_nonzero().get() {
         1 => Ok("own, with a /proc of its own".to_owned()),
         pid => Err(JailError::not_in_force(Step::Process, format!("process 1 has number {pid}"))),

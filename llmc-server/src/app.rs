@@ -73,11 +73,19 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
     let grants = run_grants(&config, &roots)?;
     let link = match grants.is_empty() {
         true => None,
-        false => Some(Arc::new(Link::new(stage.runner()?, spawner.clone(), config.limits.concurrent_runs))),
+        false => {
+            let init = llmc_wire::runner::Init {
+                server_pid: std::process::id(),
+                max_jails: config.limits.concurrent_runs,
+                parked_runs: config.limits.parked_runs,
+                runs_code: grants.values().any(Grant::runs_code),
+            };
+            Some(Arc::new(Link::new(stage.runner()?, spawner.clone(), init)))
+        }
     };
-    let runs = link.as_ref().map(|link| {
-        Arc::new(Runs::new(Arc::clone(link), grants, config.grants(), config.limits.concurrent_runs))
-    });
+    let runs = link
+        .as_ref()
+        .map(|link| Arc::new(Runs::new(Arc::clone(link), grants, config.grants(), &config.limits)));
     let hub = Arc::new(Hub::new(&config, Arc::clone(&secrets), runs));
 
     let prepared = tokio::task::spawn_blocking(Schema::prepare);

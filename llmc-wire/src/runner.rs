@@ -45,6 +45,10 @@ pub struct Init {
     pub server_pid: u32,
     /// Jails that may live at the same time; more are refused as busy.
     pub max_jails: u32,
+    /// Interpreters to keep ready in jails that wait for a run; none when 0.
+    pub parked_runs: u32,
+    /// Whether code may be run, so that an interpreter is worth looking for at the start.
+    pub runs_code: bool,
 }
 
 /// What the runner can do here.

@@ -27,6 +27,8 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("llmc-host", "llmc-host", "libexec/llmc"),
     ("llmc-runner", "llmc-runner", "libexec/llmc"),
 ];
+/// Package, library and folder of each library that is no plugin.
+const LIBRARIES: &[(&str, &str, &str)] = &[("llmc-zygote", "libllmc_zygote.so", "libexec/llmc")];
 const PLUGINS_FOLDER: &str = "lib/llmc/plugins";
 
 const SHARE_FOLDER: &str = "share/llmc";
@@ -83,7 +85,7 @@ pub(crate) fn build(workspace: &Workspace, profile: Profile, name: &str) -> Resu
 /// Compiles what is shipped and tells which files go where.
 fn compile(workspace: &Workspace, profile: Profile, members: &Metadata, stage: &Stage) -> Result<Vec<Item>> {
     let plugins = members.own().filter(|package| package.is_plugin()).map(|package| &*package.name);
-    let programs = PROGRAMS.iter().map(|(package, ..)| *package);
+    let programs = PROGRAMS.iter().chain(LIBRARIES).map(|(package, ..)| *package);
 
     // Packages by name, not the whole workspace: what is shipped must not get features that only xtask or the
     // benchmark switch on.
@@ -103,9 +105,9 @@ fn compile(workspace: &Workspace, profile: Profile, members: &Metadata, stage: &
         bail!("`{}` failed ({status})", shown(&cargo));
     }
 
-    for (package, program, _) in PROGRAMS {
-        if !items.iter().any(|item| item.to.ends_with(program)) {
-            bail!("package `{package}` builds no program `{program}`");
+    for (package, file, _) in PROGRAMS.iter().chain(LIBRARIES) {
+        if !items.iter().any(|item| item.to.ends_with(file)) {
+            bail!("package `{package}` builds no `{file}`");
         }
     }
     Ok(items)
@@ -132,11 +134,18 @@ fn artifact(line: &str, members: &Metadata, stage: &Stage) -> Option<Item> {
         let to = stage.dir.join(folder).join(name);
         return Some(Item { from, to, mode: MODE_PROGRAM });
     }
-    if !package.is_plugin() {
+    if !package.is_library() {
         return None;
     }
     let from =
         message.filenames.into_iter().find(|file| file.extension().is_some_and(|ending| ending == "so"))?;
+    if let Some((.., folder)) = LIBRARIES.iter().find(|(owner, ..)| package.name == *owner) {
+        let to = stage.dir.join(folder).join(from.file_name()?);
+        return Some(Item { from, to, mode: MODE_FILE });
+    }
+    if !package.is_plugin() {
+        return None;
+    }
     let for_tests = TEST_PLUGINS.contains(&&*package.name);
     let folder =
         if for_tests { stage.tests.join(TEST_PLUGINS_FOLDER) } else { stage.dir.join(PLUGINS_FOLDER) };

@@ -95,9 +95,14 @@ impl Metadata {
 }
 
 impl Package {
+    /// Whether it builds a shared library.
+    pub(crate) fn is_library(&self) -> bool {
+        self.targets.iter().any(|target| target.kind.iter().any(|kind| kind == "cdylib"))
+    }
+
     /// Whether it builds a library that llmc-host can open.
     pub(crate) fn is_plugin(&self) -> bool {
-        self.targets.iter().any(|target| target.kind.iter().any(|kind| kind == "cdylib"))
+        self.is_library() && self.dependencies.iter().any(|dependency| dependency.name == "llmc-core")
     }
 }
 

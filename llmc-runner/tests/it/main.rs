@@ -58,7 +58,7 @@ impl Runner {
         let child = command.env_clear().stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).spawn().unwrap();
         ours.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let (sender, mut receiver) = split(ours, 1 << 20);
-        let init = Init { server_pid: std::process::id(), max_jails };
+        let init = Init { server_pid: std::process::id(), max_jails, parked_runs: 0, runs_code: false };
         let header = Header { kind: to_runner::INIT, ..Header::default() };
         sender.send(header, &serde_json::to_vec(&init).unwrap(), &[]).unwrap();
         let frame = receiver.receive().unwrap().expect("an answer to the first message");

@@ -6,6 +6,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
+use super::passing;
+use super::spec::JailLimits;
 use crate::error::{JailError, Layer};
 use crate::sys::ExitStatus;
 
@@ -19,6 +21,8 @@ pub(crate) enum Message {
     Ready,
     /// From the launcher: they are.
     Go,
+    /// From the launcher to process 1 of a parked jail: its run begins, with these limits.
+    Begin(JailLimits),
     /// From process 1: the program runs.
     Started,
     /// From process 1: nothing was executed.
@@ -107,6 +111,7 @@ fn encode(message: &Message) -> Vec<u8> {
     match message {
         Message::Ready => vec![b'R'],
         Message::Go => vec![b'G'],
+        Message::Begin(limits) => [vec![b'B'], passing::encode_limits(limits)].concat(),
         Message::Started => vec![b'S'],
         Message::Failed(error) => [vec![b'F'], encode_error(error)].concat(),
         Message::Ended(ending) => {
@@ -136,6 +141,7 @@ fn decode(bytes: &[u8]) -> Option<Message> {
     match tag {
         b'R' if rest.is_empty() => Some(Message::Ready),
         b'G' if rest.is_empty() => Some(Message::Go),
+        b'B' => passing::decode_limits(rest).map(Message::Begin),
         b'S' if rest.is_empty() => Some(Message::Started),
         b'F' => decode_error(rest).map(Message::Failed),
         b'E' => decode_ending(rest).map(Message::Ended),

@@ -17,7 +17,7 @@ use super::payload;
 use super::spec::JailSpec;
 use super::tree::Plan;
 use crate::error::{At, JailError, Layer};
-use crate::mounts::{self, HideProcesses};
+use crate::mounts::{self, ShownProc};
 use crate::seccomp::Filter;
 use crate::sys::{self, Clone, Namespaces, SingleThreaded};
 use crate::{descriptors, linux_caps, process};
@@ -55,22 +55,8 @@ impl Init<'_> {
     fn run(&self) -> Result<Monitor, JailError> {
         self.close_inherited()?;
         self.await_maps()?;
-        self.become_payload_user()?;
-        // Process 1 is what guards the limits: the payload must not look into it. From here on it dies with the
-        // launcher, too; the change of user would have cleared that.
-        process::make_undumpable()?;
-        process::die_with_parent(None)?;
-        rustix::process::setsid().at(Layer::Process, "start a session")?;
-
-        mounts::make_private().at(Layer::MountNamespace, "make mounts private")?;
-        let proc = mounts::new_proc(HideProcesses::None)
-            .and_then(mounts::open_directory)
-            .at(Layer::Proc, "make a /proc for the accounting")?;
-        self.plan.build()?;
-        check_pid_namespace(&proc)?;
-        sys::set_host_name(HOST_NAME).at(Layer::Process, "set the host name")?;
-        linux_caps::restrict_to(CapabilitySet::empty())?;
-        process::forbid_new_privileges()?;
+        become_payload_user(self.keep_groups)?;
+        let proc = put_up_walls(|| self.plan.build())?;
         self.start_payload(proc)
     }
 
@@ -103,21 +89,6 @@ impl Init<'_> {
         }
     }
 
-    fn become_payload_user(&self) -> Result<(), JailError> {
-        let (uid, gid) = (Uid::from_raw(PAYLOAD_ID), Gid::from_raw(PAYLOAD_ID));
-        if !self.keep_groups {
-            rustix::thread::set_thread_groups(&[]).at(Layer::Identity, "drop supplementary groups")?;
-        }
-        rustix::thread::set_thread_res_gid(gid, gid, gid).at(Layer::Identity, "change group")?;
-        rustix::thread::set_thread_res_uid(uid, uid, uid).at(Layer::Identity, "change user")?;
-        let ids = (rustix::process::getuid(), rustix::process::geteuid(), rustix::process::getegid());
-        if ids == (uid, uid, gid) {
-            Ok(())
-        } else {
-            Err(JailError::not_in_force(Layer::Identity, format!("user and group are {ids:?}")))
-        }
-    }
-
     fn start_payload(&self, proc: OwnedFd) -> Result<Monitor, JailError> {
         let (reader, writer) =
             rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at(Layer::Process, "make a pipe")?;
@@ -143,6 +114,42 @@ impl Init<'_> {
     }
 }
 
+/// Changes to the user of payloads.
+pub(super) fn become_payload_user(keep_groups: bool) -> Result<(), JailError> {
+    let (uid, gid) = (Uid::from_raw(PAYLOAD_ID), Gid::from_raw(PAYLOAD_ID));
+    if !keep_groups {
+        rustix::thread::set_thread_groups(&[]).at(Layer::Identity, "drop supplementary groups")?;
+    }
+    rustix::thread::set_thread_res_gid(gid, gid, gid).at(Layer::Identity, "change group")?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).at(Layer::Identity, "change user")?;
+    let ids = (rustix::process::getuid(), rustix::process::geteuid(), rustix::process::getegid());
+    if ids == (uid, uid, gid) {
+        Ok(())
+    } else {
+        Err(JailError::not_in_force(Layer::Identity, format!("user and group are {ids:?}")))
+    }
+}
+
+/// What process 1 does to itself before it starts a payload; `build` makes the file tree. Returns a `/proc` of the pid
+/// namespace for the accounting.
+pub(super) fn put_up_walls(build: impl FnOnce() -> Result<(), JailError>) -> Result<OwnedFd, JailError> {
+    // Process 1 is what guards the limits: the payload must not look into it. From here on it dies with its parent,
+    // too; the change of user would have cleared that.
+    process::make_undumpable()?;
+    process::die_with_parent(None)?;
+    rustix::process::setsid().at(Layer::Process, "start a session")?;
+    mounts::make_private().at(Layer::MountNamespace, "make mounts private")?;
+    let proc = mounts::new_proc(ShownProc::Processes)
+        .and_then(mounts::open_directory)
+        .at(Layer::Proc, "make a /proc for the accounting")?;
+    build()?;
+    check_pid_namespace(&proc)?;
+    sys::set_host_name(HOST_NAME).at(Layer::Process, "set the host name")?;
+    linux_caps::restrict_to(CapabilitySet::empty())?;
+    process::forbid_new_privileges()?;
+    Ok(proc)
+}
+
 /// Process 1 must be number 1, and alone.
 fn check_pid_namespace(proc: &OwnedFd) -> Result<(), JailError> {
     let own = process::own_pid();
@@ -163,7 +170,7 @@ fn check_pid_namespace(proc: &OwnedFd) -> Result<(), JailError> {
 }
 
 /// Why the payload could not start; `None` once `execve` has closed its end of the pipe.
-fn failure(reader: &OwnedFd) -> Result<Option<JailError>, JailError> {
+pub(super) fn failure(reader: &OwnedFd) -> Result<Option<JailError>, JailError> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 1024];
     loop {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -9,23 +10,25 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::Pid;
 
 use super::control::{self, Message};
 use super::identity::{Identity, owner_namespace};
 use super::init::{self, Init};
-use super::running::Jail;
+use super::running::{Jail, Origin};
 use super::spec::{GrantedRoot, JailSpec};
 use super::tree::Plan;
 use crate::error::{At, JailError, Layer};
+use crate::landlock::Right;
 use crate::report::{Isolation, Report};
 use crate::seccomp::Filter;
 use crate::sys::{self, Clone, MountAttributes, Namespaces, SingleThreaded};
 
 /// How long the set-up of a jail may take. It takes milliseconds; this is for machines in distress.
-const SET_UP_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const SET_UP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Namespaces of a jail.
-const NAMESPACES: Namespaces = Namespaces::NEWUSER
+pub(super) const NAMESPACES: Namespaces = Namespaces::NEWUSER
     .union(Namespaces::NEWNS)
     .union(Namespaces::NEWPID)
     .union(Namespaces::NEWNET)
@@ -112,6 +115,14 @@ impl Launcher {
     ///
     /// [`JailError`] with the layer that failed; nothing was executed then.
     pub fn spawn(&mut self, spec: &JailSpec) -> Result<Jail, JailError> {
+        self.spawn_with_rights(spec).map(|(jail, _)| jail)
+    }
+
+    /// [`Launcher::spawn`]; tells the rules for Landlock that belong to the jail's tree, too.
+    pub(super) fn spawn_with_rights(
+        &mut self,
+        spec: &JailSpec,
+    ) -> Result<(Jail, Vec<(PathBuf, Right)>), JailError> {
         spec.validate()?;
         let slot = self.slots.iter().position(|taken| !taken);
         let slot = slot.ok_or_else(|| JailError::missing(Layer::Process, "room for another jail"))?;
@@ -125,9 +136,10 @@ impl Launcher {
                 filter
             }
         };
+        let rights = plan.rights.clone();
         let jail = self.start(spec, plan, filter, slot)?;
         self.slots[slot] = true;
-        Ok(jail)
+        Ok((jail, rights))
     }
 
     /// Takes back the slot of a jail that is gone.
@@ -151,10 +163,10 @@ impl Launcher {
             }
             Clone::Parent { pid, pidfd } => {
                 drop(theirs);
-                let jail =
-                    Jail { pid, pidfd, control: ours, slot, started, limits: spec.limits, ending: None };
+                let origin = Origin::Launcher { pid, slot };
+                let jail = Jail { origin, pidfd, control: ours, started, limits: spec.limits, ending: None };
                 let deadline = started + SET_UP_TIMEOUT;
-                match self.accompany(&jail, deadline) {
+                match self.accompany(&jail, (pid, slot), deadline) {
                     Ok(()) => Ok(jail),
                     Err(error) => {
                         jail.abandon();
@@ -166,9 +178,9 @@ impl Launcher {
     }
 
     /// The launcher's part in the set-up of a jail.
-    fn accompany(&self, jail: &Jail, deadline: Instant) -> Result<(), JailError> {
+    fn accompany(&self, jail: &Jail, (pid, slot): (Pid, usize), deadline: Instant) -> Result<(), JailError> {
         expect(jail, deadline, |message| matches!(message, Message::Ready))?;
-        self.identity.map(jail.pid, jail.slot)?;
+        self.identity.map(pid, slot)?;
         control::send(&jail.control, &Message::Go).at(Layer::Process, "talk to process 1")?;
         expect(jail, deadline, |message| matches!(message, Message::Started))
     }
@@ -212,7 +224,11 @@ impl Owners for MapOwners<'_> {
 }
 
 /// Waits for one particular message of process 1.
-fn expect(jail: &Jail, deadline: Instant, wanted: impl Fn(&Message) -> bool) -> Result<(), JailError> {
+pub(super) fn expect(
+    jail: &Jail,
+    deadline: Instant,
+    wanted: impl Fn(&Message) -> bool,
+) -> Result<(), JailError> {
     match await_message(&jail.control, deadline)? {
         Some(message) if wanted(&message) => Ok(()),
         Some(Message::Failed(error)) => Err(error),

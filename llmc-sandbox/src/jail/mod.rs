@@ -11,6 +11,9 @@
 //! read-only, flags read back; host name; capabilities, bounding set and securebits gone and read back;
 //! `no_new_privs`; payload forked; its descriptors, limits, Landlock with a probe, seccomp with a probe; `execve`.
 //!
+//! An interpreter that is slow to start can be started once, as a **zygote**, and forked into jails ahead of time: the
+//! same steps, with the program already there ([`Zygote`], [`Nest`]).
+//!
 //! Only with namespaces: where the kernel refuses them nothing is started. There is no weaker tier.
 
 mod control;
@@ -18,14 +21,21 @@ mod identity;
 mod init;
 mod launcher;
 mod monitor;
+mod nest;
+mod parked;
+mod passing;
 mod payload;
 mod running;
 mod spec;
 mod tree;
+mod zygote;
 
 pub use crate::sys::ExitStatus;
 pub use control::{Ending, Limit};
 pub(crate) use identity::owner_namespace;
 pub use launcher::Launcher;
+pub use nest::{Forked, Nest};
+pub use parked::Waiting;
 pub use running::Jail;
 pub use spec::{GrantedRoot, JailLimits, JailSpec, SmallFile};
+pub use zygote::{Handover, Parked, Zygote};

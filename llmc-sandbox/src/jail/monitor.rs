@@ -22,6 +22,9 @@ use crate::sys::{self, ExitStatus};
 /// How often the tree is counted.
 const TICK: Duration = Duration::from_millis(20);
 
+/// The same where nothing is counted: only the wall limit, which may be far away, needs it.
+const LONG_TICK: Duration = Duration::from_secs(60);
+
 /// What process 1 holds while the payload runs.
 pub(super) struct Monitor {
     /// A `/proc` of this pid namespace.
@@ -53,7 +56,7 @@ impl Monitor {
                 return;
             }
             let (ended, peak_of_ended) = self.reap();
-            let now = self.count();
+            let now = if self.limits.are_counted() { self.count() } else { Use::default() };
             // Processor time seen once stays used, even where nobody waited for the process.
             cpu = cpu.max(now.cpu);
             peak = peak.max(now.memory_bytes);
@@ -78,10 +81,10 @@ impl Monitor {
     /// Waits for the next tick or for the payload's end; `false` when the launcher is gone.
     fn wait_a_tick(&self, control: &OwnedFd) -> bool {
         let left = Duration::from_millis(self.limits.wall_ms).saturating_sub(self.started.elapsed());
-        let timeout = Timespec {
-            tv_sec: 0,
-            tv_nsec: TICK.min(left).max(Duration::from_micros(100)).subsec_nanos().into(),
-        };
+        let pause = if self.limits.are_counted() { TICK.min(left) } else { left.min(LONG_TICK) };
+        let pause = pause.max(Duration::from_micros(100));
+        let timeout =
+            Timespec { tv_sec: pause.as_secs().cast_signed(), tv_nsec: pause.subsec_nanos().into() };
         let mut fds = [PollFd::new(control, PollFlags::IN), PollFd::new(&self.payload_fd, PollFlags::IN)];
         match rustix::event::poll(&mut fds, Some(&timeout)) {
             // The launcher sends nothing any more; whatever happens on its socket is the end.

@@ -12,9 +12,10 @@ use rustix::io::Errno;
 use rustix::process::Resource;
 
 use super::control;
-use super::spec::{CANARY, JailSpec, SCRATCH};
+use super::spec::{CANARY, JailLimits, JailSpec, SCRATCH};
 use crate::error::{At, JailError, Layer};
 use crate::landlock::{self, Required, Right, Rule};
+use crate::profile::Profile;
 use crate::seccomp::Filter;
 use crate::{descriptors, limits, sys};
 
@@ -50,36 +51,39 @@ fn become_program(
     filter: &Filter,
     failure: &OwnedFd,
 ) -> Result<Never, JailError> {
-    rustix::process::setsid().at(Layer::Process, "start a session")?;
-    place_descriptors(spec, failure)?;
-    let cwd = spec.cwd.as_deref().unwrap_or(Path::new(SCRATCH));
-    rustix::process::chdir(cwd).map_err(|errno| {
-        JailError::Invalid(format!("working directory `{}`: {errno}", cwd.display()).into())
-    })?;
-    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let streams = [spec.stdin.as_ref(), Some(&spec.stdout), Some(&spec.stderr), spec.job.as_ref()];
+    place_descriptors(streams, failure)?;
+    settle(spec.cwd.as_deref().unwrap_or(Path::new(SCRATCH)))?;
     sys::default_signals().at(Layer::Process, "reset signals")?;
     let mut program = Command::new(&spec.program);
     program.args(&spec.args).env_clear().envs(ENVIRONMENT);
     program.envs(spec.env.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))));
 
-    restrict(rights)?;
-    set_limits(spec)?;
+    if spec.profile.landlock {
+        restrict(rights)?;
+    }
+    set_limits(&spec.limits, spec.profile)?;
     filter.install()?;
     Err(program.exec()).at(Layer::Program, format!("execute {}", spec.program.display()))
 }
 
-/// 0, 1, 2 and perhaps 3, and nothing else that survives `execve`.
-fn place_descriptors(spec: &JailSpec, failure: &OwnedFd) -> Result<(), JailError> {
+/// Session, working directory, mask of modes.
+pub(super) fn settle(cwd: &Path) -> Result<(), JailError> {
+    rustix::process::setsid().at(Layer::Process, "start a session")?;
+    rustix::process::chdir(cwd).map_err(|errno| {
+        JailError::Invalid(format!("working directory `{}`: {errno}", cwd.display()).into())
+    })?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    Ok(())
+}
+
+/// 0 (`/dev/null` where none is given), 1, 2 and perhaps 3, and nothing else that survives `execve`.
+pub(super) fn place_descriptors(wanted: [Option<&OwnedFd>; 4], failure: &OwnedFd) -> Result<(), JailError> {
     let null = rustix::fs::openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .at(Layer::Descriptors, "open /dev/null")?;
-    let wanted = [
-        Some(spec.stdin.as_ref().unwrap_or(&null)),
-        Some(&spec.stdout),
-        Some(&spec.stderr),
-        spec.job.as_ref(),
-    ];
+    let [stdin, stdout, stderr, job] = wanted;
     // First out of the way of the numbers that are about to be taken.
-    let copies = wanted
+    let copies = [stdin.or(Some(&null)), stdout, stderr, job]
         .into_iter()
         .flatten()
         .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, FIRST_FREE))
@@ -96,9 +100,8 @@ fn place_descriptors(spec: &JailSpec, failure: &OwnedFd) -> Result<(), JailError
     Ok(())
 }
 
-fn set_limits(spec: &JailSpec) -> Result<(), JailError> {
-    let wanted = &spec.limits;
-    let address_space = wanted.memory_bytes.saturating_add(spec.profile.address_space_beyond_memory);
+pub(super) fn set_limits(wanted: &JailLimits, profile: &Profile) -> Result<(), JailError> {
+    let address_space = wanted.memory_bytes.saturating_add(profile.address_space_beyond_memory);
     limits::set(&[
         // Not 0: where core dumps go to a program on the machine, 0 still starts it; 1 does not, and no file has 1 byte.
         (Resource::Core, 1),
@@ -118,7 +121,7 @@ fn set_limits(spec: &JailSpec) -> Result<(), JailError> {
     ])
 }
 
-fn restrict(rights: &[(PathBuf, Right)]) -> Result<(), JailError> {
+pub(super) fn restrict(rights: &[(PathBuf, Right)]) -> Result<(), JailError> {
     let opened = rights
         .iter()
         .map(|(path, right)| {

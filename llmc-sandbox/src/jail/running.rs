@@ -18,13 +18,26 @@ const GRACE: Duration = Duration::from_secs(2);
 /// slot back.
 #[derive(Debug)]
 pub struct Jail {
-    pub(super) pid: Pid,
+    pub(super) origin: Origin,
     pub(super) pidfd: OwnedFd,
     pub(super) control: OwnedFd,
-    pub(super) slot: usize,
     pub(super) started: Instant,
     pub(super) limits: JailLimits,
     pub(super) ending: Option<Ending>,
+}
+
+/// Where a jail comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Origin {
+    /// The launcher started it, waits for it, and keeps a slot for it.
+    Launcher {
+        /// Process 1.
+        pid: Pid,
+        /// The slot.
+        slot: usize,
+    },
+    /// A zygote forked it; its process 1 is nobody's to wait for.
+    Zygote,
 }
 
 impl Jail {
@@ -47,8 +60,14 @@ impl Jail {
     /// Takes the slot back and tells how the run ended. To be called once the pidfd is readable; waits otherwise.
     pub fn finish(mut self, launcher: &mut Launcher) -> Ending {
         self.listen();
-        let ended = sys::wait(Some(self.pid), WaitOptions::empty());
-        launcher.free(self.slot);
+        let ended = match self.origin {
+            Origin::Launcher { pid, slot } => {
+                let ended = sys::wait(Some(pid), WaitOptions::empty());
+                launcher.free(slot);
+                ended
+            }
+            Origin::Zygote => Ok(None),
+        };
         let wall = self.started.elapsed();
         let (cpu, peak_memory_bytes) = match ended {
             Ok(Some(ended)) => (ended.cpu, ended.peak_resident_bytes),
@@ -67,10 +86,18 @@ impl Jail {
         })
     }
 
-    /// Ends a jail whose set-up failed.
+    /// Ends the tree and waits for that.
+    pub(super) fn end(self, launcher: &mut Launcher) -> Ending {
+        self.kill();
+        self.finish(launcher)
+    }
+
+    /// Ends a jail whose set-up failed, before it had its slot.
     pub(super) fn abandon(self) {
         self.kill();
-        let _ = sys::wait(Some(self.pid), WaitOptions::empty());
+        if let Origin::Launcher { pid, .. } = self.origin {
+            let _ = sys::wait(Some(pid), WaitOptions::empty());
+        }
     }
 
     fn listen(&mut self) {

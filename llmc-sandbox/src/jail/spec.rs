@@ -111,6 +111,25 @@ pub struct JailLimits {
     pub scratch_inodes: u64,
 }
 
+impl JailLimits {
+    /// No limits but those of the process that starts the jail, and nothing is counted. Scratch space stays small.
+    pub(crate) const UNLIMITED: Self = Self {
+        wall_ms: u64::MAX,
+        cpu_ms: u64::MAX,
+        memory_bytes: u64::MAX,
+        processes: u32::MAX,
+        open_files: u32::MAX,
+        file_bytes: u64::MAX,
+        scratch_bytes: 1 << 20,
+        scratch_inodes: 64,
+    };
+
+    /// Whether use has to be counted to keep these limits.
+    pub(crate) fn are_counted(&self) -> bool {
+        self.cpu_ms < u64::MAX || self.memory_bytes < u64::MAX
+    }
+}
+
 impl JailSpec {
     /// Checks what can be checked without touching the machine.
     pub(crate) fn validate(&self) -> Result<(), JailError> {

@@ -15,8 +15,8 @@ use super::launcher::Owners;
 use super::spec::{CANARY, FILES, GrantedRoot, JailSpec, SCRATCH};
 use crate::error::{At, JailError, Layer};
 use crate::landlock::Right;
-use crate::mounts::{self, HARMLESS, HideProcesses};
-use crate::profile::Execute;
+use crate::mounts::{self, HARMLESS, ShownProc};
+use crate::profile::{Execute, Proc};
 
 /// Space of the root tmpfs, for files that come with the request.
 const ROOT_BYTES: u64 = 8 << 20;
@@ -33,7 +33,7 @@ pub(crate) struct Plan {
     taken: BTreeSet<PathBuf>,
     /// Rights for Landlock.
     pub(crate) rights: Vec<(PathBuf, Right)>,
-    proc: bool,
+    proc: Proc,
     scratch_bytes: u64,
     scratch_inodes: u64,
 }
@@ -84,7 +84,7 @@ impl Plan {
             plan.bind_root(root, profile.execute, owners)?;
         }
         plan.rights.push((SCRATCH.into(), Right::Scratch));
-        if plan.proc {
+        if plan.proc != Proc::None {
             plan.rights.push(("/proc".into(), Right::Read));
         }
         for directory in ["/etc", FILES] {
@@ -252,19 +252,18 @@ impl Plan {
     /// Builds the tree and makes it the root; process 1 calls this in its new namespaces.
     pub(crate) fn build(&self) -> Result<(), JailError> {
         // The old /proc must still be in place: kernels ask for it before they give out another.
-        let proc = if self.proc {
-            Some(mounts::new_proc(HideProcesses::Undumpable).at(Layer::Proc, "make /proc")?)
-        } else {
-            None
+        let shown = match self.proc {
+            Proc::None => None,
+            Proc::Own => Some(ShownProc::Dumpable),
+            Proc::Whole => Some(ShownProc::Whole),
         };
+        let proc = shown.map(mounts::new_proc).transpose().at(Layer::Proc, "make /proc")?;
         let tree =
             mounts::new_tmpfs(ROOT_BYTES, ROOT_INODES, "0755", HARMLESS | MountAttrFlags::MOUNT_ATTR_NOEXEC)
                 .at(Layer::Root, "make a root file system")?;
         mounts::hang_in(&tree)?;
         // Scratch space first, so that a program that lies below /tmp on the machine can be put there.
-        let no_programs = HARMLESS | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        let scratch = mounts::new_tmpfs(self.scratch_bytes, self.scratch_inodes.max(1), "1777", no_programs)
-            .at(Layer::Root, "make scratch space")?;
+        let scratch = new_scratch(self.scratch_bytes, self.scratch_inodes)?;
         place(&tree, Path::new("tmp"), &scratch).at(Layer::Root, "attach scratch space")?;
         if let Some(proc) = proc {
             place(&tree, Path::new("proc"), &proc).at(Layer::Proc, "attach /proc")?;
@@ -280,8 +279,7 @@ impl Plan {
 
     /// Asks the kernel for the flags of everything that was attached.
     fn read_back(&self) -> Result<(), JailError> {
-        let scratch = StatVfsMountFlags::NOSUID | StatVfsMountFlags::NODEV | StatVfsMountFlags::NOEXEC;
-        check_flags(Path::new(SCRATCH), scratch)?;
+        check_flags(Path::new(SCRATCH), SCRATCH_FLAGS)?;
         for (path, piece) in &self.pieces {
             if let Piece::Mount { kind, read_only, .. } = piece {
                 let mut wanted = StatVfsMountFlags::NOSUID;
@@ -296,6 +294,29 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// Covers scratch space and `/proc` of the tree that a zygote was given by new ones. Everything else in that tree is
+/// read-only, and stays.
+pub(super) fn renew(scratch_bytes: u64, scratch_inodes: u64) -> Result<(), JailError> {
+    let proc = mounts::new_proc(ShownProc::Dumpable).at(Layer::Proc, "make /proc")?;
+    let scratch = new_scratch(scratch_bytes, scratch_inodes)?;
+    mounts::attach(&scratch, CWD, Path::new(SCRATCH)).at(Layer::Root, "attach scratch space")?;
+    mounts::attach(&proc, CWD, Path::new("/proc")).at(Layer::Proc, "attach /proc")?;
+    check_flags(Path::new(SCRATCH), SCRATCH_FLAGS)?;
+    check_flags(
+        Path::new("/"),
+        StatVfsMountFlags::RDONLY | StatVfsMountFlags::NOSUID | StatVfsMountFlags::NODEV,
+    )
+}
+
+/// Flags of scratch space, as the kernel tells them.
+const SCRATCH_FLAGS: StatVfsMountFlags =
+    StatVfsMountFlags::NOSUID.union(StatVfsMountFlags::NODEV).union(StatVfsMountFlags::NOEXEC);
+
+fn new_scratch(bytes: u64, inodes: u64) -> Result<OwnedFd, JailError> {
+    let no_programs = HARMLESS | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    mounts::new_tmpfs(bytes, inodes.max(1), "1777", no_programs).at(Layer::Root, "make scratch space")
 }
 
 /// What to do about a path that does not exist.

@@ -323,25 +323,6 @@ pub(super) const JAIL_QUESTIONS: &[Call] = &[
 pub(super) const JAIL_PROCESS: &[Call] = &[
     call!(SYS_execve, "starts the program; only what is bound and executable can be started"),
     call!(SYS_set_tid_address, "start of a program"),
-    call!(
-        SYS_prctl,
-        &[
-            &[is(0, libc::PR_SET_NAME as u32)],
-            &[is(0, libc::PR_GET_NAME as u32)],
-            &[is(0, libc::PR_SET_VMA as u32)],
-            &[is(0, libc::PR_SET_PDEATHSIG as u32)],
-            &[is(0, libc::PR_GET_PDEATHSIG as u32)],
-            &[is(0, libc::PR_GET_DUMPABLE as u32)],
-            &[is(0, libc::PR_SET_DUMPABLE as u32)],
-            &[is(0, libc::PR_SET_CHILD_SUBREAPER as u32)],
-            &[is(0, libc::PR_GET_CHILD_SUBREAPER as u32)],
-            &[is(0, libc::PR_GET_NO_NEW_PRIVS as u32)],
-            &[is(0, libc::PR_SET_NO_NEW_PRIVS as u32)],
-            &[is(0, libc::PR_GET_SECCOMP as u32)],
-            &[is(0, libc::PR_CAPBSET_READ as u32)],
-        ],
-        "names, own death signal and dumpable flag, questions; whoever survives its parent still dies with the jail"
-    ),
     call!(SYS_prlimit64, &[&[is(0, 0)]], "own limits, which can only be lowered; never those of process 1"),
     call!(SYS_sched_setaffinity, &[&[is(0, 0)]], "own processors"),
     call!(SYS_kill, "own tree only: no other process is in this pid namespace"),
@@ -363,6 +344,27 @@ pub(super) const JAIL_PROCESS: &[Call] = &[
     call!(SYS_close_range, "closing before a program starts"),
 ];
 
+/// What every program in a jail may say about itself.
+pub(super) const JAIL_PROPERTIES: &[Call] = &[call!(
+    SYS_prctl,
+    &[
+        &[is(0, libc::PR_SET_NAME as u32)],
+        &[is(0, libc::PR_GET_NAME as u32)],
+        &[is(0, libc::PR_SET_VMA as u32)],
+        &[is(0, libc::PR_SET_PDEATHSIG as u32)],
+        &[is(0, libc::PR_GET_PDEATHSIG as u32)],
+        &[is(0, libc::PR_GET_DUMPABLE as u32)],
+        &[is(0, libc::PR_SET_DUMPABLE as u32)],
+        &[is(0, libc::PR_SET_CHILD_SUBREAPER as u32)],
+        &[is(0, libc::PR_GET_CHILD_SUBREAPER as u32)],
+        &[is(0, libc::PR_GET_NO_NEW_PRIVS as u32)],
+        &[is(0, libc::PR_SET_NO_NEW_PRIVS as u32)],
+        &[is(0, libc::PR_GET_SECCOMP as u32)],
+        &[is(0, libc::PR_CAPBSET_READ as u32)],
+    ],
+    "names, own death signal and dumpable flag, questions; whoever survives its parent still dies with the jail"
+)];
+
 /// Starting and awaiting processes.
 pub(super) const PROCESSES: &[Call] = &[
     call!(
@@ -376,6 +378,46 @@ pub(super) const PROCESSES: &[Call] = &[
     call!(SYS_setpgid, "process groups of shells"),
     call!(SYS_pidfd_open, "awaiting children; shows own tree only"),
     call!(SYS_pidfd_send_signal, "signals; own tree only"),
+];
+
+/// Making a jail: what a zygote does for each child, with rights that it has in the child's new namespaces only.
+pub(super) const NESTING: &[Call] = &[
+    call!(
+        SYS_prctl,
+        &[
+            &[is(0, libc::PR_SET_NAME as u32)],
+            &[is(0, libc::PR_GET_NAME as u32)],
+            &[is(0, libc::PR_SET_VMA as u32)],
+            &[is(0, libc::PR_SET_PDEATHSIG as u32)],
+            &[is(0, libc::PR_GET_PDEATHSIG as u32)],
+            &[is(0, libc::PR_SET_DUMPABLE as u32)],
+            &[is(0, libc::PR_GET_DUMPABLE as u32)],
+            &[is(0, libc::PR_SET_NO_NEW_PRIVS as u32)],
+            &[is(0, libc::PR_GET_NO_NEW_PRIVS as u32)],
+            &[is(0, libc::PR_CAPBSET_READ as u32)],
+            &[is(0, libc::PR_CAPBSET_DROP as u32)],
+            &[is(0, libc::PR_GET_SECUREBITS as u32)],
+            &[is(0, libc::PR_SET_SECUREBITS as u32)],
+            &[is(0, libc::PR_CAP_AMBIENT as u32)],
+        ],
+        "instead of the list in JAIL_PROPERTIES: capabilities and securebits are given up through it, too"
+    ),
+    call!(SYS_clone3, "processes in new namespaces"),
+    call!(SYS_wait4, "process 1 of a child reaps"),
+    call!(SYS_setsid, "own session"),
+    call!(SYS_mount, "making mounts private"),
+    call!(SYS_fsopen, "own scratch space and /proc"),
+    call!(SYS_fsconfig, "own scratch space and /proc"),
+    call!(SYS_fsmount, "own scratch space and /proc"),
+    call!(SYS_move_mount, "own scratch space and /proc"),
+    call!(SYS_sethostname, "name of the jail"),
+    call!(SYS_setresuid, "becoming the payload's user"),
+    call!(SYS_setresgid, "becoming the payload's group"),
+    call!(SYS_capset, "giving up capabilities"),
+    call!(SYS_seccomp, "the child's own filter"),
+    call!(SYS_landlock_create_ruleset, "the child's own rules"),
+    call!(SYS_landlock_add_rule, "the child's own rules"),
+    call!(SYS_landlock_restrict_self, "the child's own rules"),
 ];
 
 /// Older twins of the calls above that exist on x86-64 only.

@@ -22,7 +22,7 @@ use self::program::{Answer, Rule, WordTest};
 use crate::error::{At, JailError, Layer};
 use crate::sys;
 
-pub use policies::{CODE, HOST, HOST_WRITING, WORKSPACE};
+pub use policies::{CODE, HOST, HOST_WRITING, WORKSPACE, ZYGOTE};
 
 /// A named filter.
 #[derive(Clone, Copy, Debug)]
@@ -171,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [&Policy; 4] = [&HOST, &HOST_WRITING, &CODE, &WORKSPACE];
+    const ALL: [&Policy; 5] = [&HOST, &HOST_WRITING, &CODE, &WORKSPACE, &ZYGOTE];
 
     fn names(groups: &[&[Call]]) -> Vec<&'static str> {
         groups.iter().copied().flatten().map(Call::name).collect()
@@ -354,11 +354,23 @@ mod tests {
             "process_madvise",
             "mknod",
         ];
-        for policy in ALL {
+        for policy in [&HOST, &HOST_WRITING, &CODE, &WORKSPACE] {
             let allowed = names(policy.allowed);
             for name in forbidden {
                 assert!(!allowed.contains(&name), "{} allows {name}", policy.name);
             }
+        }
+    }
+
+    #[test]
+    fn a_zygote_may_do_what_its_children_may_and_make_jails() {
+        let groups = |policy: &Policy| -> BTreeSet<_> { names(policy.allowed).into_iter().collect() };
+        let more: BTreeSet<_> = groups(&ZYGOTE).difference(&groups(&CODE)).copied().collect();
+        assert_eq!(groups(&CODE).difference(&groups(&ZYGOTE)).count(), 0);
+        let nesting: BTreeSet<_> = names(&[super::calls::NESTING]).into_iter().collect();
+        assert!(more.is_subset(&nesting), "{more:?}");
+        for never in ["ptrace", "bpf", "pivot_root", "umount2", "unshare", "setns", "keyctl", "init_module"] {
+            assert!(!more.contains(never), "{never}");
         }
     }
 

@@ -4,9 +4,10 @@ use rustix::io::Errno;
 
 use super::Policy;
 use super::calls::{
-    ATTRIBUTES, DESCRIPTORS, FILES, HOST_ABSENT, HOST_PROCESS, JAIL_PROCESS, JAIL_QUESTIONS, KEEP_ATTRIBUTES,
-    MEMORY, OPEN_BENEATH, PROCESSES, QUESTIONS, REFUSED, REFUSED_NAMESPACES, REFUSED_PROCESSES, SIGNAL_SELF,
-    SIGNALS, SOCKETS, THREAD_START, THREADS, TIME, WRITING, WRITING_MORE, x86_64,
+    ATTRIBUTES, DESCRIPTORS, FILES, HOST_ABSENT, HOST_PROCESS, JAIL_PROCESS, JAIL_PROPERTIES, JAIL_QUESTIONS,
+    KEEP_ATTRIBUTES, MEMORY, NESTING, OPEN_BENEATH, PROCESSES, QUESTIONS, REFUSED, REFUSED_NAMESPACES,
+    REFUSED_PROCESSES, SIGNAL_SELF, SIGNALS, SOCKETS, THREAD_START, THREADS, TIME, WRITING, WRITING_MORE,
+    x86_64,
 };
 
 /// A plugin host whose roots are read-only.
@@ -79,6 +80,7 @@ pub const CODE: Policy = Policy {
         QUESTIONS,
         JAIL_QUESTIONS,
         JAIL_PROCESS,
+        JAIL_PROPERTIES,
         x86_64::ALL,
         x86_64::WRITING,
         x86_64::JAIL,
@@ -106,11 +108,39 @@ pub const WORKSPACE: Policy = Policy {
         QUESTIONS,
         JAIL_QUESTIONS,
         JAIL_PROCESS,
+        JAIL_PROPERTIES,
         x86_64::ALL,
         x86_64::WRITING,
         x86_64::JAIL,
         x86_64::PROCESSES,
     ],
     exceptions: &[REFUSED, REFUSED_NAMESPACES, x86_64::REFUSED],
+    ..CODE
+};
+
+/// An interpreter that forks jails. What it allows beyond [`CODE`] the filter of each child takes away again: of two
+/// filters the stricter answer counts.
+pub const ZYGOTE: Policy = Policy {
+    name: "zygote",
+    allowed: &[
+        DESCRIPTORS,
+        SOCKETS,
+        FILES,
+        WRITING,
+        WRITING_MORE,
+        MEMORY,
+        THREADS,
+        THREAD_START,
+        TIME,
+        SIGNALS,
+        QUESTIONS,
+        JAIL_QUESTIONS,
+        JAIL_PROCESS,
+        NESTING,
+        x86_64::ALL,
+        x86_64::WRITING,
+        x86_64::JAIL,
+    ],
+    exceptions: &[],
     ..CODE
 };

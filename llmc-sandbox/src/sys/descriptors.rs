@@ -1,6 +1,6 @@
 //! Descriptors by number.
 
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
@@ -24,4 +24,13 @@ pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
     // SAFETY: takes integers only. The replaced number belongs to nobody: callers do this right before `execve`
     // with numbers that they have kept free.
     check(libc::c_long::from(unsafe { libc::dup2(fd.as_raw_fd(), number) })).map(drop)
+}
+
+/// Takes a descriptor that whoever started this process left for it under an agreed number, and marks it
+/// close-on-exec. To be called once for each number.
+pub(crate) fn take(number: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes integers only; fails for a number that is not open.
+    check(libc::c_long::from(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }))?;
+    // SAFETY: the descriptor is open, as was just seen, and the caller's promise makes this its only owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

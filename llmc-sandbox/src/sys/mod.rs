@@ -10,14 +10,14 @@ mod library;
 mod mount;
 mod process;
 
-pub(crate) use descriptors::{close_range, place};
+pub(crate) use descriptors::{close_range, place, take};
 pub(crate) use filter::install_filter;
 pub(crate) use library::keep_library;
 pub(crate) use mount::{MountAttributes, set_mount_attributes};
 pub use process::ExitStatus;
 pub(crate) use process::{
-    Clone, Namespaces, SingleThreaded, children_cpu, clone, default_signals, exit, ignore_signal,
-    limit_heaps, set_host_name, unshare, unshare_is_filtered, wait,
+    Clone, Namespaces, SingleThreaded, children_cpu, clone, default_signal, default_signals, exit,
+    ignore_signal, limit_heaps, set_host_name, unshare, unshare_is_filtered, wait,
 };
 
 use rustix::io::Errno;

@@ -44,7 +44,7 @@ pub(crate) enum Clone {
 /// `clone3(2)` into new namespaces, without shared memory; the child ends with `SIGCHLD`.
 ///
 /// C library fork handlers do not run. The child must leave by [`exit`] or `execve` and must never return into
-/// the loop of its parent.
+/// the loop of its parent, unless that loop is made for it (a zygote's).
 pub(crate) fn clone(_proof: &SingleThreaded, namespaces: Namespaces) -> Result<Clone, Errno> {
     let mut pidfd: RawFd = -1;
     let args = libc::clone_args {
@@ -171,6 +171,11 @@ pub(crate) fn limit_heaps(count: i32) {
 /// Ignores a signal.
 pub(crate) fn ignore_signal(signal: Signal) -> Result<(), Errno> {
     set_signal(signal.as_raw(), libc::SIG_IGN)
+}
+
+/// Gives one signal its default action.
+pub(crate) fn default_signal(signal: Signal) -> Result<(), Errno> {
+    set_signal(signal.as_raw(), libc::SIG_DFL)
 }
 
 /// Gives every signal its default action and unblocks it, so that a program starts as if from a shell.

@@ -196,6 +196,9 @@ fn check(config: &Config) -> Result<(), String> {
     if limits.max_result_bytes > largest || limits.max_message_bytes > largest {
         return Err(format!("limits.max_result_bytes and limits.max_message_bytes can be at most {largest}"));
     }
+    if limits.concurrent_runs > 64 || limits.parked_runs > 64 {
+        return Err("limits.concurrent_runs and limits.parked_runs can be at most 64".into());
+    }
     if limits.workers_per_plugin > 256 {
         return Err("limits.workers_per_plugin can be at most 256".into());
     }

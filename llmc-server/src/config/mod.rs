@@ -265,6 +265,8 @@ pub struct Limits {
     pub load_timeout_ms: u64,
     /// Jails that may live at the same time.
     pub concurrent_runs: u32,
+    /// Interpreters to keep ready in jails that wait for code; 0 starts one for each run.
+    pub parked_runs: u32,
     /// Log lines that a plugin may write per second; more are dropped and counted.
     pub plugin_log_lines_per_second: u32,
 }
@@ -285,6 +287,7 @@ impl Default for Limits {
             host_file_bytes: 1024 * MIB as u64,
             load_timeout_ms: 10_000,
             concurrent_runs: 16,
+            parked_runs: 4,
             plugin_log_lines_per_second: 100,
         }
     }

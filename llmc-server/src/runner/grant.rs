@@ -105,6 +105,11 @@ impl Grant {
         })
     }
 
+    /// Whether it runs code, and not commands.
+    pub(crate) fn runs_code(&self) -> bool {
+        self.profile == Profile::Code
+    }
+
     /// The directories of [`Spec::binds`], in their order.
     pub(crate) fn binds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.dirs.iter().map(AsFd::as_fd)

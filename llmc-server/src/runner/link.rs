@@ -33,7 +33,7 @@ const RESTART_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct Link {
     program: PathBuf,
     spawner: Spawner,
-    max_jails: u32,
+    init: Init,
     current: Mutex<Option<Arc<Live>>>,
     /// When it was started last, by the one who starts it.
     starting: Arc<tokio::sync::Mutex<Option<Instant>>>,
@@ -59,9 +59,9 @@ struct Slot {
 }
 
 impl Link {
-    pub(crate) fn new(program: PathBuf, spawner: Spawner, max_jails: u32) -> Self {
+    pub(crate) fn new(program: PathBuf, spawner: Spawner, init: Init) -> Self {
         let (current, starting) = Default::default();
-        Self { program, spawner, max_jails, current, starting }
+        Self { program, spawner, init, current, starting }
     }
 
     /// The first start, in the background; from now on runs wait for it.
@@ -87,8 +87,7 @@ impl Link {
             process,
             runs: Mutex::default(),
         });
-        let init = Init { server_pid: std::process::id(), max_jails: self.max_jails };
-        let payload = serde_json::to_vec(&init).map_err(|error| error.to_string())?;
+        let payload = serde_json::to_vec(&self.init).map_err(|error| error.to_string())?;
         let mut reader = Reader { decoder: Decoder::new(MAX_PAYLOAD_BYTES), fds: VecDeque::new() };
         let greeting = async {
             live.outbox.send(Header { kind: to_runner::INIT, ..Header::default() }, &payload, &[])?;

@@ -15,18 +15,20 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use llmc_core::code;
 use llmc_core::run::{Isolation, RunLimit, RunOutcome, RunRequest, RunStarted, RunStatus};
 use llmc_wire::host::Failure;
 use llmc_wire::runner::{Limit, Outcome, Status};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 pub(crate) use grant::Grant;
 pub(crate) use link::Link;
 
-use crate::config::Grants;
+use crate::config::{Grants, Limits};
 use crate::plugin::CallContext;
 use crate::plugin::connection::failure;
 
@@ -41,8 +43,10 @@ pub(crate) struct Runs {
     all_grants: BTreeMap<String, Grants>,
     next: AtomicU64,
     table: Mutex<HashMap<u64, Run>>,
-    /// Runs that are being started.
-    starting: Semaphore,
+    /// A place for each jail that may live.
+    places: Arc<Semaphore>,
+    /// How long a run may wait for a place.
+    patience: Duration,
 }
 
 struct Run {
@@ -62,10 +66,11 @@ impl Runs {
         link: Arc<Link>,
         grants: BTreeMap<String, Grant>,
         all_grants: BTreeMap<String, Grants>,
-        concurrent_runs: u32,
+        limits: &Limits,
     ) -> Self {
-        let starting = Semaphore::new(concurrent_runs as usize);
-        Self { link, grants, all_grants, next: AtomicU64::new(1), table: Mutex::default(), starting }
+        let places = Arc::new(Semaphore::new(limits.concurrent_runs as usize));
+        let patience = Duration::from_millis(limits.queue_timeout_ms);
+        Self { link, grants, all_grants, next: AtomicU64::new(1), table: Mutex::default(), places, patience }
     }
 
     fn not_granted(&self, plugin: &str) -> Failure {
@@ -83,13 +88,11 @@ impl Runs {
     ) -> Result<(RunStarted, Vec<OwnedFd>), Failure> {
         let grant = self.grants.get(plugin).ok_or_else(|| self.not_granted(plugin))?;
         let detached = request.detached;
-        let left = context.deadline.saturating_duration_since(std::time::Instant::now());
+        let left = context.deadline.saturating_duration_since(Instant::now());
         let left_ms = if detached { u64::MAX } else { u64::try_from(left.as_millis()).unwrap_or(u64::MAX) };
         let spec = grant.spec(plugin, request, left_ms)?;
         // Pipes are made only for as many runs as may live: descriptors of the server are not at a plugin's disposal.
-        let _place = self.starting.try_acquire().map_err(|_| {
-            failure(code::LIMIT, "too many runs are starting (`limits.concurrent_runs`); try again")
-        })?;
+        let place = self.place(context).await?;
         let pipes = Pipes::new(spec.stdin, spec.job).map_err(|error| out_of_descriptors(&error))?;
 
         let run = self.next.fetch_add(1, Ordering::Relaxed);
@@ -102,9 +105,11 @@ impl Runs {
         let pidfd = Arc::new(pidfd);
         debug!(plugin, run, call = context.id, "run started");
         self.insert(run, Run { plugin: plugin.into(), pidfd: Arc::clone(&pidfd), ended: outcome.clone() });
-        if !detached {
-            tokio::spawn(end_with_call(context.cancel.clone(), outcome, pidfd));
-        }
+        let cancel = if detached { CancellationToken::new() } else { context.cancel.clone() };
+        tokio::spawn(async move {
+            end_with_call(cancel, outcome, pidfd).await;
+            drop(place);
+        });
         let started = RunStarted {
             run,
             stdin: pipes.stdin,
@@ -115,6 +120,24 @@ impl Runs {
             wall_ms: spec.limits.wall_ms,
         };
         Ok((started, pipes.ours))
+    }
+
+    /// Waits for a place among the jails that may live, as long as the call has time.
+    async fn place(&self, context: &CallContext) -> Result<OwnedSemaphorePermit, Failure> {
+        let left = context.deadline.saturating_duration_since(Instant::now());
+        let place = tokio::time::timeout(self.patience.min(left), Arc::clone(&self.places).acquire_owned());
+        let cancelled = || failure(code::CANCELLED, "the call was cancelled while it waited for a jail");
+        let place = tokio::select! {
+            place = place => place,
+            () = context.cancel.cancelled() => return Err(cancelled()),
+        };
+        place.ok().and_then(Result::ok).ok_or_else(|| {
+            failure(
+                code::LIMIT,
+                "not run: as many jails run already as may (`limits.concurrent_runs`), and none ended in time; \
+                 try again later",
+            )
+        })
     }
 
     /// Waits until a run has ended.
@@ -158,16 +181,18 @@ impl Runs {
     }
 }
 
-/// Ends a run when its call ends or is cancelled.
+/// Waits for the end of a run, and brings it about when its call ends or is cancelled.
 async fn end_with_call(
-    call_over: tokio_util::sync::CancellationToken,
+    call_over: CancellationToken,
     mut ended: watch::Receiver<Option<RunOutcome>>,
     pidfd: Arc<OwnedFd>,
 ) {
+    let over = |ended: &Option<RunOutcome>| ended.is_some();
     tokio::select! {
-        _ = ended.wait_for(Option::is_some) => {}
+        _ = ended.wait_for(over) => return,
         () = call_over.cancelled() => end(&pidfd),
     }
+    let _ = ended.wait_for(over).await;
 }
 
 /// Kills process 1 of the jail, and with it the whole tree.

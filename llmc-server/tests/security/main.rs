@@ -26,5 +26,6 @@ mod lifetime;
 mod loading;
 mod memory;
 mod one_path;
+mod parked;
 mod refusals;
 mod stdout;

@@ -33,13 +33,30 @@ MAX_VALUE_BYTES = 256 << 10
 MAX_REPR_CHARS = 100_000
 IS_COROUTINE = 0x80  # `inspect.CO_COROUTINE`
 
+# What code usually imports.
+USUAL = (
+    "ast asyncio base64 bisect collections collections.abc contextlib copy csv dataclasses datetime decimal enum "
+    "functools hashlib heapq inspect io itertools json linecache math operator os pathlib random re statistics string "
+    "struct textwrap threading time traceback types typing unicodedata urllib.parse"
+).split()
+
 HERE = (lambda: None).__code__.co_filename.rpartition("/")[0] + "/"
+
+
+COMPILED = {}
+
+
+def compiled(file):
+    """The code of another file of this directory."""
+    if file not in COMPILED:
+        with open(HERE + file, encoding="utf-8") as source:
+            COMPILED[file] = compile(source.read(), HERE + file, "exec", 0, True)
+    return COMPILED[file]
 
 
 def part(file, module):
     """Runs another file of this directory as `module`."""
-    with open(HERE + file, encoding="utf-8") as source:
-        exec(compile(source.read(), HERE + file, "exec", 0, True), module.__dict__)
+    exec(compiled(file), module.__dict__)
     return module
 
 
@@ -95,7 +112,7 @@ class Closed(OSError):
     """The socket is gone: closed by the code, or by the other side."""
 
 
-CHANNEL_IDENTITY = _identity(CHANNEL)
+CHANNEL_IDENTITY = None  # Known when the job begins.
 
 
 def _check_channel():
@@ -270,8 +287,28 @@ def _llmc_module(module, job):
     return module
 
 
+def ahead():
+    """Called in an interpreter that is started ahead of its jobs: takes over what they would wait for."""
+    for file in "tools.py", "errors.py":
+        compiled(file)
+    for name in USUAL:
+        try:
+            __import__(name)
+        except ImportError:
+            pass  # A build of Python without it.
+
+
+def rehearse():
+    """Called in a fork of such an interpreter while it waits: goes through the motions of a job."""
+    user = {"__builtins__": builtins, "__name__": "__rehearsal__"}
+    value = execute("total = 0\nfor n in range(9):\n    total += n\n{'total': [total, 1.5, 'x'], 'none': None}", user)
+    loads(dumps({"value": _describe_value(value)}))
+
+
 def main():
+    global CHANNEL_IDENTITY
     set_inheritable(CHANNEL, False)
+    CHANNEL_IDENTITY = _identity(CHANNEL)
     if sys.stdout is not None:
         sys.stdout.reconfigure(line_buffering=True)  # What was printed is kept if a limit ends the run.
     send(b"r", dumps({"v": VERSION, "engine": "CPython %d.%d.%d" % sys.version_info[:3]}).encode())
@@ -298,4 +335,5 @@ def main():
     _exit(report.get("exit_code") or (1 if "error" in report else 0))
 
 
-main()
+if __name__ == "__main__":
+    main()

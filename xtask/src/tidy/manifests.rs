@@ -14,6 +14,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("llmc-sandbox", &[]),
     ("llmc-host", &["llmc-abi", "llmc-sandbox", "llmc-wire"]),
     ("llmc-runner", &["llmc-sandbox", "llmc-wire"]),
+    ("llmc-zygote", &["llmc-sandbox"]),
     ("llmc-server", &["llmc-core", "llmc-sandbox", "llmc-wire"]),
     // What `run_command` and `execute_code` share: plugins do not import each other.
     ("llmc-tools-watch", &["llmc-core"]),

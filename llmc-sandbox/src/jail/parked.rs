@@ -1,0 +1,238 @@
+//! A jail forked from a zygote: process 1 puts up the walls ahead of time, and a payload waits in it for its job.
+//!
+//! ```text
+//! zygote (runs no job)
+//!  └─ process 1       seven new namespaces, own scratch space and /proc; waits for "begin", then watches
+//!      └─ payload     a copy of the zygote's interpreter; Landlock, seccomp; waits for its streams and limits
+//! ```
+//!
+//! The steps are those of [`super::init`] and [`super::payload`]; only the file tree is the zygote's, with the two
+//! places renewed that can be written to, and no program is executed: the interpreter is there already.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use rustix::pipe::PipeFlags;
+use rustix::process::{DumpableBehavior, Signal};
+
+use super::control::{self, Message};
+use super::identity::PAYLOAD_ID;
+use super::init;
+use super::monitor::Monitor;
+use super::nest::Nest;
+use super::passing;
+use super::payload;
+use super::spec::{JailLimits, SCRATCH};
+use super::tree;
+use crate::descriptors;
+use crate::error::{At, JailError, Layer};
+use crate::profile::CODE;
+use crate::sys::{self, Clone, Namespaces};
+
+/// What a new child of a zygote was given.
+pub(super) struct Parked<'a> {
+    pub(super) nest: &'a Nest,
+    /// Process 1 reports through it.
+    pub(super) control: OwnedFd,
+    /// The payload gets its job through it.
+    pub(super) handover: OwnedFd,
+    pub(super) scratch_bytes: u64,
+    pub(super) scratch_inodes: u64,
+}
+
+/// A payload behind its walls, waiting for its job.
+#[derive(Debug)]
+pub struct Waiting {
+    handover: OwnedFd,
+    /// Tells process 1 why there is no job, or by its end that there is.
+    failure: OwnedFd,
+}
+
+/// Which of the two processes this is.
+enum Role {
+    /// Process 1, its payload waiting.
+    Guard(Guard),
+    /// The payload.
+    Payload(Waiting),
+}
+
+/// Process 1 while its payload waits.
+struct Guard {
+    proc: OwnedFd,
+    payload: rustix::process::Pid,
+    payload_fd: OwnedFd,
+    failure: OwnedFd,
+}
+
+impl Parked<'_> {
+    /// Returns in the payload only, behind all walls but its limits, which come with its job.
+    pub(super) fn main(self) -> Waiting {
+        // A panic must not unwind into the interpreter, of which this process is a copy.
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let ended = match self.set_up() {
+                Ok(Role::Payload(waiting)) => return Some(waiting),
+                Ok(Role::Guard(guard)) => guard.watch(&self.control),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = ended {
+                // When this fails, the launcher sees the end of the connection.
+                let _ = control::send(&self.control, &Message::Failed(error));
+            }
+            None
+        }));
+        match outcome {
+            Ok(Some(waiting)) => {
+                // Closed by number, and nobody must close the numbers a second time.
+                std::mem::forget(self);
+                waiting
+            }
+            Ok(None) => sys::exit(0),
+            Err(_) => sys::exit(1),
+        }
+    }
+
+    fn set_up(&self) -> Result<Role, JailError> {
+        descriptors::keep_only(&[2, self.control.as_raw_fd(), self.handover.as_raw_fd()])?;
+        // The zygote ignores it, so that nobody has to wait for its children; process 1 has to know how its own end.
+        sys::default_signal(Signal::CHILD).at(Layer::Process, "reset a signal")?;
+        write_own_maps()?;
+        init::become_payload_user(true)?;
+        let proc = init::put_up_walls(|| tree::renew(self.scratch_bytes, self.scratch_inodes))?;
+        self.start_payload(proc)
+    }
+
+    fn start_payload(&self, proc: OwnedFd) -> Result<Role, JailError> {
+        let (reader, writer) =
+            rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at(Layer::Process, "make a pipe")?;
+        match sys::clone(&self.nest.proof, Namespaces::empty()).at(Layer::Process, "start the payload")? {
+            Clone::Child => {
+                let waiting = self.become_payload(&writer).unwrap_or_else(|error| give_up(&writer, &error));
+                std::mem::forget((reader, writer, proc));
+                Ok(Role::Payload(waiting))
+            }
+            Clone::Parent { pid, pidfd } => {
+                drop(writer);
+                let keep = [&self.control, &proc, &pidfd, &reader].map(AsRawFd::as_raw_fd);
+                descriptors::keep_only(&[&[2], &keep[..]].concat())?;
+                Ok(Role::Guard(Guard { proc, payload: pid, payload_fd: pidfd, failure: reader }))
+            }
+        }
+    }
+
+    /// The payload's part: every wall for which its job need not be known.
+    fn become_payload(&self, failure: &OwnedFd) -> Result<Waiting, JailError> {
+        // Out of the way of the numbers that the job gets.
+        let high = |fd: &OwnedFd| {
+            rustix::io::fcntl_dupfd_cloexec(fd, payload::FIRST_FREE)
+                .at(Layer::Descriptors, "copy a descriptor")
+        };
+        let waiting = Waiting { handover: high(&self.handover)?, failure: high(failure)? };
+        // Neither process 1's socket nor anything else of it.
+        descriptors::keep_only(&[2, waiting.handover.as_raw_fd(), waiting.failure.as_raw_fd()])?;
+        payload::settle(Path::new(SCRATCH))?;
+        payload::restrict(&self.nest.rights)?;
+        self.nest.filter.install()?;
+        Ok(waiting)
+    }
+}
+
+impl Waiting {
+    /// Waits for the job, takes its descriptors as 0 to 3 and its limits, and tells process 1. Ends the process when
+    /// there will be no job.
+    pub fn await_job(self) {
+        match self.take_over() {
+            // Process 1 takes this for the start of the job.
+            Ok(()) => drop(self.failure),
+            Err(error) => give_up(&self.failure, &error),
+        }
+        // Closed by number.
+        std::mem::forget(self.handover);
+    }
+
+    fn take_over(&self) -> Result<(), JailError> {
+        let (limits, fds) = receive_job(&self.handover)?;
+        // They are closed by number.
+        let fds = std::mem::ManuallyDrop::new(fds);
+        let [stdout, stderr, rest @ ..] = &fds.streams[..] else {
+            return Err(JailError::not_in_force(Layer::Request, "streams are missing"));
+        };
+        let mut rest = rest.iter();
+        let stdin = fds.stdin.then(|| rest.next()).flatten();
+        payload::place_descriptors([stdin, Some(stdout), Some(stderr), rest.next()], &self.failure)?;
+        payload::set_limits(&limits, &CODE)
+    }
+}
+
+/// Tells process 1 why there will be no job, and ends.
+fn give_up(failure: &OwnedFd, error: &JailError) -> ! {
+    let _ = rustix::io::write(failure, &control::encode_error(error));
+    sys::exit(126)
+}
+
+impl Guard {
+    /// Waits for the beginning of the run, then for its end, which it reports.
+    fn watch(self, control: &OwnedFd) -> Result<(), JailError> {
+        let Some(limits) = self.await_begin(control)? else { return Ok(()) };
+        let started = Instant::now();
+        if let Some(error) = init::failure(&self.failure)? {
+            return Err(error);
+        }
+        control::send(control, &Message::Started).at(Layer::Process, "talk to the launcher")?;
+        let Self { proc, payload, payload_fd, .. } = self;
+        Monitor { proc, payload, payload_fd, limits, started }.run(control);
+        Ok(())
+    }
+
+    /// The limits of the run; `None` when the launcher is gone or gave this jail up.
+    fn await_begin(&self, control: &OwnedFd) -> Result<Option<JailLimits>, JailError> {
+        let mut fds = [PollFd::new(control, PollFlags::IN), PollFd::new(&self.payload_fd, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None))
+            .at(Layer::Process, "wait for the launcher")?;
+        match control::receive(control) {
+            Ok(Some(Message::Begin(limits))) => Ok(Some(limits)),
+            Ok(Some(other)) => {
+                Err(JailError::not_in_force(Layer::Process, format!("the launcher said {other:?}")))
+            }
+            Err(Errno::AGAIN) => Err(init::failure(&self.failure)?.unwrap_or_else(|| {
+                JailError::not_in_force(Layer::Process, "the payload ended while it waited")
+            })),
+            Ok(None) | Err(_) => Ok(None),
+        }
+    }
+}
+
+/// The streams of a job: stdout, stderr, then stdin and job socket if there are any.
+struct Fds {
+    streams: Vec<OwnedFd>,
+    stdin: bool,
+}
+
+fn receive_job(handover: &OwnedFd) -> Result<(JailLimits, Fds), JailError> {
+    let received = passing::receive(handover, RecvFlags::empty()).at(Layer::Process, "wait for a job")?;
+    // The launcher is gone, or has no use for this jail.
+    let Some((bytes, streams)) = received else { sys::exit(0) };
+    let (stdin, limits) = match bytes.split_first() {
+        Some((&stdin, limits)) => (stdin != 0, passing::decode_limits(limits)),
+        None => (false, None),
+    };
+    let limits = limits.ok_or_else(|| JailError::not_in_force(Layer::Request, "the job cannot be read"))?;
+    Ok((limits, Fds { streams, stdin }))
+}
+
+/// Maps the payload's user and group of this user namespace to those of the zygote's, which are the same numbers.
+fn write_own_maps() -> Result<(), JailError> {
+    // The files under /proc belong to root while a process is not dumpable.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+        .at(Layer::Dumpable, "set the dumpable flag")?;
+    let map = format!("{PAYLOAD_ID} {PAYLOAD_ID} 1");
+    for (file, text) in [("setgroups", "deny"), ("gid_map", &map), ("uid_map", &map)] {
+        std::fs::write(format!("/proc/self/{file}"), text)
+            .at(Layer::UserNamespace, format!("write {file}"))?;
+    }
+    Ok(())
+}

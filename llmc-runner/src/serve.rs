@@ -275,13 +275,13 @@ impl Runner {
         let patience = self.waiting.front().map(|waiting| waiting.patience);
         let timeout = deadlines.chain(patience).chain(self.stock.next_due()).min().map(|next| {
             // An overdue jail is on its way out; there is no need to ask all the time.
-            let left = next.saturating_duration_since(now).max(Duration::from_millis(10));
+            let left = next.saturating_duration_since(now).max(Duration::from_millis(1));
             Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
         });
-        let pidfds: Vec<_> = self.runs.iter().map(|(call, run)| (*call, run.jail.pidfd())).collect();
+        let ends: Vec<_> = self.runs.iter().map(|(call, run)| (*call, run.jail.end_of_run())).collect();
         let (socket, zygote) = (receiver.as_fd(), self.stock.socket());
         let mut fds = vec![PollFd::new(&socket, PollFlags::IN)];
-        fds.extend(pidfds.iter().map(|(_, pidfd)| PollFd::new(pidfd, PollFlags::IN)));
+        fds.extend(ends.iter().map(|(_, end)| PollFd::new(end, PollFlags::IN)));
         fds.extend(zygote.as_ref().map(|socket| PollFd::new(socket, PollFlags::IN)));
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Err(Errno::INTR) => return Ok(Woken::default()),
@@ -290,7 +290,7 @@ impl Runner {
         for run in self.runs.values().filter(|run| run.jail.deadline() <= Instant::now()) {
             run.jail.kill();
         }
-        let ended = pidfds.iter().zip(&fds[1..]).filter(|(_, fd)| !fd.revents().is_empty());
+        let ended = ends.iter().zip(&fds[1..]).filter(|(_, fd)| !fd.revents().is_empty());
         Ok(Woken { socket: !fds[0].revents().is_empty(), ended: ended.map(|((call, _), _)| *call).collect() })
     }
 

@@ -32,6 +32,8 @@ const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 const MAX_IDLE: Duration = Duration::from_secs(10 * 60);
 /// Pause after a zygote that failed.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Forking waits until nothing has begun for so long, unless no jail is left: the fork would compete with the run.
+const LULL: Duration = Duration::from_millis(4);
 /// How long a zygote may take until it is ready, and until it has forked.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -186,7 +188,9 @@ impl Stock {
     pub(crate) fn tend(&mut self, launcher: &mut Launcher, waiting: usize) {
         let Some(brood) = self.current.as_mut() else { return };
         let now = Instant::now();
-        let tended = brood.tend(self.wanted + waiting, now);
+        let quiet = now - self.last_use >= LULL;
+        let wanted = if quiet { self.wanted } else { 1 };
+        let tended = brood.tend(wanted + waiting, now);
         let overdue = brood.owes.is_some_and(|since| now - since > PATIENCE);
         let old = brood.children >= MAX_CHILDREN || now - brood.born > MAX_AGE;
         let idle = now - self.last_use > MAX_IDLE;
@@ -208,7 +212,8 @@ impl Stock {
     /// When [`Stock::tend`] has something to do although nobody said anything.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let brood = self.current.as_ref()?;
-        let idle = self.last_use + MAX_IDLE;
+        let is_short = brood.zygote.is_ready() && brood.zygote.stock() < self.wanted;
+        let idle = self.last_use + if is_short { LULL } else { MAX_IDLE };
         Some(brood.owes.map_or(idle, |since| idle.min(since + PATIENCE)) + Duration::from_millis(1))
     }
 

@@ -6,7 +6,7 @@ Descriptor 0 is the library that forks (`llmc-zygote`), 3 the socket to the runn
 are named. The script is loaded under the name `__ahead__` instead of `__main__`. Its function `ahead` imports what its
 jobs usually need; its function `rehearse` is called in each child while that waits, to touch, and so copy, the memory
 that a job will. No job's code ever runs in this process. A child returns from `llmc_nest_next` behind its walls, and
-from `llmc_nest_await` with a job's descriptors 0 to 3 and limits.
+from `llmc_nest_await` with a job's descriptors 0 to 3 and limits. What `main` returns becomes the exit code.
 """
 
 import ctypes
@@ -36,6 +36,7 @@ def serve(library, script):
         role = library.llmc_nest_next()
         if role == 1:
             ctypes.pythonapi.PyOS_AfterFork_Child()
+            open_streams()
             script.rehearse()
             if library.llmc_nest_await() != 0:
                 _exit(1)
@@ -46,7 +47,7 @@ def serve(library, script):
 
 
 def open_streams():
-    """The interpreter's own three, made for what was here before."""
+    """The interpreter's own three, made for what a zygote has there. What the job gets there is of the same kind."""
     utf8 = {"encoding": "utf-8", "closefd": False}
     sys.stdin = open(0, "r", errors="surrogateescape", **utf8)
     sys.stdout = open(1, "w", errors="surrogateescape", **utf8)
@@ -64,8 +65,7 @@ def main():
     gc.collect()
     gc.freeze()  # What is here already is no garbage of any job: collections need not touch, and copy, its memory.
     serve(library, script)
-    open_streams()
-    script.main()
+    library.llmc_nest_exit(script.main())
 
 
 main()

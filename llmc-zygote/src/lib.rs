@@ -7,13 +7,14 @@ use std::cell::RefCell;
 use std::ffi::c_int;
 use std::io::Write;
 
-use llmc_sandbox::jail::{Forked, Nest, Waiting};
+use llmc_sandbox::jail::{Finished, Forked, Nest, Waiting};
 
 const FAILED: c_int = -1;
 
 thread_local! {
     static NEST: RefCell<Option<Nest>> = const { RefCell::new(None) };
     static WAITING: RefCell<Option<Waiting>> = const { RefCell::new(None) };
+    static FINISHED: RefCell<Option<Finished>> = const { RefCell::new(None) };
 }
 
 /// Opens the connection on descriptor 3 and says that the interpreter is ready. 0, or -1 with a line on stderr.
@@ -57,8 +58,18 @@ pub extern "C" fn llmc_nest_next() -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn llmc_nest_await() -> c_int {
     let Some(waiting) = WAITING.take() else { return failed("no jail waits here") };
-    waiting.await_job();
+    FINISHED.set(Some(waiting.await_job()));
     0
+}
+
+/// After [`llmc_nest_await`]: ends the run with an exit code from 0 to 255. Returns -1 when called elsewhere.
+// SAFETY: as above.
+#[unsafe(no_mangle)]
+pub extern "C" fn llmc_nest_exit(code: c_int) -> c_int {
+    match FINISHED.take() {
+        Some(finished) => finished.exit(u8::try_from(code).unwrap_or(u8::MAX)),
+        None => failed("no job runs here"),
+    }
 }
 
 /// Tells the runner's log.

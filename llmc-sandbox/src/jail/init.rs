@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -42,7 +42,7 @@ pub(super) struct Init<'a> {
 pub(super) fn main(init: Init<'_>) -> ! {
     // A panic must not unwind into the launcher's loop, of which this process is a copy.
     let outcome = catch_unwind(AssertUnwindSafe(|| match init.run() {
-        Ok(monitor) => monitor.run(&init.control),
+        Ok(mut monitor) => monitor.run(&init.control),
         Err(error) => {
             // When this fails, the launcher sees the end of the connection.
             let _ = control::send(&init.control, &Message::Failed(error));
@@ -108,7 +108,16 @@ impl Init<'_> {
                 let keep = [2, self.control.as_raw_fd(), proc.as_raw_fd(), pidfd.as_raw_fd()];
                 descriptors::keep_only(&keep)?;
                 control::send(&self.control, &Message::Started).at(Layer::Process, "talk to the launcher")?;
-                Ok(Monitor { proc, payload: pid, payload_fd: pidfd, limits: self.spec.limits, started })
+                let (payload, payload_fd, limits) = (pid, pidfd, self.spec.limits);
+                Ok(Monitor {
+                    proc,
+                    payload,
+                    payload_fd,
+                    limits,
+                    started,
+                    used_before: Duration::ZERO,
+                    finished: None,
+                })
             }
         }
     }

@@ -35,7 +35,7 @@ pub use control::{Ending, Limit};
 pub(crate) use identity::owner_namespace;
 pub use launcher::Launcher;
 pub use nest::{Forked, Nest};
-pub use parked::Waiting;
+pub use parked::{Finished, Waiting};
 pub use running::Jail;
 pub use spec::{GrantedRoot, JailLimits, JailSpec, SmallFile};
 pub use zygote::{Handover, Parked, Zygote};

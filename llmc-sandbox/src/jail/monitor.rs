@@ -37,6 +37,11 @@ pub(super) struct Monitor {
     pub(super) limits: JailLimits,
     /// When it began.
     pub(super) started: Instant,
+    /// Processor time that the payload had used by then.
+    pub(super) used_before: Duration,
+    /// Where a payload that was forked says its exit code, instead of exiting: taking its memory apart takes longer
+    /// than many a run, and nobody needs to wait for that. It could as well exit with that code.
+    pub(super) finished: Option<OwnedFd>,
 }
 
 /// What a tree uses.
@@ -48,17 +53,24 @@ struct Use {
 
 impl Monitor {
     /// Watches until the run is over, or until the launcher's end of `control` closes; the caller exits then.
-    pub(super) fn run(&self, control: &OwnedFd) {
+    pub(super) fn run(&mut self, control: &OwnedFd) {
         let mut peak = 0;
         let mut cpu = Duration::ZERO;
         loop {
             if !self.wait_a_tick(control) {
                 return;
             }
-            let (ended, peak_of_ended) = self.reap();
+            let (mut ended, mut peak_of_ended) = self.reap();
+            if ended.is_none()
+                && let Some(status) = self.said_to_have_finished()
+            {
+                cpu = cpu.max(sys::cpu_of(self.payload).unwrap_or_default().saturating_sub(self.used_before));
+                peak_of_ended = self.peak_of_payload();
+                ended = Some(status);
+            }
             let now = if self.limits.are_counted() { self.count() } else { Use::default() };
             // Processor time seen once stays used, even where nobody waited for the process.
-            cpu = cpu.max(now.cpu);
+            cpu = cpu.max(now.cpu.saturating_sub(self.used_before));
             peak = peak.max(now.memory_bytes);
             let wall = self.started.elapsed();
             let limit = self.limit_reached(ended, wall, now.memory_bytes, cpu);
@@ -78,6 +90,30 @@ impl Monitor {
         }
     }
 
+    /// The exit code that the payload wrote instead of exiting. Who closes the pipe has to exit.
+    fn said_to_have_finished(&mut self) -> Option<ExitStatus> {
+        let finished = self.finished.as_ref()?;
+        let mut fds = [PollFd::new(finished, PollFlags::IN)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if !matches!(rustix::event::poll(&mut fds, Some(&at_once)), Ok(1..)) {
+            return None;
+        }
+        let mut code = [0; 1];
+        match rustix::io::read(finished, &mut code[..]) {
+            Ok(1) => Some(ExitStatus::Exited(code[0].into())),
+            _ => {
+                self.finished = None;
+                None
+            }
+        }
+    }
+
+    /// The largest resident set that the payload ever had, in bytes.
+    fn peak_of_payload(&self) -> u64 {
+        let status = self.read(&format!("{}/status", self.payload.as_raw_nonzero()));
+        status.map_or(0, |status| kibibytes_in_status(&status, &[b"VmHWM:"]))
+    }
+
     /// Waits for the next tick or for the payload's end; `false` when the launcher is gone.
     fn wait_a_tick(&self, control: &OwnedFd) -> bool {
         let left = Duration::from_millis(self.limits.wall_ms).saturating_sub(self.started.elapsed());
@@ -85,7 +121,9 @@ impl Monitor {
         let pause = pause.max(Duration::from_micros(100));
         let timeout =
             Timespec { tv_sec: pause.as_secs().cast_signed(), tv_nsec: pause.subsec_nanos().into() };
-        let mut fds = [PollFd::new(control, PollFlags::IN), PollFd::new(&self.payload_fd, PollFlags::IN)];
+        let payload = [Some(&self.payload_fd), self.finished.as_ref()].into_iter().flatten();
+        let mut fds = vec![PollFd::new(control, PollFlags::IN)];
+        fds.extend(payload.map(|fd| PollFd::new(fd, PollFlags::IN)));
         match rustix::event::poll(&mut fds, Some(&timeout)) {
             // The launcher sends nothing any more; whatever happens on its socket is the end.
             Ok(_) => fds[0].revents().is_empty(),
@@ -167,10 +205,16 @@ impl Monitor {
     }
 }
 
-/// `RssAnon` and `RssShmem` of a `/proc/PID/status`. The kernel escapes line breaks in names, so no line is forged.
+/// `RssAnon` and `RssShmem` of a `/proc/PID/status`.
 fn memory_in_status(status: &[u8]) -> u64 {
+    kibibytes_in_status(status, &[b"RssAnon:", b"RssShmem:"])
+}
+
+/// The sum of some lines of a `/proc/PID/status`, in bytes. The kernel escapes line breaks in names, so no line is
+/// forged.
+fn kibibytes_in_status(status: &[u8], names: &[&[u8]]) -> u64 {
     let kibibytes = |line: &[u8]| -> Option<u64> {
-        let value = line.strip_prefix(b"RssAnon:").or_else(|| line.strip_prefix(b"RssShmem:"))?;
+        let value = names.iter().find_map(|name| line.strip_prefix(*name))?;
         std::str::from_utf8(value.trim_ascii().strip_suffix(b"kB")?).ok()?.trim().parse().ok()
     };
     status

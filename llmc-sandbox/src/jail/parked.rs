@@ -9,7 +9,7 @@
 //! The steps are those of [`super::init`] and [`super::payload`]; only the file tree is the zygote's, with the two
 //! places renewed that can be written to, and no program is executed: the interpreter is there already.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Instant;
@@ -51,7 +51,12 @@ pub struct Waiting {
     handover: OwnedFd,
     /// Tells process 1 why there is no job, or by its end that there is.
     failure: OwnedFd,
+    finished: Finished,
 }
+
+/// Where the payload says its exit code.
+#[derive(Debug)]
+pub struct Finished(OwnedFd);
 
 /// Which of the two processes this is.
 enum Role {
@@ -67,6 +72,7 @@ struct Guard {
     payload: rustix::process::Pid,
     payload_fd: OwnedFd,
     failure: OwnedFd,
+    finished: OwnedFd,
 }
 
 impl Parked<'_> {
@@ -107,33 +113,41 @@ impl Parked<'_> {
     }
 
     fn start_payload(&self, proc: OwnedFd) -> Result<Role, JailError> {
-        let (reader, writer) =
-            rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at(Layer::Process, "make a pipe")?;
+        let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at(Layer::Process, "make a pipe");
+        let ((reader, writer), (finished, finish)) = (pipe()?, pipe()?);
         match sys::clone(&self.nest.proof, Namespaces::empty()).at(Layer::Process, "start the payload")? {
             Clone::Child => {
-                let waiting = self.become_payload(&writer).unwrap_or_else(|error| give_up(&writer, &error));
-                std::mem::forget((reader, writer, proc));
+                let waiting = self.become_payload(&writer, &finish);
+                let waiting = waiting.unwrap_or_else(|error| give_up(&writer, &error));
+                std::mem::forget((reader, writer, finished, finish, proc));
                 Ok(Role::Payload(waiting))
             }
             Clone::Parent { pid, pidfd } => {
-                drop(writer);
-                let keep = [&self.control, &proc, &pidfd, &reader].map(AsRawFd::as_raw_fd);
+                drop((writer, finish));
+                let keep = [&self.control, &proc, &pidfd, &reader, &finished].map(AsRawFd::as_raw_fd);
                 descriptors::keep_only(&[&[2], &keep[..]].concat())?;
-                Ok(Role::Guard(Guard { proc, payload: pid, payload_fd: pidfd, failure: reader }))
+                Ok(Role::Guard(Guard { proc, payload: pid, payload_fd: pidfd, failure: reader, finished }))
             }
         }
     }
 
     /// The payload's part: every wall for which its job need not be known.
-    fn become_payload(&self, failure: &OwnedFd) -> Result<Waiting, JailError> {
+    fn become_payload(&self, failure: &OwnedFd, finish: &OwnedFd) -> Result<Waiting, JailError> {
         // Out of the way of the numbers that the job gets.
         let high = |fd: &OwnedFd| {
             rustix::io::fcntl_dupfd_cloexec(fd, payload::FIRST_FREE)
                 .at(Layer::Descriptors, "copy a descriptor")
         };
-        let waiting = Waiting { handover: high(&self.handover)?, failure: high(failure)? };
-        // Neither process 1's socket nor anything else of it.
-        descriptors::keep_only(&[2, waiting.handover.as_raw_fd(), waiting.failure.as_raw_fd()])?;
+        let finished = Finished(high(finish)?);
+        let waiting = Waiting { handover: high(&self.handover)?, failure: high(failure)?, finished };
+        // Pipes, as the job will have. Neither process 1's socket nor anything else of it.
+        let (reader, writer) = rustix::pipe::pipe().at(Layer::Process, "make a pipe")?;
+        for (number, fd) in (0..).zip([&reader, &writer, &writer]) {
+            sys::place(fd.as_fd(), number).at(Layer::Descriptors, format!("make descriptor {number}"))?;
+        }
+        std::mem::forget((reader, writer));
+        let own = [&waiting.handover, &waiting.failure, &waiting.finished.0].map(AsRawFd::as_raw_fd);
+        descriptors::keep_only(&[&[0, 1, 2], &own[..]].concat())?;
         payload::settle(Path::new(SCRATCH))?;
         payload::restrict(&self.nest.rights)?;
         self.nest.filter.install()?;
@@ -144,14 +158,15 @@ impl Parked<'_> {
 impl Waiting {
     /// Waits for the job, takes its descriptors as 0 to 3 and its limits, and tells process 1. Ends the process when
     /// there will be no job.
-    pub fn await_job(self) {
-        match self.take_over() {
-            // Process 1 takes this for the start of the job.
-            Ok(()) => drop(self.failure),
-            Err(error) => give_up(&self.failure, &error),
+    pub fn await_job(self) -> Finished {
+        if let Err(error) = self.take_over() {
+            give_up(&self.failure, &error);
         }
+        // Process 1 takes this for the start of the job.
+        drop(self.failure);
         // Closed by number.
         std::mem::forget(self.handover);
+        self.finished
     }
 
     fn take_over(&self) -> Result<(), JailError> {
@@ -163,8 +178,24 @@ impl Waiting {
         };
         let mut rest = rest.iter();
         let stdin = fds.stdin.then(|| rest.next()).flatten();
-        payload::place_descriptors([stdin, Some(stdout), Some(stderr), rest.next()], &self.failure)?;
+        payload::place_descriptors(
+            [stdin, Some(stdout), Some(stderr), rest.next()],
+            &[&self.failure, &self.finished.0],
+        )?;
         payload::set_limits(&limits, &CODE)
+    }
+}
+
+impl Finished {
+    /// Ends the run: closes the job's descriptors, so that everybody sees the end of its output, and has process 1 end
+    /// the jail.
+    pub fn exit(self, code: u8) -> ! {
+        let closed = descriptors::keep_only(&[self.0.as_raw_fd()]);
+        if closed.is_ok() && rustix::io::write(&self.0, &[code]) == Ok(1) {
+            // Process 1 looks at what this one has used, and ends it.
+            let _ = rustix::event::poll(&mut [], None);
+        }
+        sys::exit(code.into())
     }
 }
 
@@ -179,12 +210,15 @@ impl Guard {
     fn watch(self, control: &OwnedFd) -> Result<(), JailError> {
         let Some(limits) = self.await_begin(control)? else { return Ok(()) };
         let started = Instant::now();
+        // What it used to get ready is not the run's.
+        let used_before = sys::cpu_of(self.payload).unwrap_or_default();
         if let Some(error) = init::failure(&self.failure)? {
             return Err(error);
         }
         control::send(control, &Message::Started).at(Layer::Process, "talk to the launcher")?;
-        let Self { proc, payload, payload_fd, .. } = self;
-        Monitor { proc, payload, payload_fd, limits, started }.run(control);
+        let Self { proc, payload, payload_fd, finished, .. } = self;
+        let finished = Some(finished);
+        Monitor { proc, payload, payload_fd, limits, started, used_before, finished }.run(control);
         Ok(())
     }
 

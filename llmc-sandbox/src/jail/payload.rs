@@ -52,7 +52,7 @@ fn become_program(
     failure: &OwnedFd,
 ) -> Result<Never, JailError> {
     let streams = [spec.stdin.as_ref(), Some(&spec.stdout), Some(&spec.stderr), spec.job.as_ref()];
-    place_descriptors(streams, failure)?;
+    place_descriptors(streams, &[failure])?;
     settle(spec.cwd.as_deref().unwrap_or(Path::new(SCRATCH)))?;
     sys::default_signals().at(Layer::Process, "reset signals")?;
     let mut program = Command::new(&spec.program);
@@ -77,8 +77,8 @@ pub(super) fn settle(cwd: &Path) -> Result<(), JailError> {
     Ok(())
 }
 
-/// 0 (`/dev/null` where none is given), 1, 2 and perhaps 3, and nothing else that survives `execve`.
-pub(super) fn place_descriptors(wanted: [Option<&OwnedFd>; 4], failure: &OwnedFd) -> Result<(), JailError> {
+/// 0 (`/dev/null` where none is given), 1, 2 and perhaps 3, and nothing else that survives `execve`; `others` do not.
+pub(super) fn place_descriptors(wanted: [Option<&OwnedFd>; 4], others: &[&OwnedFd]) -> Result<(), JailError> {
     let null = rustix::fs::openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .at(Layer::Descriptors, "open /dev/null")?;
     let [stdin, stdout, stderr, job] = wanted;
@@ -89,7 +89,7 @@ pub(super) fn place_descriptors(wanted: [Option<&OwnedFd>; 4], failure: &OwnedFd
         .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, FIRST_FREE))
         .collect::<Result<Vec<_>, _>>()
         .at(Layer::Descriptors, "copy a descriptor")?;
-    let mut keep = vec![failure.as_raw_fd()];
+    let mut keep: Vec<_> = others.iter().map(|fd| fd.as_raw_fd()).collect();
     for (number, copy) in (0..).zip(&copies) {
         sys::place(copy.as_fd(), number).at(Layer::Descriptors, format!("make descriptor {number}"))?;
         keep.push(number);

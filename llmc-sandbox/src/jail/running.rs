@@ -46,6 +46,15 @@ impl Jail {
         self.pidfd.as_fd()
     }
 
+    /// Readable once the run is over: when process 1 has told so, for a jail without child processes; else when the
+    /// tree is gone.
+    pub fn end_of_run(&self) -> BorrowedFd<'_> {
+        match self.origin {
+            Origin::Launcher { .. } => self.pidfd.as_fd(),
+            Origin::Zygote => self.control.as_fd(),
+        }
+    }
+
     /// When the launcher has to end it, because process 1 did not.
     pub fn deadline(&self) -> Instant {
         self.started + Duration::from_millis(self.limits.wall_ms).saturating_add(GRACE)
@@ -57,7 +66,7 @@ impl Jail {
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
-    /// Takes the slot back and tells how the run ended. To be called once the pidfd is readable; waits otherwise.
+    /// Takes the slot back and tells how the run ended. To be called after [`Jail::end_of_run`]; waits otherwise.
     pub fn finish(mut self, launcher: &mut Launcher) -> Ending {
         self.listen();
         let ended = match self.origin {

@@ -151,6 +151,21 @@ pub(crate) fn children_cpu() -> Result<Duration, Errno> {
     Ok(cpu_time(&usage))
 }
 
+/// Processor time that a child has used so far, all its threads together.
+pub(crate) fn cpu_of(pid: Pid) -> Result<Duration, Errno> {
+    let mut clock = 0;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a live, writable clock id.
+    match unsafe { libc::clock_getcpuclockid(pid.as_raw_nonzero().get(), &raw mut clock) } {
+        0 => {}
+        error => return Err(Errno::from_raw_os_error(error)),
+    }
+    // SAFETY: the pointer is to a live, writable `timespec`.
+    check(libc::c_long::from(unsafe { libc::clock_gettime(clock, &raw mut time) }))?;
+    let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+    Ok(Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0)))
+}
+
 /// Ends this process at once: no destructors, no exit handlers, which after [`clone`] belong to the parent.
 pub(crate) fn exit(code: i32) -> ! {
     // SAFETY: takes an integer and does not return.

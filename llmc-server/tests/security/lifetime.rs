@@ -95,14 +95,13 @@ fn running_code_ends_with_the_server() {
         for code in [
             "while True: pass",
             "import time\ntime.sleep(600)",
-            "import sys\nsys.stdin.read()\nwhile True: print('x' * 65536)",
+            "import sys, time\nsys.stdin.read()\nwhile True:\n    print('x' * 65536)\n    time.sleep(0.05)",
         ] {
             adopt_orphans();
             let mut server = Setup::new(&config(exec)).serve();
             hello(&mut server);
-            let before = descendants(server.pid());
             let id = server.send_call("execute_code", json!({"code": code}));
-            new_processes(&server, &before, 1);
+            server.log_until("run started");
             hello(&mut server);
             assert!(!server.is_answered_within(id, PACE), "the code runs: {:?}", server.called(id));
             leaves_nothing(server, end);
@@ -135,7 +134,7 @@ fn a_jail_ends_with_its_call() {
     hello(&mut server);
     let before = descendants(server.pid());
     let id = server.send_call("execute_code", json!({"code": "import time\ntime.sleep(600)"}));
-    new_processes(&server, &before, 1);
+    server.log_until("run started");
     let running: Vec<Process> = descendants(server.pid()).difference(&before).cloned().collect();
     server.notify("notifications/cancelled", json!({"requestId": id, "reason": "test"}));
     // Prepared jails may wait for the next call; those that ran this one are gone.
@@ -168,9 +167,8 @@ fn jails_end_with_the_runner_and_it_is_started_again() {
     adopt_orphans();
     let mut server = Setup::new(&config(exec)).serve();
     hello(&mut server);
-    let before = descendants(server.pid());
     let id = server.send_call("execute_code", json!({"code": "import time\ntime.sleep(600)"}));
-    new_processes(&server, &before, 1);
+    server.log_until("run started");
     let [runner] = server.children("llmc-runner")[..] else { panic!("one runner") };
     let below = descendants(runner);
     kill_process(Pid::from_raw(i32::try_from(runner).unwrap()).unwrap(), Signal::KILL).unwrap();

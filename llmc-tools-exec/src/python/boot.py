@@ -306,6 +306,7 @@ def rehearse():
 
 
 def main():
+    """Runs one job and returns the exit code."""
     global CHANNEL_IDENTITY
     set_inheritable(CHANNEL, False)
     CHANNEL_IDENTITY = _identity(CHANNEL)
@@ -314,7 +315,7 @@ def main():
     send(b"r", dumps({"v": VERSION, "engine": "CPython %d.%d.%d" % sys.version_info[:3]}).encode())
     kind, job = receive()
     if kind != b"J":
-        _exit(70)
+        return 70
 
     module = type(sys)
     sys.modules["_llmc"] = sys.modules["__main__"]
@@ -331,9 +332,9 @@ def main():
     try:
         send(b"D", dumps(report).encode(errors="replace"))
     except OSError:
-        _exit(71)
-    _exit(report.get("exit_code") or (1 if "error" in report else 0))
+        return 71
+    return report.get("exit_code") or (1 if "error" in report else 0)
 
 
 if __name__ == "__main__":
-    main()
+    _exit(main())

@@ -28,6 +28,7 @@ mod without;
 mod checks;
 mod ground;
 mod outside;
+mod packages;
 mod pattern;
 mod report;
 mod row;

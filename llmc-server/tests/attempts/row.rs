@@ -104,7 +104,7 @@ pub(crate) struct Trial {
     /// The same for one profile, where they differ.
     #[serde(default)]
     pub(crate) expected_in: BTreeMap<String, Map<String, Value>>,
-    /// A call that is made again and again while the code runs.
+    /// A call that is made again and again while the code runs. The code goes on until `/work/stop` is there.
     pub(crate) meanwhile: Option<Call>,
     /// Calls afterwards, or instead of code.
     #[serde(default)]

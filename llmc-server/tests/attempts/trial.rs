@@ -19,6 +19,9 @@ const MARK: &str = "\n@@RESULT@@";
 const MOST_PROCESSES: usize = 100;
 /// What the server may grow in an attempt, in KiB.
 const MOST_GROWTH_KIB: u64 = 64 << 10;
+/// A probe that runs beside calls goes on until this file is in the granted root: after so many calls.
+const STOP: &str = "stop";
+const ENOUGH_CALLS: u64 = 300;
 /// Pause between two looks.
 const PACE: Duration = Duration::from_millis(20);
 
@@ -129,12 +132,16 @@ fn execute(ground: &mut Ground, code: &str, profile: Profile, limits: &BTreeMap<
 fn finish(ground: &mut Ground, id: u64, meanwhile: Option<&Call>, most: &mut usize) -> Value {
     let (mut calls, mut successes, mut leaks) = (0_u64, 0_u64, 0_u64);
     while !ground.server.is_answered_within(id, if meanwhile.is_some() { Duration::ZERO } else { PACE }) {
-        *most = (*most).max(ground.busy());
-        if let Some(call) = meanwhile {
-            let called = ground.call(&call.tool, &call.arguments);
-            calls += 1;
-            successes += u64::from(!called.is_error());
-            leaks += u64::from(called.0.to_string().contains(CANARY));
+        let Some(call) = meanwhile else {
+            *most = (*most).max(ground.busy());
+            continue;
+        };
+        let called = ground.call(&call.tool, &call.arguments);
+        calls += 1;
+        successes += u64::from(!called.is_error());
+        leaks += u64::from(called.0.to_string().contains(CANARY));
+        if calls >= ENOUGH_CALLS && successes > 0 {
+            std::fs::write(ground.folder().join("work").join(STOP), "").unwrap();
         }
     }
     let mut found = answer(&ground.server.called(id));

@@ -34,22 +34,32 @@ if sys.implementation.name == "cpython":
                     importlib.import_module(module)
                 except BaseException:
                     pass
-files = set()
-with open("/proc/self/maps") as maps:
-    for line in maps:
-        parts = line.split(None, 5)
-        if len(parts) == 6 and ".so" in parts[5]:
-            files.add(parts[5].rstrip("\n"))
-links = set()
-for path in files:
-    folder, name = os.path.split(path)
-    for other in os.listdir(folder):
-        if other.startswith(name.split(".so")[0]):
-            link = os.path.join(folder, other)
-            if os.path.islink(link) and os.path.realpath(link) == path:
-                links.add(link)
+def libraries():
+    files = set()
+    with open("/proc/self/maps") as maps:
+        for line in maps:
+            parts = line.split(None, 5)
+            if len(parts) == 6 and ".so" in parts[5]:
+                files.add(parts[5].rstrip("\n"))
+    links = set()
+    for path in files:
+        folder, name = os.path.split(path)
+        for other in os.listdir(folder):
+            if other.startswith(name.split(".so")[0]):
+                link = os.path.join(folder, other)
+                if os.path.islink(link) and os.path.realpath(link) == path:
+                    links.add(link)
+    return files | links
+files = libraries()
+# What compiled packages may expect of a machine (PEP 599), as far as it concerns computing.
+for name in ("libgcc_s.so.1", "libstdc++.so.6", "libm.so.6", "libdl.so.2", "librt.so.1", "libpthread.so.0", "libutil.so.1"):
+    try:
+        import ctypes
+        ctypes.CDLL(name)
+    except (ImportError, OSError):
+        pass
 json.dump({"implementation": sys.implementation.name, "version": list(sys.version_info[:2]),
-           "stdlib": stdlib, "dynload": dynload, "files": sorted(files | links)}, sys.stdout)
+           "stdlib": stdlib, "dynload": dynload, "files": sorted(files), "compiled": sorted(libraries() - files)}, sys.stdout)
 "#;
 
 /// An interpreter and what it needs.
@@ -58,7 +68,17 @@ pub(crate) struct Engine {
     /// Its file.
     pub(crate) program: PathBuf,
     /// Files and directories that belong to it.
-    pub(crate) system: Vec<PathBuf>,
+    system: Vec<PathBuf>,
+    /// Libraries of the machine that compiled packages expect beside, such as that of C++.
+    for_packages: Vec<PathBuf>,
+}
+
+impl Engine {
+    /// What a jail binds for it, beside these packages.
+    pub(crate) fn system(&self, packages: &[PathBuf]) -> Vec<PathBuf> {
+        let libraries = if packages.is_empty() { &[] } else { &self.for_packages[..] };
+        [&self.system, libraries, packages].concat()
+    }
 }
 
 /// The interpreters of this machine.
@@ -75,6 +95,7 @@ struct Answers {
     stdlib: PathBuf,
     dynload: Vec<PathBuf>,
     files: Vec<PathBuf>,
+    compiled: Vec<PathBuf>,
 }
 
 impl Engines {
@@ -133,7 +154,8 @@ fn try_python(file: &Path, launcher: &mut Launcher) -> Result<Engine, String> {
         format!("does not answer ({:?}): {last}", answer.ending.status)
     })?;
     check(&answers)?;
-    Ok(Engine { program: file.to_owned(), system: parts(answers) })
+    let for_packages = with_links(answers.compiled.iter().cloned().collect());
+    Ok(Engine { program: file.to_owned(), system: parts(answers), for_packages })
 }
 
 fn check(answers: &Answers) -> Result<(), String> {
@@ -143,18 +165,24 @@ fn check(answers: &Answers) -> Result<(), String> {
     if answers.version < OLDEST {
         return Err(format!("is version {}.{}, too old", answers.version.0, answers.version.1));
     }
-    let paths = answers.files.iter().chain(&answers.dynload).chain([&answers.stdlib]);
+    let files = answers.files.iter().chain(&answers.compiled);
+    let paths = files.chain(&answers.dynload).chain([&answers.stdlib]);
     match paths.into_iter().find(|path| !path.is_absolute() || path.components().count() < 3) {
         Some(odd) => Err(format!("names `{}` as a part of itself", odd.display())),
         None => Ok(()),
     }
 }
 
-/// Paths to bind. Loaders look below `/lib`, which is a link on most machines: then the way through it is one more.
+/// Paths to bind.
 fn parts(answers: Answers) -> Vec<PathBuf> {
     let mut parts: BTreeSet<PathBuf> = answers.files.into_iter().collect();
     parts.insert(answers.stdlib);
     parts.extend(answers.dynload);
+    with_links(parts)
+}
+
+/// Loaders look below `/lib`, which is a link on most machines: then the way through it is one more.
+fn with_links(mut parts: BTreeSet<PathBuf>) -> Vec<PathBuf> {
     for link in ["/lib", "/lib64", "/lib32"].map(Path::new).into_iter().filter(|path| path.is_symlink()) {
         let Ok(target) = link.canonicalize() else { continue };
         let through: Vec<PathBuf> = parts
@@ -196,6 +224,7 @@ mod tests {
             stdlib: "/usr/lib/python3.11".into(),
             dynload: vec!["/usr/lib/python3.11/lib-dynload".into()],
             files: vec!["/usr/lib/x/libc.so.6".into()],
+            compiled: vec!["/usr/lib/x/libstdc++.so.6".into()],
         }
     }
 

@@ -241,7 +241,7 @@ impl Runner {
             Program::File(file) => (file.clone(), spec.system.clone()),
             Program::Engine(name) => {
                 let engine = self.engines.get(name, launcher)?;
-                (engine.program.clone(), [&engine.system[..], &spec.system[..]].concat())
+                (engine.program.clone(), engine.system(&spec.system))
             }
         };
         let spec = jail_spec(spec, program, system, fds)?;

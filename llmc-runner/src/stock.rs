@@ -81,7 +81,7 @@ impl Kind {
         let is_engine = matches!(spec.program, Program::Engine(_));
         (plain && known && is_engine).then(|| Self {
             program: engine.program.clone(),
-            system: [&engine.system[..], &spec.system[..]].concat(),
+            system: engine.system(&spec.system),
             args: spec.args.clone(),
             files: spec.files.iter().map(|file| (file.name.clone(), file.contents.clone())).collect(),
             scratch: (spec.limits.scratch_bytes, spec.limits.scratch_inodes),

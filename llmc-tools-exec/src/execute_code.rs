@@ -23,8 +23,9 @@ const FILES: [(&str, &str); 3] = [
 /// Runs Python in a jail without network and returns what it prints, the value of its last expression (or of the
 /// variable `result`), and its error with line and traceback. The code can call the server's other tools:
 /// `from llmc import tools`, then `tools.read_file(path="notes.md")["text"]`; arguments go by name, results are
-/// dicts, failures raise `llmc.ToolError`, `dir(tools)` lists them. Only the standard library; scratch files go to
-/// /tmp; nothing is kept between calls. One call that loops over tools and prints a summary beats many calls.
+/// dicts, failures raise `llmc.ToolError`, `dir(tools)` lists them. The standard library, and packages only if the
+/// operator granted some; scratch files go to /tmp; nothing is kept between calls. One call that loops over tools and
+/// prints a summary beats many calls.
 #[arguments]
 pub struct ExecuteCode {
     /// The code. `await` works at the top level.

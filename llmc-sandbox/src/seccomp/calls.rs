@@ -235,7 +235,7 @@ pub(super) const THREADS: &[Call] = &[
     call!(SYS_restart_syscall, "the kernel resumes a wait through it"),
 ];
 
-/// Reading extended attributes: `ls -l` and `cp -a` complain about any error but "not supported".
+/// Reading extended attributes: `ls -l`, `cp -a` and Python's `shutil` complain about any error but "not supported".
 pub(super) const ATTRIBUTES: &[Call] = &[
     call!(SYS_getxattr, "of a file that is visible anyway"),
     call!(SYS_lgetxattr, "of a link that is visible anyway"),

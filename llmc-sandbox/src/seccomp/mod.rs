@@ -367,7 +367,7 @@ mod tests {
         let groups = |policy: &Policy| -> BTreeSet<_> { names(policy.allowed).into_iter().collect() };
         let more: BTreeSet<_> = groups(&ZYGOTE).difference(&groups(&CODE)).copied().collect();
         assert_eq!(groups(&CODE).difference(&groups(&ZYGOTE)).count(), 0);
-        let nesting: BTreeSet<_> = names(&[super::calls::NESTING]).into_iter().collect();
+        let nesting: BTreeSet<_> = names(&[calls::NESTING]).into_iter().collect();
         assert!(more.is_subset(&nesting), "{more:?}");
         for never in ["ptrace", "bpf", "pivot_root", "umount2", "unshare", "setns", "keyctl", "init_module"] {
             assert!(!more.contains(never), "{never}");

@@ -61,15 +61,15 @@ pub const HOST_WRITING: Policy = Policy {
 
 /// An interpreter with threads and without child processes.
 ///
-/// Its default answer is `ENOSYS`, for which programs have fallbacks (extended attributes, say). `execve` is allowed
-/// because the interpreter is started through it; what it can start later is the same interpreter again, with the
-/// same walls around it.
+/// Its default answer is `ENOSYS`, for which programs have fallbacks. `execve` is allowed because the interpreter is
+/// started through it; what it can start later is the same interpreter again, with the same walls around it.
 pub const CODE: Policy = Policy {
     name: "code",
     allowed: &[
         DESCRIPTORS,
         SOCKETS,
         FILES,
+        ATTRIBUTES,
         WRITING,
         WRITING_MORE,
         MEMORY,

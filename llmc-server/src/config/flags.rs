@@ -111,6 +111,7 @@ impl Flags {
         let run = |profile, programs: &[String]| RunGrant {
             profile,
             programs: programs.to_vec(),
+            packages: Vec::new(),
             env: Vec::new(),
             limits: RunLimits::default(),
         };

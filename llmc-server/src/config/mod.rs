@@ -156,6 +156,7 @@ impl Grants {
         self.run.get_or_insert_with(|| RunGrant {
             profile: RunProfile::Workspace,
             programs: Vec::new(),
+            packages: Vec::new(),
             env: Vec::new(),
             limits: RunLimits::default(),
         })
@@ -171,6 +172,10 @@ pub struct RunGrant {
     /// Programs by name, found once at start-up, or `name=/absolute/path`. Only with `workspace`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub programs: Vec<String>,
+    /// Directories with Python packages, such as the `site-packages` of a virtual environment: absolute, read-only in
+    /// the jail, looked at after the standard library. Only with `code`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<PathBuf>,
     /// Names of environment variables that the plugin may set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,

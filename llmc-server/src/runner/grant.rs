@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use llmc_core::code;
-use llmc_core::run::{RunLimits, RunRequest};
+use llmc_core::run::{RunFile, RunLimits, RunRequest};
 use llmc_wire::host::Failure;
 use llmc_wire::runner::{Bind, File, Limits, Profile, Program, Spec};
 
@@ -20,6 +20,9 @@ const ENGINES: [&str; 1] = ["python"];
 const PROGRAM_FOLDERS: [&str; 6] =
     ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
 
+/// The file below `/llmc` that tells the interpreter where packages are, one directory a line.
+const PACKAGES_LIST: &str = "packages";
+
 /// Largest sum of a request's arguments, variables and files in bytes.
 const MAX_REQUEST_BYTES: usize = 8 << 20;
 
@@ -28,6 +31,7 @@ pub(crate) struct Grant {
     profile: Profile,
     programs: BTreeMap<String, PathBuf>,
     env: BTreeSet<String>,
+    packages: Vec<PathBuf>,
     limits: Limits,
     binds: Vec<Bind>,
     dirs: Vec<OwnedFd>,
@@ -56,6 +60,22 @@ pub(crate) enum GrantError {
         "plugin `{0}`: `programs` goes with profile \"workspace\"; profile \"code\" runs interpreters only"
     )]
     ProgramsInCode(String),
+    /// Packages are granted where no interpreter of ours runs.
+    #[error(
+        "plugin `{0}`: `packages` goes with profile \"code\"; a command finds packages in the granted roots, with the \
+         interpreter of a virtual environment there"
+    )]
+    PackagesInWorkspace(String),
+    /// A directory of packages cannot be used.
+    #[error("plugin `{plugin}` is granted packages `{}`, {reason}", path.display())]
+    Packages {
+        /// The plugin.
+        plugin: String,
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it, and what to write.
+        reason: String,
+    },
     /// A root's handle could not be copied.
     #[error("plugin `{plugin}`: {source}")]
     Descriptors {
@@ -85,6 +105,10 @@ impl Grant {
         if profile == Profile::Code && !grant.programs.is_empty() {
             return Err(GrantError::ProgramsInCode(plugin.into()));
         }
+        if profile == Profile::Workspace && !grant.packages.is_empty() {
+            return Err(GrantError::PackagesInWorkspace(plugin.into()));
+        }
+        let packages = grant.packages.iter().map(|path| packages(plugin, path)).collect::<Result<_, _>>()?;
         let programs =
             grant.programs.iter().map(|program| resolve(plugin, program)).collect::<Result<_, _>>()?;
         // Code sees no roots, whatever the plugin that runs it may see.
@@ -98,6 +122,7 @@ impl Grant {
             profile,
             programs,
             env: grant.env.iter().cloned().collect(),
+            packages,
             limits: configured(default_limits(profile), &grant.limits),
             binds: roots.iter().map(bind).collect(),
             dirs: dirs.map_err(|source| GrantError::Descriptors { plugin: plugin.into(), source })?,
@@ -133,7 +158,7 @@ impl Grant {
         let program = self.program(plugin, &request.program)?;
         let system = match &program {
             Program::File(file) => vec![file.clone()],
-            Program::Engine(_) => Vec::new(),
+            Program::Engine(_) => self.packages.clone(),
         };
         let mut limits = lowered(self.limits, request.limits.unwrap_or_default());
         limits.wall_ms = limits.wall_ms.min(request.timeout_ms.unwrap_or(u64::MAX)).min(left_ms);
@@ -143,17 +168,21 @@ impl Grant {
             args: request.args,
             cwd: request.cwd.map(|dir| self.cwd(plugin, &dir.root, &dir.path)).transpose()?,
             env: self.env(plugin, request.env)?,
-            files: request
-                .files
-                .into_iter()
-                .map(|file| named(file.path, file.contents))
-                .collect::<Result<_, _>>()?,
+            files: self.files(request.files)?,
             binds: self.binds.clone(),
             system,
             limits,
             stdin: request.stdin,
             job: request.job,
         })
+    }
+
+    /// The list of packages before the files of the request, none of which can take its place.
+    fn files(&self, requested: Vec<RunFile>) -> Result<Vec<File>, Failure> {
+        let list: String = self.packages.iter().map(|path| format!("{}\n", path.display())).collect();
+        let list = (!list.is_empty()).then(|| File { name: PACKAGES_LIST.into(), contents: list });
+        let requested = requested.into_iter().map(|file| named(file.path, file.contents));
+        list.map(Ok).into_iter().chain(requested).collect()
     }
 
     fn program(&self, plugin: &str, name: &str) -> Result<Program, Failure> {
@@ -244,6 +273,25 @@ fn resolve(plugin: &str, program: &str) -> Result<(String, PathBuf), GrantError>
     Ok((name.to_owned(), file))
 }
 
+/// A directory of packages, by the path that no link in the way can change later.
+fn packages(plugin: &str, path: &Path) -> Result<PathBuf, GrantError> {
+    let refused = |reason: String| GrantError::Packages { plugin: plugin.into(), path: path.into(), reason };
+    if !path.is_absolute() {
+        return Err(refused(
+            "which is not an absolute path; write `/path/of/venv/lib/python3.N/site-packages`".into(),
+        ));
+    }
+    let real = path.canonicalize().map_err(|error| refused(format!("which cannot be found: {error}")))?;
+    let is_narrow = real.components().count() > 2 && !real.starts_with("/proc") && !real.starts_with("/sys");
+    match real.to_str() {
+        _ if !real.is_dir() => Err(refused("which is not a directory".into())),
+        Some(text) if is_narrow && !text.contains('\n') => Ok(real),
+        _ => Err(refused(
+            "which holds more than packages; name the `site-packages` of a virtual environment".into(),
+        )),
+    }
+}
+
 /// What a profile allows when the operator says nothing.
 fn default_limits(profile: Profile) -> Limits {
     const MIB: u64 = 1 << 20;
@@ -308,7 +356,8 @@ mod tests {
 
     fn grant(profile: RunProfile, programs: &[&str]) -> Result<Grant, GrantError> {
         let programs = programs.iter().map(|&program| program.to_owned()).collect();
-        let grant = RunGrant { profile, programs, env: vec!["LANG".into()], limits: Default::default() };
+        let (env, packages) = (vec!["LANG".into()], Vec::new());
+        let grant = RunGrant { profile, programs, packages, env, limits: Default::default() };
         let all = Grants { run: Some(grant.clone()), ..Grants::default() };
         Grant::new("cmd", &grant, &all, &[])
     }

@@ -23,7 +23,7 @@ import sys
 from _ast import Expr, Expression, PyCF_ALLOW_TOP_LEVEL_AWAIT, PyCF_ONLY_AST
 from _thread import allocate_lock
 from io import open
-from posix import _exit, fstat, read, set_inheritable, write
+from posix import _exit, fstat, putenv, read, set_inheritable, write
 
 VERSION = 1
 CHANNEL = 3
@@ -58,6 +58,18 @@ def part(file, module):
     """Runs another file of this directory as `module`."""
     exec(compiled(file), module.__dict__)
     return module
+
+
+def _packages():
+    """Directories that the operator grants come after the standard library, so that nothing in it is replaced."""
+    try:
+        with open(HERE + "packages", encoding="utf-8") as listing:
+            sys.path.extend(listing.read().splitlines())
+    except OSError:
+        return  # None is granted.
+    # Libraries for numbers would start a thread for each processor of the machine, more than a jail may have.
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        putenv(name, "1")
 
 
 # JSON without the `json` package: the same C functions, without the modules around them.
@@ -310,6 +322,7 @@ def main():
     global CHANNEL_IDENTITY
     set_inheritable(CHANNEL, False)
     CHANNEL_IDENTITY = _identity(CHANNEL)
+    _packages()
     if sys.stdout is not None:
         sys.stdout.reconfigure(line_buffering=True)  # What was printed is kept if a limit ends the run.
     send(b"r", dumps({"v": VERSION, "engine": "CPython %d.%d.%d" % sys.version_info[:3]}).encode())

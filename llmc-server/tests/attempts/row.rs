@@ -1,0 +1,191 @@
+//! A row of a section: an attempt and its honest neighbour, as data.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::checks;
+
+/// A file of rows.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Section {
+    /// Its heading.
+    pub(crate) name: String,
+    pub(crate) row: Vec<Row>,
+}
+
+/// One row.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Row {
+    pub(crate) number: u32,
+    pub(crate) title: String,
+    /// Where the attempt is known from: a public id, or a project that tests it.
+    pub(crate) source: Option<String>,
+    /// What stops it, or why it does no harm.
+    #[serde(default)]
+    pub(crate) wall: String,
+    /// In which jails it is tried.
+    #[serde(default = "in_code")]
+    pub(crate) profiles: Vec<Profile>,
+    /// What the machine must have.
+    #[serde(default)]
+    pub(crate) needs: Vec<Need>,
+    /// Limits of a run instead of the profile's.
+    #[serde(default)]
+    pub(crate) limits: BTreeMap<String, u64>,
+    /// Variables in the environment of the server.
+    #[serde(default)]
+    pub(crate) env: BTreeMap<String, String>,
+    /// Whether the probe may run only where harmless probes proved that it is in a jail.
+    #[serde(default)]
+    pub(crate) dangerous: bool,
+    /// What is watched from outside beside what always is.
+    #[serde(default)]
+    pub(crate) host: Vec<Watch>,
+    pub(crate) attempt: Option<Trial>,
+    pub(crate) neighbour: Option<Trial>,
+    /// In place of both: the name of a function in `checks.rs`, for what concerns the programs around the jail.
+    pub(crate) check: Option<String>,
+}
+
+/// A jail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Profile {
+    /// `execute_code`.
+    Code,
+    /// `run_command` with a granted root.
+    Workspace,
+    /// The jail of a plugin host, or the programs around the jails.
+    Host,
+}
+
+/// What a machine may lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Need {
+    #[serde(rename = "x86_64")]
+    X8664,
+    Cc,
+    Ipv6,
+    Root,
+}
+
+/// What is watched from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Watch {
+    /// Nobody reaches the listeners of the test, which do listen.
+    Listeners,
+    /// The tree stays small.
+    Processes,
+    /// The server does not grow.
+    ServerMemory,
+}
+
+/// A probe and what it must show.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Trial {
+    /// Python that sets `result`; the helpers of `prelude.py` are there.
+    pub(crate) code: Option<String>,
+    /// The same as a model would write it: without helpers, its value is its last expression. Only in profile `code`.
+    pub(crate) plain: Option<String>,
+    /// Files that the test puts into the granted root first.
+    #[serde(default)]
+    pub(crate) files: BTreeMap<String, String>,
+    /// What must be seen: see `pattern.rs`.
+    #[serde(default)]
+    pub(crate) expected: Map<String, Value>,
+    /// The same for one profile, where they differ.
+    #[serde(default)]
+    pub(crate) expected_in: BTreeMap<String, Map<String, Value>>,
+    /// A call that is made again and again while the code runs. The code goes on until `/work/stop` is there.
+    pub(crate) meanwhile: Option<Call>,
+    /// Calls afterwards, or instead of code.
+    #[serde(default)]
+    pub(crate) then: Vec<Call>,
+}
+
+/// A tool call.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Call {
+    pub(crate) tool: String,
+    pub(crate) arguments: Value,
+    /// Whether the server drops the message: then `answered` and the text of a `next` call are seen.
+    #[serde(default)]
+    pub(crate) unanswered: bool,
+    #[serde(default)]
+    pub(crate) expected: Map<String, Value>,
+}
+
+impl Section {
+    pub(crate) fn read(text: &str) -> Self {
+        toml::from_str(text).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        self.row.iter().map(|row| row.number)
+    }
+}
+
+impl Row {
+    /// A row without a neighbour, or one that expects nothing, would prove nothing.
+    pub(crate) fn check(&self) {
+        let Self { number, check, attempt, neighbour, .. } = self;
+        assert!(!self.profiles.is_empty(), "row {number}");
+        assert!(attempt.is_none() || !self.wall.is_empty(), "row {number} does not say what stops it");
+        if let Some(check) = check {
+            assert!(checks::find(check).is_some(), "row {number}: no check is called `{check}`");
+            assert!(attempt.is_none() && neighbour.is_none(), "row {number}: a check replaces both");
+            return;
+        }
+        assert!(attempt.is_some() || neighbour.is_some(), "row {number} does nothing");
+        for trial in attempt.iter().chain(neighbour) {
+            let expects = |call: &Call| !call.expected.is_empty();
+            let is_code = self.profiles == [Profile::Code];
+            assert!(trial.plain.is_none() || trial.code.is_none() && is_code, "row {number}");
+            let runs = trial.code.is_some() || trial.plain.is_some();
+            let of_code = !runs
+                || !trial.expected.is_empty()
+                || self.profiles.iter().all(|profile| trial.expected_in.contains_key(profile.name()));
+            assert!(of_code && trial.then.iter().all(expects), "row {number} expects nothing");
+            assert!(runs || !trial.then.is_empty(), "row {number} does nothing");
+        }
+    }
+}
+
+fn in_code() -> Vec<Profile> {
+    vec![Profile::Code]
+}
+
+impl Profile {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Workspace => "workspace",
+            Self::Host => "host",
+        }
+    }
+}
+
+impl Need {
+    /// Why a row that needs this cannot be run here, if it cannot.
+    pub(crate) fn lacking(self) -> Option<&'static str> {
+        let there = |path: &str| Path::new(path).exists();
+        let (is_there, what) = match self {
+            Self::X8664 => (cfg!(target_arch = "x86_64"), "the calls are those of x86-64"),
+            Self::Cc => (there("/usr/bin/cc"), "there is no C compiler"),
+            Self::Ipv6 => {
+                (std::net::TcpListener::bind("[::1]:0").is_ok(), "this machine has no IPv6 loopback")
+            }
+            Self::Root => (crate::prerequisites::is_root(), "only root may look"),
+        };
+        (!is_there).then_some(what)
+    }
+}

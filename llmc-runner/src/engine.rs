@@ -150,11 +150,17 @@ fn check(answers: &Answers) -> Result<(), String> {
     }
 }
 
-/// Paths to bind. Loaders look below `/lib`, which is a link on most machines: then the way through it is one more.
+/// Paths to bind.
 fn parts(answers: Answers) -> Vec<PathBuf> {
     let mut parts: BTreeSet<PathBuf> = answers.files.into_iter().collect();
     parts.insert(answers.stdlib);
     parts.extend(answers.dynload);
+    with_links(parts)
+}
+
+/// These paths, and the ways to them through links at the top of the tree: loaders look below `/lib`, which is a link
+/// on most machines.
+pub(crate) fn with_links(mut parts: BTreeSet<PathBuf>) -> Vec<PathBuf> {
     for link in ["/lib", "/lib64", "/lib32"].map(Path::new).into_iter().filter(|path| path.is_symlink()) {
         let Ok(target) = link.canonicalize() else { continue };
         let through: Vec<PathBuf> = parts

@@ -23,7 +23,7 @@ use crate::sys::{self, Clone, Namespaces, SingleThreaded};
 use crate::{descriptors, linux_caps, process};
 
 /// Host name inside.
-const HOST_NAME: &str = "llmc";
+pub(crate) const HOST_NAME: &str = "llmc";
 
 /// How willingly the kernel ends this tree in a shortage of memory, from -1000 to 1000; ordinary processes have 0.
 const OOM_SCORE: &str = "500";

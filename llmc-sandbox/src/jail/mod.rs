@@ -26,6 +26,8 @@ mod tree;
 pub use crate::sys::ExitStatus;
 pub use control::{Ending, Limit};
 pub(crate) use identity::owner_namespace;
+pub(crate) use init::HOST_NAME;
 pub use launcher::Launcher;
 pub use running::Jail;
+pub(crate) use spec::{CANARY, SCRATCH};
 pub use spec::{GrantedRoot, JailLimits, JailSpec, SmallFile};

@@ -145,6 +145,7 @@ fn request(profile: Profile, program: Program, args: &[&str]) -> Request {
             file_bytes: 16 << 20,
             scratch_bytes: 16 << 20,
             scratch_inodes: 1024,
+            workspace_bytes: 1 << 30,
         },
         stdin: false,
         job: false,

@@ -11,6 +11,7 @@ use rustix::process::{DumpableBehavior, Gid, Pid, Uid};
 use rustix::thread::CapabilitySet;
 
 use super::control::{self, Message};
+use super::growth::Growth;
 use super::identity::PAYLOAD_ID;
 use super::monitor::Monitor;
 use super::payload;
@@ -124,6 +125,8 @@ impl Init<'_> {
         // Out of the way of the numbers that the payload gets.
         let writer = rustix::io::fcntl_dupfd_cloexec(writer, payload::FIRST_FREE)
             .at(Layer::Descriptors, "copy a descriptor")?;
+        let writable = self.spec.roots.iter().filter(|root| root.writable).map(|root| root.target.as_path());
+        let growth = Growth::begin(&proc, writable, self.spec.limits.workspace_bytes)?;
         let started = Instant::now();
         match sys::clone(self.proof, Namespaces::empty()).at(Layer::Process, "start the payload")? {
             Clone::Child => payload::main(self.spec, &self.plan.rights, &self.filter, &writer),
@@ -137,7 +140,8 @@ impl Init<'_> {
                 let keep = [2, self.control.as_raw_fd(), proc.as_raw_fd(), pidfd.as_raw_fd()];
                 descriptors::keep_only(&keep)?;
                 control::send(&self.control, &Message::Started).at(Layer::Process, "talk to the launcher")?;
-                Ok(Monitor { proc, payload: pid, payload_fd: pidfd, limits: self.spec.limits, started })
+                let limits = self.spec.limits;
+                Ok(Monitor { proc, payload: pid, payload_fd: pidfd, limits, growth, started })
             }
         }
     }

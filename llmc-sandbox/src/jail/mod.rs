@@ -14,11 +14,13 @@
 //! Only with namespaces: where the kernel refuses them nothing is started. There is no weaker tier.
 
 mod control;
+mod growth;
 mod identity;
 mod init;
 mod launcher;
 mod monitor;
 mod payload;
+mod reached;
 mod running;
 mod spec;
 mod tree;
@@ -28,6 +30,7 @@ pub use control::{Ending, Limit};
 pub(crate) use identity::owner_namespace;
 pub(crate) use init::HOST_NAME;
 pub use launcher::Launcher;
+pub use reached::Reached;
 pub use running::Jail;
 pub(crate) use spec::{CANARY, SCRATCH};
 pub use spec::{GrantedRoot, JailLimits, JailSpec, SmallFile};

@@ -109,6 +109,8 @@ pub struct JailLimits {
     pub scratch_bytes: u64,
     /// Files and directories in scratch space.
     pub scratch_inodes: u64,
+    /// Growth of each file system with a writable root in bytes.
+    pub workspace_bytes: u64,
 }
 
 impl JailSpec {

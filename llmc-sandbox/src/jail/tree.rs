@@ -263,8 +263,10 @@ impl Plan {
         mounts::hang_in(&tree)?;
         // Scratch space first, so that a program that lies below /tmp on the machine can be put there.
         let no_programs = HARMLESS | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        let scratch = mounts::new_tmpfs(self.scratch_bytes, self.scratch_inodes.max(1), "1777", no_programs)
-            .at(Layer::Root, "make scratch space")?;
+        // For a tmpfs, 0 means no limit.
+        let scratch =
+            mounts::new_tmpfs(self.scratch_bytes.max(1), self.scratch_inodes.max(1), "1777", no_programs)
+                .at(Layer::Root, "make scratch space")?;
         place(&tree, Path::new("tmp"), &scratch).at(Layer::Root, "attach scratch space")?;
         if let Some(proc) = proc {
             place(&tree, Path::new("proc"), &proc).at(Layer::Proc, "attach /proc")?;

@@ -152,7 +152,7 @@ fn doctor_shows_every_attempt_of_the_self_test() {
     let attempts = findings["self_test"]["findings"].as_array().unwrap();
     let shown = text(&setup(HELLO, &[]).run("doctor", &[]).stdout);
     for attempt in attempts {
-        assert_eq!(attempt["seen"].is_string() && attempt["expected"].is_string(), true, "{attempt}");
+        assert!(attempt["seen"].is_string() && attempt["expected"].is_string(), "{attempt}");
         assert!(shown.contains(attempt["probe"].as_str().unwrap()), "{attempt}");
     }
     assert!(shown.contains(", 0 not as expected"), "{shown}");

@@ -122,6 +122,9 @@ pub struct RunLimits {
     /// Number of files in the scratch directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch_inodes: Option<u64>,
+    /// Growth of each file system that holds a writable root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace_bytes: Option<u64>,
 }
 
 /// The answer to [`op::RUN`].
@@ -166,6 +169,10 @@ pub struct RunOutcome {
     /// The limit that ended it, if one did.
     #[serde(default)]
     pub limit: Option<RunLimit>,
+    /// Limits that it was seen at, whether or not one ended it. It is looked at about fifty times a second: what it
+    /// reached in between, nobody saw.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits_reached: Vec<RunLimit>,
     /// Time from start to end.
     pub wall_ms: u64,
     /// Processor time of all processes together.
@@ -193,7 +200,7 @@ pub enum RunStatus {
     Signalled(i32),
 }
 
-/// A limit that ended a run.
+/// A limit of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunLimit {
@@ -203,8 +210,18 @@ pub enum RunLimit {
     Cpu,
     /// Memory.
     Memory,
-    /// Number of processes.
+    /// Number of processes and threads; seen, never the end of a run.
     Processes,
+    /// Open files of one process; seen, never the end of a run.
+    OpenFiles,
+    /// Size of one file.
+    FileSize,
+    /// Bytes in the scratch directory; seen, never the end of a run.
+    ScratchBytes,
+    /// Files in the scratch directory; seen, never the end of a run.
+    ScratchInodes,
+    /// Growth of the file systems of writable roots.
+    Workspace,
     /// Bytes of output.
     Output,
     /// It was ended on request.
@@ -352,6 +369,10 @@ impl From<RunLimit> for ToolError {
             RunLimit::Cpu => "it used too much processor time",
             RunLimit::Memory => "it used too much memory",
             RunLimit::Processes => "it started too many processes",
+            RunLimit::OpenFiles => "it opened too many files",
+            RunLimit::FileSize => "it wrote too large a file",
+            RunLimit::ScratchBytes | RunLimit::ScratchInodes => "it filled its scratch directory",
+            RunLimit::Workspace => "it added too much to a writable root",
             RunLimit::Output => "it printed too much",
             RunLimit::Killed => "it was ended on request",
             RunLimit::RunnerLost => "the runner died",

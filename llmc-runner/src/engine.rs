@@ -181,8 +181,9 @@ fn parts(answers: Answers) -> Vec<PathBuf> {
     with_links(parts)
 }
 
-/// Loaders look below `/lib`, which is a link on most machines: then the way through it is one more.
-fn with_links(mut parts: BTreeSet<PathBuf>) -> Vec<PathBuf> {
+/// These paths, and the ways to them through links at the top of the tree: loaders look below `/lib`, which is a link
+/// on most machines.
+pub(crate) fn with_links(mut parts: BTreeSet<PathBuf>) -> Vec<PathBuf> {
     for link in ["/lib", "/lib64", "/lib32"].map(Path::new).into_iter().filter(|path| path.is_symlink()) {
         let Ok(target) = link.canonicalize() else { continue };
         let through: Vec<PathBuf> = parts

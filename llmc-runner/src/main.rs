@@ -6,14 +6,16 @@
 //! server and go into the jail.
 //!
 //! ```text
-//! llmc-runner            serve the socket on stdin
-//! llmc-runner --survey   print as JSON which layers of protection this machine offers
-//! llmc-runner --inside   look around and tell whether this is a jail; what the runner starts as its trial
+//! llmc-runner              serve the socket on stdin
+//! llmc-runner --survey     print as JSON which layers of protection this machine offers
+//! llmc-runner --self-test  try to get out of jails and print as JSON what came of each attempt
+//! llmc-runner --inside GROUND  the payload of a trial: looks around and tells what it saw
 //! ```
 
 #![forbid(unsafe_code)]
 
 mod engine;
+mod ground;
 mod inside;
 mod request;
 mod serve;
@@ -23,13 +25,19 @@ mod trial;
 use std::io::Write;
 use std::process::ExitCode;
 
+use llmc_sandbox::jail::Launcher;
+use serde::Serialize;
+
+use crate::request::refused;
+
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     match args.iter().map(|arg| arg.to_str()).collect::<Vec<_>>()[..] {
         [] => serve::serve(),
         [Some("--survey")] => survey(),
-        [Some("--inside")] => inside::look(),
-        _ => fail("llmc-runner is started by llmc; by hand it knows `--survey` only"),
+        [Some("--self-test")] => self_test(),
+        [Some("--inside"), Some(ground)] => inside::look(ground),
+        _ => fail("llmc-runner is started by llmc; by hand it knows `--survey` and `--self-test`"),
     }
 }
 
@@ -38,7 +46,21 @@ fn survey() -> ExitCode {
         Ok(layers) => layers,
         Err(error) => return fail(&error.to_string()),
     };
-    let written = serde_json::to_string_pretty(&layers)
+    print(&layers)
+}
+
+fn self_test() -> ExitCode {
+    let findings = Launcher::prepare(trial::JAILS, None)
+        .map_err(|error| refused(&error))
+        .and_then(|mut launcher| trial::findings(&mut launcher));
+    match findings {
+        Ok(findings) => print(&findings),
+        Err(refused) => fail(&refused.message),
+    }
+}
+
+fn print(what: &impl Serialize) -> ExitCode {
+    let written = serde_json::to_string_pretty(what)
         .map_err(std::io::Error::from)
         .and_then(|text| writeln!(std::io::stdout(), "{text}"));
     match written {

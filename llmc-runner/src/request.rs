@@ -85,15 +85,26 @@ pub(crate) fn outcome(ending: &jail::Ending) -> Outcome {
             ExitStatus::Exited(code) => Status::Exited(code),
             ExitStatus::Signalled(signal) => Status::Signalled(signal),
         },
-        limit: ending.limit.map(|limit| match limit {
-            jail::Limit::Wall => Limit::Wall,
-            jail::Limit::Cpu => Limit::Cpu,
-            jail::Limit::Memory => Limit::Memory,
-            jail::Limit::Killed => Limit::Killed,
-        }),
+        limit: ending.limit.map(limit),
+        limits_reached: ending.reached.limits().map(limit).collect(),
         wall_ms: millis(ending.wall),
         cpu_ms: millis(ending.cpu),
         peak_memory_bytes: ending.peak_memory_bytes,
+    }
+}
+
+fn limit(limit: jail::Limit) -> Limit {
+    match limit {
+        jail::Limit::Wall => Limit::Wall,
+        jail::Limit::Cpu => Limit::Cpu,
+        jail::Limit::Memory => Limit::Memory,
+        jail::Limit::Killed => Limit::Killed,
+        jail::Limit::Workspace => Limit::Workspace,
+        jail::Limit::FileSize => Limit::FileSize,
+        jail::Limit::Processes => Limit::Processes,
+        jail::Limit::OpenFiles => Limit::OpenFiles,
+        jail::Limit::ScratchBytes => Limit::ScratchBytes,
+        jail::Limit::ScratchInodes => Limit::ScratchInodes,
     }
 }
 
@@ -107,6 +118,7 @@ pub(crate) fn limits(limits: Limits) -> JailLimits {
         file_bytes: limits.file_bytes,
         scratch_bytes: limits.scratch_bytes,
         scratch_inodes: limits.scratch_inodes,
+        workspace_bytes: limits.workspace_bytes,
     }
 }
 
@@ -135,6 +147,7 @@ mod tests {
                 file_bytes: 6,
                 scratch_bytes: 7,
                 scratch_inodes: 8,
+                workspace_bytes: 9,
             },
             stdin: true,
             job: true,

@@ -1,18 +1,24 @@
 //! Jails of the runner's own: a short run whose output it reads, with a deadline.
 
-use std::io::Read;
+use std::io::{PipeReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use llmc_sandbox::JailError;
-use llmc_sandbox::jail::{Ending, JailLimits, JailSpec, Launcher};
-use llmc_sandbox::profile::WORKSPACE;
+use llmc_sandbox::jail::{Ending, ExitStatus, Jail, JailLimits, JailSpec, Launcher};
+use llmc_sandbox::probe::{self, Finding};
+use llmc_sandbox::profile::{CODE, Execute, Profile, WORKSPACE};
 use llmc_wire::runner::Refused;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
+use rustix::process::Signal;
 
-use crate::inside;
+use crate::engine;
+use crate::ground::Bait;
 use crate::request::refused;
+
+/// Jails that a trial makes use of at a time; one will do.
+pub(crate) const JAILS: u32 = 2;
 
 /// Longest run in milliseconds.
 const WALL_MS: u64 = 10_000;
@@ -26,21 +32,86 @@ pub(crate) struct Answer {
     pub(crate) stderr: Vec<u8>,
 }
 
-/// Starts a whole jail once, with a payload that looks around inside.
+/// Tries to get out of a jail of each profile.
+///
+/// # Errors
+///
+/// The first thing that is not as it should be, or why no jail could be made.
 pub(crate) fn whole_jail(launcher: &mut Launcher) -> Result<(), Refused> {
-    let own = std::env::current_exe()
-        .map_err(|error| Refused { layer: "trial".into(), message: format!("find this program: {error}") })?;
-    let answer = run(launcher, &own, &["--inside"], Vec::new()).map_err(|error| refused(&error))?;
-    if answer.stdout == inside::ALL_IS_WELL.as_bytes() {
+    let findings = findings(launcher)?;
+    let wrong: Vec<String> =
+        findings.iter().filter(|finding| !finding.holds()).map(ToString::to_string).collect();
+    if wrong.is_empty() {
         return Ok(());
     }
-    let seen = [answer.stdout, answer.stderr].concat();
-    let message = format!(
-        "the trial found: {}; ended {:?}; nothing is started here",
-        String::from_utf8_lossy(&seen).trim(),
-        answer.ending.status
-    );
-    Err(Refused { layer: "trial".into(), message })
+    Err(broken(&format!("the trial found: {}; nothing is started here", wrong.join("; "))))
+}
+
+/// Everything that was tried, and what came of it.
+pub(crate) fn findings(launcher: &mut Launcher) -> Result<Vec<Finding>, Refused> {
+    let bait =
+        Bait::lay().map_err(|error| broken(&format!("lay bait in /tmp for the self-test: {error}")))?;
+    let mut findings = Vec::new();
+    let mut waiting: Vec<(&Profile, Started)> = Vec::new();
+    // Side by side, where two jails may live at a time.
+    for profile in [&CODE, &WORKSPACE] {
+        if !launcher.has_room() {
+            for (profile, started) in waiting.drain(..) {
+                findings.extend(read(profile, started.finish(launcher))?);
+            }
+        }
+        waiting.push((profile, start_inside(launcher, profile, &bait)?));
+    }
+    for (profile, started) in waiting {
+        findings.extend(read(profile, started.finish(launcher))?);
+    }
+    findings.extend(bait.look_after());
+    Ok(findings)
+}
+
+fn start_inside(launcher: &mut Launcher, profile: &'static Profile, bait: &Bait) -> Result<Started, Refused> {
+    let failed = |error: std::io::Error| broken(&format!("prepare the self-test: {error}"));
+    let own = std::env::current_exe().map_err(failed)?;
+    let ground = serde_json::to_string(&bait.ground(profile.name).map_err(failed)?);
+    let ground = ground.map_err(|error| failed(error.into()))?;
+    let system = match profile.execute {
+        Execute::ProgramOnly => own_libraries().map_err(failed)?,
+        Execute::Everything => Vec::new(),
+    };
+    let limits = probe::limits(WORKSPACE.limits);
+    let started = start(profile, limits, launcher, &own, &["--inside", &ground], system);
+    started.map_err(|error| refused(&error))
+}
+
+/// What the payload said, and how it ended.
+fn read(profile: &Profile, answer: Answer) -> Result<Vec<Finding>, Refused> {
+    let mut findings: Vec<Finding> = serde_json::from_slice(&answer.stdout).map_err(|_| {
+        let seen = [answer.stdout, answer.stderr].concat();
+        broken(&format!(
+            "the trial in profile `{}` ended {:?} and said: {}; nothing is started here",
+            profile.name,
+            answer.ending.status,
+            String::from_utf8_lossy(&seen).trim()
+        ))
+    })?;
+    let expected = match probe::HAS_FOREIGN_CALL {
+        true => ExitStatus::Signalled(Signal::SYS.as_raw()),
+        false => ExitStatus::Exited(0),
+    };
+    let (expected, seen) = (format!("{expected:?}"), format!("{:?}", answer.ending.status));
+    findings.push(Finding::new(profile.name, "a system call of another architecture", &[&expected], seen));
+    Ok(findings)
+}
+
+/// The shared libraries of this program, by every path that its loader may take.
+fn own_libraries() -> std::io::Result<Vec<PathBuf>> {
+    let maps = std::fs::read_to_string("/proc/self/maps")?;
+    let files = maps.lines().filter_map(|line| line.split_ascii_whitespace().nth(5));
+    Ok(engine::with_links(files.filter(|path| path.contains(".so")).map(PathBuf::from).collect()))
+}
+
+fn broken(what: &str) -> Refused {
+    Refused { layer: "trial".into(), message: what.to_owned() }
 }
 
 /// Runs a program of this machine in a `workspace` jail without roots, and waits for it.
@@ -50,12 +121,30 @@ pub(crate) fn run(
     args: &[&str],
     system: Vec<PathBuf>,
 ) -> Result<Answer, JailError> {
+    Ok(start(&WORKSPACE, WORKSPACE.limits, launcher, program, args, system)?.finish(launcher))
+}
+
+/// A run of the runner's own that goes on.
+struct Started {
+    jail: Jail,
+    stdout: PipeReader,
+    stderr: PipeReader,
+}
+
+fn start(
+    profile: &'static Profile,
+    limits: JailLimits,
+    launcher: &mut Launcher,
+    program: &Path,
+    args: &[&str],
+    system: Vec<PathBuf>,
+) -> Result<Started, JailError> {
     let pipe =
         || std::io::pipe().map_err(|_| JailError::Invalid("no descriptors are left for a trial".into()));
     let (stdout, stdout_writer) = pipe()?;
     let (stderr, stderr_writer) = pipe()?;
     let spec = JailSpec {
-        profile: &WORKSPACE,
+        profile,
         program: program.to_owned(),
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
         cwd: None,
@@ -63,30 +152,36 @@ pub(crate) fn run(
         files: Vec::new(),
         roots: Vec::new(),
         system,
-        limits: JailLimits { wall_ms: WALL_MS, cpu_ms: WALL_MS, ..WORKSPACE.limits },
+        limits: JailLimits { wall_ms: WALL_MS, cpu_ms: WALL_MS, ..limits },
         stdin: None,
         stdout: stdout_writer.into(),
         stderr: stderr_writer.into(),
         job: None,
     };
-    let jail = launcher.spawn(&spec)?;
-    drop(spec);
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    // The pipes end with the tree, and process 1 ends the tree in time; whoever writes too much waits until then.
-    let _ = stdout.take(MAX_OUTPUT).read_to_end(&mut out);
-    let _ = stderr.take(MAX_OUTPUT).read_to_end(&mut err);
-    let left = jail.deadline().saturating_duration_since(Instant::now());
-    let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-    let pidfd = jail.pidfd();
-    loop {
-        match rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {
-            Err(Errno::INTR) => {}
-            Ok(1..) => break,
-            Ok(0) | Err(_) => {
-                jail.kill();
-                break;
+    Ok(Started { jail: launcher.spawn(&spec)?, stdout, stderr })
+}
+
+impl Started {
+    /// Waits for the end.
+    fn finish(self, launcher: &mut Launcher) -> Answer {
+        let Self { jail, stdout, stderr } = self;
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        // The pipes end with the tree, and process 1 ends the tree in time; whoever writes too much waits until then.
+        let _ = stdout.take(MAX_OUTPUT).read_to_end(&mut out);
+        let _ = stderr.take(MAX_OUTPUT).read_to_end(&mut err);
+        let left = jail.deadline().saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        let pidfd = jail.pidfd();
+        loop {
+            match rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {
+                Err(Errno::INTR) => {}
+                Ok(1..) => break,
+                Ok(0) | Err(_) => {
+                    jail.kill();
+                    break;
+                }
             }
         }
+        Answer { ending: jail.finish(launcher), stdout: out, stderr: err }
     }
-    Ok(Answer { ending: jail.finish(launcher), stdout: out, stderr: err })
 }

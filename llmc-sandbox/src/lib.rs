@@ -22,6 +22,7 @@ mod landlock;
 mod limits;
 mod linux_caps;
 mod mounts;
+pub mod probe;
 pub mod process;
 pub mod profile;
 mod report;

@@ -113,6 +113,7 @@ pub const CODE: Profile = Profile {
         file_bytes: 16 << 20,
         scratch_bytes: 16 << 20,
         scratch_inodes: 1024,
+        workspace_bytes: 0,
     },
     // Stacks of threads (8 MiB each), libraries and arenas of the allocator are reserved and hardly used.
     address_space_beyond_memory: 512 << 20,
@@ -194,6 +195,7 @@ pub const WORKSPACE: Profile = Profile {
         file_bytes: 64 << 20,
         scratch_bytes: 16 << 20,
         scratch_inodes: 1024,
+        workspace_bytes: 2 << 30,
     },
     // Engines such as V8 and Go reserve many gigabytes that they never touch.
     address_space_beyond_memory: 32 << 30,

@@ -62,9 +62,12 @@ pub struct Finished {
     stderr_omitted_bytes: u64,
     /// Whether output was not UTF-8; the wrong bytes became `U+FFFD`.
     lossy: bool,
-    /// The limit that ended it: wall, cpu, memory, processes, output, cancelled, killed or runner_lost.
+    /// The limit that ended it: wall, cpu, memory, workspace, file_size, output, cancelled, killed or runner_lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<&'static str>,
+    /// Limits that it was seen at: processes, open_files, scratch_bytes, scratch_inodes or workspace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    limits_reached: Vec<&'static str>,
     /// Whether its time was over.
     timed_out: bool,
     /// The time that it was given.
@@ -160,6 +163,7 @@ impl RunCommand {
 impl Finished {
     fn new(watched: Watched, timeout_ms: u64) -> Self {
         let limit = words::limit(&watched);
+        let limits_reached = words::limits_reached(&watched);
         let Watched { stdout, stderr, outcome, .. } = watched;
         let (exit_code, signal) = match outcome.status {
             RunStatus::Exited(code) => (Some(code), None),
@@ -177,6 +181,7 @@ impl Finished {
             stdout: stdout.text,
             stderr: stderr.text,
             limit,
+            limits_reached,
             timed_out: limit == Some("wall"),
             timeout_ms,
             duration_ms: outcome.wall_ms,
@@ -206,13 +211,14 @@ impl Finished {
 
     fn ending(&self) -> String {
         let duration = words::duration(self.duration_ms);
-        match (self.limit, self.exit_code, &self.signal) {
+        let ending = match (self.limit, self.exit_code, &self.signal) {
             (Some(limit), ..) => words::ending(limit, self.duration_ms),
             (None, Some(code), _) => format!("exit code {code}, {duration}"),
             (None, None, signal) => {
                 format!("ended by {}, {duration}", signal.as_deref().unwrap_or("a signal"))
             }
-        }
+        };
+        ending + &words::at_limits(&self.limits_reached)
     }
 }
 

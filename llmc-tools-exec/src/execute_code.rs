@@ -87,9 +87,12 @@ pub struct Executed {
     timeout_ms: u64,
     /// Whether its time was over.
     timed_out: bool,
-    /// The limit that ended it: wall, cpu, memory, processes, output, cancelled, killed or runner_lost.
+    /// The limit that ended it: wall, cpu, memory, file_size, output, cancelled, killed or runner_lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<&'static str>,
+    /// Limits that it was seen at: processes, open_files, scratch_bytes or scratch_inodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    limits_reached: Vec<&'static str>,
     /// How it was jailed: namespaces or landlock.
     isolation: &'static str,
     /// Language of the code.
@@ -199,6 +202,7 @@ impl Language {
 impl Executed {
     fn new(watched: Watched, heard: Heard, language: Language, timeout_ms: u64) -> Self {
         let limit = words::limit(&watched);
+        let limits_reached = words::limits_reached(&watched);
         let (report, observed) = match heard.end {
             End::Done(report) => (*report, None),
             end => (Report::default(), Some(Failure::observed(&end, limit, &watched))),
@@ -226,6 +230,7 @@ impl Executed {
             timeout_ms,
             timed_out: limit == Some("wall"),
             limit,
+            limits_reached,
             isolation: words::isolation(outcome.isolation),
             language: language.name(),
             engine: heard.engine,
@@ -260,6 +265,7 @@ impl Executed {
             None => format!("ok, {}", words::duration(self.usage.wall_ms)),
             Some(error) => error.sentence(self.usage.wall_ms),
         };
+        text.push_str(&words::at_limits(&self.limits_reached));
         if !self.tool_calls.is_empty() {
             let failed = self.tool_calls.iter().filter(|call| !call.ok).count();
             text.push_str(&format!(", {} tool calls, {failed} of them failed", self.tool_calls.len()));

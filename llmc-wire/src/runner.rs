@@ -155,6 +155,8 @@ pub struct Limits {
     pub scratch_bytes: u64,
     /// Scratch files and directories.
     pub scratch_inodes: u64,
+    /// Growth of each file system with a writable bind in bytes.
+    pub workspace_bytes: u64,
 }
 
 /// Why nothing was executed.
@@ -176,7 +178,7 @@ pub enum Status {
     Signalled(i32),
 }
 
-/// The limit that ended a run.
+/// A limit of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
@@ -188,15 +190,29 @@ pub enum Limit {
     Memory,
     /// Somebody outside ended the run.
     Killed,
+    /// Growth of the file systems of writable binds.
+    Workspace,
+    /// Size of one file.
+    FileSize,
+    /// Processes and threads; seen, never the end of a run.
+    Processes,
+    /// Open descriptors of one process; seen, never the end of a run.
+    OpenFiles,
+    /// Bytes of scratch space; seen, never the end of a run.
+    ScratchBytes,
+    /// Files in scratch space; seen, never the end of a run.
+    ScratchInodes,
 }
 
 /// What the runner saw of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// How the payload ended.
     pub status: Status,
     /// The limit that ended it.
     pub limit: Option<Limit>,
+    /// Limits that its tree was seen at, at one of the looks that are taken about fifty times a second.
+    pub limits_reached: Vec<Limit>,
     /// Duration in milliseconds.
     pub wall_ms: u64,
     /// Processor time of the tree in milliseconds.

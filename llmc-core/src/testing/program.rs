@@ -93,6 +93,7 @@ impl Running {
         RunOutcome {
             status,
             limit: killed.then_some(RunLimit::Killed),
+            limits_reached: Vec::new(),
             wall_ms: u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
             cpu_ms: 0,
             peak_memory_bytes: 0,

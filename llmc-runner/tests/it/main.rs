@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use llmc_sandbox::probe::Finding;
 use llmc_wire::Header;
 use llmc_wire::runner::{
     Bind, File, Hello, Init, Limit, Limits, Outcome, Profile, Program, Refused, Spec, Status, from_runner,
@@ -144,6 +145,7 @@ fn request(profile: Profile, program: Program, args: &[&str]) -> Request {
             file_bytes: 16 << 20,
             scratch_bytes: 16 << 20,
             scratch_inodes: 1024,
+            workspace_bytes: 1 << 30,
         },
         stdin: false,
         job: false,
@@ -363,6 +365,70 @@ fn without_namespaces_it_refuses_and_says_so() {
     assert_eq!(refused.layer, "user namespace");
     assert!(refused.message.contains("user.max_user_namespaces"), "{}", refused.message);
     assert_eq!(runner.refused(shell("echo")), refused);
+}
+
+/// The findings that a command prints, and those among them that are not as expected.
+fn findings(command: &mut Command) -> (Vec<Finding>, Vec<String>) {
+    let output = command.env_clear().stdin(Stdio::null()).output().unwrap();
+    let findings: Vec<Finding> =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    let wrong = findings.iter().filter(|finding| !finding.holds()).map(|finding| finding.probe.clone());
+    let wrong = wrong.collect();
+    (findings, wrong)
+}
+
+#[test]
+fn the_self_test_finds_every_wall_in_place() {
+    let bait = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("llmc-trial-");
+    let (findings, wrong) = findings(Command::new(RUNNER).arg("--self-test"));
+    assert_eq!(wrong, Vec::<String>::new());
+    for (jail, at_least) in [("code", 60), ("workspace", 60), ("outside", 4)] {
+        let count = findings.iter().filter(|finding| finding.jail == jail).count();
+        assert!(count >= at_least, "{count} findings: {jail}");
+    }
+    // Other tests lay bait of their own, and each takes its away.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while std::fs::read_dir("/tmp").unwrap().flatten().any(|entry| bait(&entry)) {
+        assert!(Instant::now() < deadline, "the bait is taken away");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A probe that cannot fail proves nothing: without walls most of them find an open door. The namespaces around them
+/// keep what they do from the machine.
+#[test]
+fn the_probes_of_the_self_test_notice_missing_walls() {
+    let ground = r#"{"profile": "code", "file": "/etc/passwd", "port": 9, "abstract_name": "no-such-listener", "socket": "/no-such-socket"}"#;
+    // Writable is scratch space alone. The program may lie below it.
+    let script = "exec 3< \"$0\" && for d in /usr /etc; do mount --rbind $d $d && mount -o remount,ro,bind $d || exit; done && mount -o remount,ro,bind / && \
+                  mount -t tmpfs -o size=1m none /tmp && exec /proc/self/fd/3 --inside \"$1\"";
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "--ipc", "--uts", "--net", "--pid", "--fork"]);
+    command.args(["--mount-proc", "/bin/sh", "-c", script, RUNNER, ground]);
+    let (_, wrong) = findings(command.env("PATH", "/usr/bin:/bin"));
+    for probe in [
+        "own user",
+        "mode of seccomp",
+        "host name",
+        "a file outside",
+        "existence of a file outside",
+        "/home",
+        "/proc/sys",
+        "Landlock: the closed file",
+        "writing own memory",
+        "unshare a user namespace",
+        "memfd_create",
+        "shmget",
+        "setuid to root",
+        "a unix socket",
+        "an inet socket",
+        "a child process",
+        "clone3",
+        "a program in scratch space",
+        "more bytes than scratch space has",
+    ] {
+        assert!(wrong.iter().any(|wrong| wrong == probe), "`{probe}` noticed nothing: {wrong:?}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
 use super::passing;
+use super::reached::Reached;
 use super::spec::JailLimits;
 use crate::error::{JailError, Layer};
 use crate::sys::ExitStatus;
@@ -44,9 +45,11 @@ pub struct Ending {
     pub cpu: Duration,
     /// Highest memory use seen of the tree in bytes.
     pub peak_memory_bytes: u64,
+    /// Limits that the tree was seen at, whether or not one ended it.
+    pub reached: Reached,
 }
 
-/// A limit that ends a run.
+/// A limit of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// Time by the clock.
@@ -57,6 +60,34 @@ pub enum Limit {
     Memory,
     /// Somebody outside ended it.
     Killed,
+    /// What was added to the file systems of writable roots.
+    Workspace,
+    /// Size of one file.
+    FileSize,
+    /// Processes and threads; seen, never the end of a run.
+    Processes,
+    /// Open descriptors of one process; seen, never the end of a run.
+    OpenFiles,
+    /// Bytes of scratch space; seen, never the end of a run.
+    ScratchBytes,
+    /// Files in scratch space; seen, never the end of a run.
+    ScratchInodes,
+}
+
+impl Limit {
+    /// All of them, in the order of their codes from 1.
+    const ALL: [Self; 10] = [
+        Self::Wall,
+        Self::Cpu,
+        Self::Memory,
+        Self::Killed,
+        Self::Workspace,
+        Self::FileSize,
+        Self::Processes,
+        Self::OpenFiles,
+        Self::ScratchBytes,
+        Self::ScratchInodes,
+    ];
 }
 
 /// Sends a message without waiting for room.
@@ -119,14 +150,8 @@ fn encode(message: &Message) -> Vec<u8> {
                 ExitStatus::Exited(code) => (0, code),
                 ExitStatus::Signalled(signal) => (1, signal),
             };
-            let limit = match ending.limit {
-                None => 0,
-                Some(Limit::Wall) => 1,
-                Some(Limit::Cpu) => 2,
-                Some(Limit::Memory) => 3,
-                Some(Limit::Killed) => 4,
-            };
-            let mut bytes = vec![b'E', kind, limit];
+            let limit = ending.limit.map_or(0, |limit| limit as u8 + 1);
+            let mut bytes = vec![b'E', kind, limit, ending.reached.to_byte()];
             bytes.extend_from_slice(&code.to_le_bytes());
             for number in [micros(ending.wall), micros(ending.cpu), ending.peak_memory_bytes] {
                 bytes.extend_from_slice(&number.to_le_bytes());
@@ -150,7 +175,7 @@ fn decode(bytes: &[u8]) -> Option<Message> {
 }
 
 fn decode_ending(bytes: &[u8]) -> Option<Ending> {
-    let (&[kind, limit], rest) = bytes.split_first_chunk()?;
+    let (&[kind, limit, reached], rest) = bytes.split_first_chunk()?;
     let (&code, rest) = rest.split_first_chunk()?;
     let code = i32::from_le_bytes(code);
     let (numbers, end) = rest.as_chunks();
@@ -164,14 +189,11 @@ fn decode_ending(bytes: &[u8]) -> Option<Ending> {
             1 => ExitStatus::Signalled(code),
             _ => return None,
         },
-        limit: match limit {
-            0 => None,
-            1 => Some(Limit::Wall),
-            2 => Some(Limit::Cpu),
-            3 => Some(Limit::Memory),
-            4 => Some(Limit::Killed),
-            _ => return None,
+        limit: match usize::from(limit).checked_sub(1) {
+            None => None,
+            Some(place) => Some(*Limit::ALL.get(place)?),
         },
+        reached: Reached::from_byte(reached)?,
         wall: Duration::from_micros(u64::from_le_bytes(wall)),
         cpu: Duration::from_micros(u64::from_le_bytes(cpu)),
         peak_memory_bytes: u64::from_le_bytes(peak_memory_bytes),
@@ -188,12 +210,15 @@ mod tests {
 
     #[test]
     fn messages_survive_the_way() {
+        let mut reached = Reached::default();
+        reached.note(Limit::Processes, true);
         let ending = Ending {
             status: ExitStatus::Signalled(9),
             limit: Some(Limit::Memory),
             wall: Duration::from_micros(1_234_567),
             cpu: Duration::from_millis(5),
             peak_memory_bytes: 1 << 33,
+            reached,
         };
         let Some(Message::Ended(back)) = decode(&encode(&Message::Ended(ending))) else {
             panic!("an ending")
@@ -207,6 +232,13 @@ mod tests {
         for message in [Message::Ready, Message::Go, Message::Started] {
             let back = decode(&encode(&message)).unwrap();
             assert_eq!(std::mem::discriminant(&back), std::mem::discriminant(&message));
+        }
+    }
+
+    #[test]
+    fn every_limit_has_its_code() {
+        for (place, limit) in Limit::ALL.into_iter().enumerate() {
+            assert_eq!(limit as usize, place);
         }
     }
 
@@ -237,11 +269,11 @@ mod tests {
             b"F\x09\x00\x00\x00\x00\x00",
             b"F\x00\x00\x00\x00\x00\x00",
             b"E",
-            b"E\x00\x00\x01\x02",
+            b"E\x00\x00\x00\x01\x02",
         ] {
             assert!(decode(bytes).is_none(), "{bytes:?}");
         }
-        let long = [b"E\x00\x00".to_vec(), vec![0; 4 + 25]].concat();
+        let long = [b"E\x00\x00\x00".to_vec(), vec![0; 4 + 25]].concat();
         assert!(decode(&long).is_none());
     }
 }

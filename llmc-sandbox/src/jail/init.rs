@@ -11,6 +11,7 @@ use rustix::process::{DumpableBehavior, Gid, Pid, Uid};
 use rustix::thread::CapabilitySet;
 
 use super::control::{self, Message};
+use super::growth::Growth;
 use super::identity::PAYLOAD_ID;
 use super::monitor::Monitor;
 use super::payload;
@@ -23,7 +24,7 @@ use crate::sys::{self, Clone, Namespaces, SingleThreaded};
 use crate::{descriptors, linux_caps, process};
 
 /// Host name inside.
-const HOST_NAME: &str = "llmc";
+pub(crate) const HOST_NAME: &str = "llmc";
 
 /// How willingly the kernel ends this tree in a shortage of memory, from -1000 to 1000; ordinary processes have 0.
 const OOM_SCORE: &str = "500";
@@ -95,6 +96,8 @@ impl Init<'_> {
         // Out of the way of the numbers that the payload gets.
         let writer = rustix::io::fcntl_dupfd_cloexec(writer, payload::FIRST_FREE)
             .at(Layer::Descriptors, "copy a descriptor")?;
+        let writable = self.spec.roots.iter().filter(|root| root.writable).map(|root| root.target.as_path());
+        let growth = Growth::begin(&proc, writable, self.spec.limits.workspace_bytes)?;
         let started = Instant::now();
         match sys::clone(self.proof, Namespaces::empty()).at(Layer::Process, "start the payload")? {
             Clone::Child => payload::main(self.spec, &self.plan.rights, &self.filter, &writer),
@@ -114,6 +117,7 @@ impl Init<'_> {
                     payload,
                     payload_fd,
                     limits,
+                    growth,
                     started,
                     used_before: Duration::ZERO,
                     finished: None,

@@ -17,6 +17,7 @@
 //! Only with namespaces: where the kernel refuses them nothing is started. There is no weaker tier.
 
 mod control;
+mod growth;
 mod identity;
 mod init;
 mod launcher;
@@ -25,6 +26,7 @@ mod nest;
 mod parked;
 mod passing;
 mod payload;
+mod reached;
 mod running;
 mod spec;
 mod tree;
@@ -33,9 +35,12 @@ mod zygote;
 pub use crate::sys::ExitStatus;
 pub use control::{Ending, Limit};
 pub(crate) use identity::owner_namespace;
+pub(crate) use init::HOST_NAME;
 pub use launcher::Launcher;
 pub use nest::{Forked, Nest};
 pub use parked::{Finished, Waiting};
+pub use reached::Reached;
 pub use running::Jail;
+pub(crate) use spec::{CANARY, SCRATCH};
 pub use spec::{GrantedRoot, JailLimits, JailSpec, SmallFile};
 pub use zygote::{Handover, Parked, Zygote};

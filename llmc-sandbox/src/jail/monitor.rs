@@ -11,12 +11,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{Dir, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::control::{self as messages, Ending, Limit, Message};
-use super::spec::JailLimits;
+use super::growth::Growth;
+use super::reached::Reached;
+use super::spec::{JailLimits, SCRATCH};
 use crate::sys::{self, ExitStatus};
 
 /// How often the tree is counted.
@@ -35,6 +37,8 @@ pub(super) struct Monitor {
     pub(super) payload_fd: OwnedFd,
     /// What the tree may use.
     pub(super) limits: JailLimits,
+    /// What it may add to the file systems of writable roots.
+    pub(super) growth: Growth,
     /// When it began.
     pub(super) started: Instant,
     /// Processor time that the payload had used by then.
@@ -49,6 +53,19 @@ pub(super) struct Monitor {
 struct Use {
     memory_bytes: u64,
     cpu: Duration,
+    processes: u32,
+    /// Of the process that has most.
+    open_files: u64,
+}
+
+/// Processes that have ended since the last look.
+#[derive(Default)]
+struct Reaped {
+    /// How the payload did, if it is among them.
+    payload: Option<ExitStatus>,
+    /// Its largest resident set.
+    peak_bytes: u64,
+    processes: u32,
 }
 
 impl Monitor {
@@ -56,11 +73,12 @@ impl Monitor {
     pub(super) fn run(&mut self, control: &OwnedFd) {
         let mut peak = 0;
         let mut cpu = Duration::ZERO;
+        let mut reached = Reached::default();
         loop {
             if !self.wait_a_tick(control) {
                 return;
             }
-            let (mut ended, mut peak_of_ended) = self.reap();
+            let Reaped { payload: mut ended, peak_bytes: mut peak_of_ended, processes } = self.reap();
             if ended.is_none()
                 && let Some(status) = self.said_to_have_finished()
             {
@@ -68,12 +86,15 @@ impl Monitor {
                 peak_of_ended = self.peak_of_payload();
                 ended = Some(status);
             }
-            let now = if self.limits.are_counted() { self.count() } else { Use::default() };
+            let mut now = if self.limits.are_counted() { self.count() } else { Use::default() };
+            // They were there until now, and counted as long as nobody waited for them.
+            now.processes = now.processes.saturating_add(processes);
             // Processor time seen once stays used, even where nobody waited for the process.
             cpu = cpu.max(now.cpu.saturating_sub(self.used_before));
             peak = peak.max(now.memory_bytes);
+            self.note(&now, &mut reached);
             let wall = self.started.elapsed();
-            let limit = self.limit_reached(ended, wall, now.memory_bytes, cpu);
+            let limit = self.limit_reached(ended, wall, now.memory_bytes, cpu, reached);
             if ended.is_none() && limit.is_none() {
                 continue;
             }
@@ -83,6 +104,7 @@ impl Monitor {
                 wall,
                 cpu,
                 peak_memory_bytes: peak.max(peak_of_ended),
+                reached,
             };
             // When this fails, nobody is left to be told.
             let _ = messages::send(control, &Message::Ended(ending));
@@ -132,17 +154,29 @@ impl Monitor {
         }
     }
 
-    /// Waits for every process that has ended; returns how the payload did, and the largest resident set.
-    fn reap(&self) -> (Option<ExitStatus>, u64) {
-        let mut payload = None;
-        let mut peak = 0;
+    /// Waits for every process that has ended.
+    fn reap(&self) -> Reaped {
+        let mut reaped = Reaped::default();
         while let Ok(Some(ended)) = sys::wait(None, WaitOptions::NOHANG) {
+            reaped.processes = reaped.processes.saturating_add(1);
             if ended.pid == self.payload {
-                payload = Some(ended.status);
-                peak = ended.peak_resident_bytes;
+                reaped.payload = Some(ended.status);
+                reaped.peak_bytes = ended.peak_resident_bytes;
             }
         }
-        (payload, peak)
+        reaped
+    }
+
+    /// Notes what the tree is at. What it was at between two ticks, nobody knows.
+    fn note(&self, now: &Use, reached: &mut Reached) {
+        reached.note(Limit::Processes, now.processes >= self.limits.processes);
+        reached.note(Limit::OpenFiles, now.open_files >= self.limits.open_files.into());
+        reached.note(Limit::Workspace, self.growth.is_too_much());
+        if let Ok(scratch) = rustix::fs::statvfs(SCRATCH) {
+            reached.note(Limit::ScratchBytes, scratch.f_bfree == 0);
+            // The directory itself takes the first one.
+            reached.note(Limit::ScratchInodes, scratch.f_ffree == 0 && self.limits.scratch_inodes > 1);
+        }
     }
 
     fn limit_reached(
@@ -151,6 +185,7 @@ impl Monitor {
         wall: Duration,
         memory_bytes: u64,
         cpu: Duration,
+        reached: Reached,
     ) -> Option<Limit> {
         let by_kernel = match ended {
             Some(ExitStatus::Exited(_)) => return None,
@@ -162,11 +197,14 @@ impl Monitor {
             // The kernel's own limit on processor time, counted for each process, ends it by one of these.
             let by_limit =
                 signal == Signal::XCPU.as_raw() || signal == Signal::KILL.as_raw() && cpu_is_used_up;
-            by_limit.then_some(Limit::Cpu)
+            let by_size = signal == Signal::XFSZ.as_raw();
+            by_limit.then_some(Limit::Cpu).or(by_size.then_some(Limit::FileSize))
         } else if cpu_is_used_up {
             Some(Limit::Cpu)
         } else if memory_bytes > self.limits.memory_bytes {
             Some(Limit::Memory)
+        } else if reached.limits().any(|limit| limit == Limit::Workspace) {
+            Some(Limit::Workspace)
         } else if wall >= Duration::from_millis(self.limits.wall_ms) {
             Some(Limit::Wall)
         } else {
@@ -186,6 +224,11 @@ impl Monitor {
             let Ok(name) = std::str::from_utf8(name) else { continue };
             if let Some(status) = self.read(&format!("{name}/status")) {
                 total.memory_bytes += memory_in_status(&status);
+                total.processes = total.processes.saturating_add(threads_in_status(&status));
+            }
+            // Since Linux 6.2 the size of this directory is the number of open descriptors; before that it is 0.
+            if let Ok(stat) = rustix::fs::statat(&self.proc, format!("{name}/fd"), AtFlags::empty()) {
+                total.open_files = total.open_files.max(u64::try_from(stat.st_size).unwrap_or(0));
             }
             if let Some(stat) = self.read(&format!("{name}/stat")) {
                 total.cpu += cpu_in_stat(&stat, rustix::param::clock_ticks_per_second());
@@ -223,6 +266,13 @@ fn kibibytes_in_status(status: &[u8], names: &[&[u8]]) -> u64 {
         .fold(0, |sum, kib: u64| sum.saturating_add(kib * 1024))
 }
 
+/// `Threads` of a `/proc/PID/status`.
+fn threads_in_status(status: &[u8]) -> u32 {
+    let threads =
+        |line: &[u8]| std::str::from_utf8(line.strip_prefix(b"Threads:")?).ok()?.trim().parse().ok();
+    status.split(|&byte| byte == b'\n').find_map(threads).unwrap_or(0)
+}
+
 /// User and system time of a `/proc/PID/stat`, waited-for children included. The name in parentheses may contain
 /// anything, so fields are counted from the last parenthesis.
 fn cpu_in_stat(stat: &[u8], ticks_per_second: u64) -> Duration {
@@ -247,6 +297,8 @@ mod tests {
         let status =
             b"Name:\tx\nVmRSS:\t  9000 kB\nRssAnon:\t     100 kB\nRssFile:\t  8000 kB\nRssShmem:\t  20 kB\n";
         assert_eq!(memory_in_status(status), 120 * 1024);
+        assert_eq!(threads_in_status(b"Name:\tThreads:9\nThreads:\t3\nSigQ:\t0/1\n"), 3);
+        assert_eq!(threads_in_status(b"Name:\tx\n"), 0);
         assert_eq!(memory_in_status(b"RssAnon:\t-1 kB\nRssShmem: kB\nRssAnon"), 0);
     }
 

@@ -21,6 +21,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{DumpableBehavior, Signal};
 
 use super::control::{self, Message};
+use super::growth::Growth;
 use super::identity::PAYLOAD_ID;
 use super::init;
 use super::monitor::Monitor;
@@ -218,7 +219,9 @@ impl Guard {
         control::send(control, &Message::Started).at(Layer::Process, "talk to the launcher")?;
         let Self { proc, payload, payload_fd, finished, .. } = self;
         let finished = Some(finished);
-        Monitor { proc, payload, payload_fd, limits, started, used_before, finished }.run(control);
+        // It has no root, whose growth would have to be watched.
+        let growth = Growth::default();
+        Monitor { proc, payload, payload_fd, limits, growth, started, used_before, finished }.run(control);
         Ok(())
     }
 

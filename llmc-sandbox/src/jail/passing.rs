@@ -101,6 +101,7 @@ pub(super) fn encode_limits(limits: &JailLimits) -> Vec<u8> {
         limits.file_bytes,
         limits.scratch_bytes,
         limits.scratch_inodes,
+        limits.workspace_bytes,
     ];
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
@@ -108,7 +109,9 @@ pub(super) fn encode_limits(limits: &JailLimits) -> Vec<u8> {
 /// The reverse of [`encode_limits`].
 pub(super) fn decode_limits(bytes: &[u8]) -> Option<JailLimits> {
     let (numbers, rest) = bytes.as_chunks();
-    let &[wall, cpu, memory, processes, open_files, file, scratch, inodes] = numbers else { return None };
+    let &[wall, cpu, memory, processes, open_files, file, scratch, inodes, workspace] = numbers else {
+        return None;
+    };
     rest.is_empty().then_some(())?;
     Some(JailLimits {
         wall_ms: u64::from_le_bytes(wall),
@@ -119,6 +122,7 @@ pub(super) fn decode_limits(bytes: &[u8]) -> Option<JailLimits> {
         file_bytes: u64::from_le_bytes(file),
         scratch_bytes: u64::from_le_bytes(scratch),
         scratch_inodes: u64::from_le_bytes(inodes),
+        workspace_bytes: u64::from_le_bytes(workspace),
     })
 }
 

@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::control::{self, Ending, Limit, Message};
 use super::launcher::Launcher;
+use super::reached::Reached;
 use super::spec::JailLimits;
 use crate::sys::{self, ExitStatus};
 
@@ -91,6 +92,7 @@ impl Jail {
                 wall,
                 cpu,
                 peak_memory_bytes,
+                reached: Reached::default(),
             }
         })
     }

@@ -109,6 +109,8 @@ pub struct JailLimits {
     pub scratch_bytes: u64,
     /// Files and directories in scratch space.
     pub scratch_inodes: u64,
+    /// Growth of each file system with a writable root in bytes.
+    pub workspace_bytes: u64,
 }
 
 impl JailLimits {
@@ -122,6 +124,7 @@ impl JailLimits {
         file_bytes: u64::MAX,
         scratch_bytes: 1 << 20,
         scratch_inodes: 64,
+        workspace_bytes: 0,
     };
 
     /// Whether use has to be counted to keep these limits.

@@ -316,7 +316,8 @@ const SCRATCH_FLAGS: StatVfsMountFlags =
 
 fn new_scratch(bytes: u64, inodes: u64) -> Result<OwnedFd, JailError> {
     let no_programs = HARMLESS | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    mounts::new_tmpfs(bytes, inodes.max(1), "1777", no_programs).at(Layer::Root, "make scratch space")
+    // For a tmpfs, 0 means no limit.
+    mounts::new_tmpfs(bytes.max(1), inodes.max(1), "1777", no_programs).at(Layer::Root, "make scratch space")
 }
 
 /// What to do about a path that does not exist.

@@ -168,7 +168,6 @@ pub(super) const WRITING: &[Call] = &[
     call!(SYS_fsync, "durable writes"),
     call!(SYS_fdatasync, "durable writes"),
     call!(SYS_ftruncate, "cutting a file"),
-    call!(SYS_fallocate, "space for a file"),
     call!(SYS_unlinkat, "deleting"),
     call!(SYS_mkdirat, "new directories"),
     call!(SYS_renameat, "renaming"),
@@ -185,6 +184,10 @@ pub(super) const WRITING: &[Call] = &[
     call!(SYS_umask, "modes of new files"),
     call!(SYS_flock, "locks of build tools; two jails with one root could signal each other with it"),
 ];
+
+/// Blocks for a file, without writing them. Where a run may add only so much to a disk it is not to be had: it takes no
+/// time, whatever the size, and a file size limit does not hold for blocks beyond the end.
+pub(super) const ALLOCATION: &[Call] = &[call!(SYS_fallocate, "space for a file")];
 
 /// Keeping what belongs to a file that is replaced by a newer one.
 pub(super) const KEEP_ATTRIBUTES: &[Call] = &[

@@ -37,6 +37,8 @@ pub struct Policy {
     pub exceptions: &'static [&'static [Call]],
     /// See there.
     pub exceptions_errno: Errno,
+    /// What answers "not supported" (`EOPNOTSUPP`), for which programs have another way.
+    pub unsupported: &'static [&'static [Call]],
 }
 
 /// One system call of a policy.
@@ -100,6 +102,7 @@ impl Policy {
     pub fn compile(&self, own_pid: Option<Pid>) -> Filter {
         let errno = |errno: Errno| libc::SECCOMP_RET_ERRNO | errno.raw_os_error().unsigned_abs();
         let groups = self.exceptions.iter().map(|group| (group, errno(self.exceptions_errno)));
+        let groups = groups.chain(self.unsupported.iter().map(|group| (group, errno(Errno::OPNOTSUPP))));
         let groups = groups.chain(self.allowed.iter().map(|group| (group, libc::SECCOMP_RET_ALLOW)));
         let mut rules: BTreeMap<u32, Vec<Rule>> = BTreeMap::new();
         for (group, answer) in groups {
@@ -185,8 +188,9 @@ mod tests {
         }
     }
 
-    /// The same policy as seccompiler builds it: one chain for what is allowed, one for the exceptions.
-    fn reference(policy: &Policy, pid: u32) -> [Vec<sock_filter>; 2] {
+    /// The same policy as seccompiler builds it: a chain for what is allowed, one for the exceptions, one for what is
+    /// unsupported.
+    fn reference(policy: &Policy, pid: u32) -> [Vec<sock_filter>; 3] {
         use seccompiler::{
             SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
             SeccompRule,
@@ -215,13 +219,15 @@ mod tests {
         [
             build(policy.allowed, SeccompAction::Allow, errno(policy.otherwise)),
             build(policy.exceptions, errno(policy.exceptions_errno), SeccompAction::Allow),
+            build(policy.unsupported, errno(Errno::OPNOTSUPP), SeccompAction::Allow),
         ]
     }
 
     /// Arguments around everything that a call's rules speak of.
     fn interesting(policy: &Policy, number: u32, pid: u32) -> Vec<[u64; 6]> {
         let mut all = vec![[0; 6], [u64::MAX; 6]];
-        let calls = policy.allowed.iter().chain(policy.exceptions).copied().flatten();
+        let calls =
+            policy.allowed.iter().chain(policy.exceptions).chain(policy.unsupported).copied().flatten();
         for rule in calls.filter(|call| call.number == i64::from(number)).flat_map(|call| call.rules) {
             let mut met = [0_u64; 6];
             for arg in *rule {
@@ -249,12 +255,15 @@ mod tests {
         const PID: u32 = 4321;
         for policy in ALL {
             let ours = policy.compile(Pid::from_raw(PID.cast_signed())).program;
-            let [allowed, exceptions] = reference(policy, PID);
+            let [allowed, exceptions, unsupported] = reference(policy, PID);
             for number in (0..600).chain([0x4000_0000, 0x4000_0001, u32::MAX]) {
                 for args in interesting(policy, number, PID) {
                     // Of two filters the kernel keeps the stricter answer, of two errors the newer filter's.
                     let expected = match program::tests::here(&exceptions, number, args) {
-                        libc::SECCOMP_RET_ALLOW => program::tests::here(&allowed, number, args),
+                        libc::SECCOMP_RET_ALLOW => match program::tests::here(&unsupported, number, args) {
+                            libc::SECCOMP_RET_ALLOW => program::tests::here(&allowed, number, args),
+                            error => error,
+                        },
                         error => error,
                     };
                     let found = program::tests::here(&ours, number, args);
@@ -267,7 +276,7 @@ mod tests {
     #[test]
     fn no_call_is_listed_twice() {
         for policy in ALL {
-            for groups in [policy.allowed, policy.exceptions] {
+            for groups in [policy.allowed, policy.exceptions, policy.unsupported] {
                 let listed = names(groups);
                 let distinct: BTreeSet<_> = listed.iter().collect();
                 let twice: Vec<_> = listed
@@ -282,7 +291,9 @@ mod tests {
     #[test]
     fn every_entry_says_why() {
         for policy in ALL {
-            for call in policy.allowed.iter().chain(policy.exceptions).copied().flatten() {
+            for call in
+                policy.allowed.iter().chain(policy.exceptions).chain(policy.unsupported).copied().flatten()
+            {
                 assert!(call.constant.starts_with("SYS_") && call.why.len() > 3, "{}", call.name());
             }
         }

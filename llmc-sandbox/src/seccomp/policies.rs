@@ -4,10 +4,10 @@ use rustix::io::Errno;
 
 use super::Policy;
 use super::calls::{
-    ATTRIBUTES, DESCRIPTORS, FILES, HOST_ABSENT, HOST_PROCESS, JAIL_PROCESS, JAIL_PROPERTIES, JAIL_QUESTIONS,
-    KEEP_ATTRIBUTES, MEMORY, NESTING, OPEN_BENEATH, PROCESSES, QUESTIONS, REFUSED, REFUSED_NAMESPACES,
-    REFUSED_PROCESSES, SIGNAL_SELF, SIGNALS, SOCKETS, THREAD_START, THREADS, TIME, WRITING, WRITING_MORE,
-    x86_64,
+    ALLOCATION, ATTRIBUTES, DESCRIPTORS, FILES, HOST_ABSENT, HOST_PROCESS, JAIL_PROCESS, JAIL_PROPERTIES,
+    JAIL_QUESTIONS, KEEP_ATTRIBUTES, MEMORY, NESTING, OPEN_BENEATH, PROCESSES, QUESTIONS, REFUSED,
+    REFUSED_NAMESPACES, REFUSED_PROCESSES, SIGNAL_SELF, SIGNALS, SOCKETS, THREAD_START, THREADS, TIME,
+    WRITING, WRITING_MORE, x86_64,
 };
 
 /// A plugin host whose roots are read-only.
@@ -33,6 +33,7 @@ pub const HOST: Policy = Policy {
     otherwise: Errno::PERM,
     exceptions: &[HOST_ABSENT],
     exceptions_errno: Errno::NOSYS,
+    unsupported: &[],
 };
 
 /// A plugin host with a writable root.
@@ -44,6 +45,7 @@ pub const HOST_WRITING: Policy = Policy {
         FILES,
         OPEN_BENEATH,
         WRITING,
+        ALLOCATION,
         KEEP_ATTRIBUTES,
         MEMORY,
         THREADS,
@@ -71,6 +73,7 @@ pub const CODE: Policy = Policy {
         FILES,
         ATTRIBUTES,
         WRITING,
+        ALLOCATION,
         WRITING_MORE,
         MEMORY,
         THREADS,
@@ -88,6 +91,7 @@ pub const CODE: Policy = Policy {
     otherwise: Errno::NOSYS,
     exceptions: &[REFUSED, REFUSED_PROCESSES, x86_64::REFUSED, x86_64::PROCESSES],
     exceptions_errno: Errno::PERM,
+    unsupported: &[],
 };
 
 /// A command with child processes.
@@ -115,6 +119,7 @@ pub const WORKSPACE: Policy = Policy {
         x86_64::PROCESSES,
     ],
     exceptions: &[REFUSED, REFUSED_NAMESPACES, x86_64::REFUSED],
+    unsupported: &[ALLOCATION],
     ..CODE
 };
 
@@ -126,7 +131,9 @@ pub const ZYGOTE: Policy = Policy {
         DESCRIPTORS,
         SOCKETS,
         FILES,
+        ATTRIBUTES,
         WRITING,
+        ALLOCATION,
         WRITING_MORE,
         MEMORY,
         THREADS,

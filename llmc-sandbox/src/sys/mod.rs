@@ -4,12 +4,14 @@
 
 #![expect(unsafe_code, reason = "system calls without a safe wrapper elsewhere; one purpose per function")]
 
+mod attempt;
 mod descriptors;
 mod filter;
 mod library;
 mod mount;
 mod process;
 
+pub(crate) use attempt::{ABSENT, CHILD, REFUSED, foreign_call};
 pub(crate) use descriptors::{close_range, place, take};
 pub(crate) use filter::install_filter;
 pub(crate) use library::keep_library;

@@ -61,6 +61,7 @@ fn errno_name(errno: Errno) -> String {
         (Errno::BADF, "EBADF"),
         (Errno::INVAL, "EINVAL"),
         (Errno::NOMEM, "ENOMEM"),
+        (Errno::OPNOTSUPP, "EOPNOTSUPP"),
     ];
     known
         .iter()

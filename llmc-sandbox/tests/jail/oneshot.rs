@@ -30,16 +30,22 @@ use ends::{
     a_busy_loop_names_its_limit, a_memory_bomb_names_its_limit,
     a_memory_bomb_of_many_processes_names_its_limit, a_sleeper_names_its_limit,
     a_stopped_payload_names_its_limit, busy_children_name_their_limit, closing_the_launcher_ends_the_tree,
-    daemons_die_with_the_jail, killing_process_1_ends_the_tree, processes_are_bounded,
-    scratch_space_does_not_outlive_its_jail, scratch_space_is_bounded_and_executes_nothing,
+    daemons_die_with_the_jail, killing_process_1_ends_the_tree, limits_that_were_reached_are_told,
+    processes_are_bounded, scratch_space_does_not_outlive_its_jail,
+    scratch_space_is_bounded_and_executes_nothing, scratch_space_of_no_size_is_not_endless,
+    too_large_a_file_names_its_limit,
 };
 use roots::{
-    a_moved_root_is_the_same_directory, a_program_inside_a_root_is_found_there,
-    a_read_only_root_stays_as_it_is, a_writable_root_keeps_its_owner, programs_outside_the_profile_are_bound,
-    set_id_files_cannot_be_made_and_do_nothing,
+    a_great_many_empty_files_are_bounded, a_moved_root_is_the_same_directory,
+    a_program_inside_a_root_is_found_there, a_read_only_root_stays_as_it_is, a_writable_root_keeps_its_owner,
+    blocks_cannot_be_had_without_writing_them, programs_outside_the_profile_are_bound,
+    set_id_files_cannot_be_made_and_do_nothing, what_a_run_adds_to_a_root_is_bounded,
 };
 
 pub(crate) const ROLE: &str = "role:launcher";
+
+/// Names a directory on a file system that nobody else writes to meanwhile.
+const MEMORY: &str = "LLMC_TEST_MEMORY";
 
 macro_rules! cases {
     ($($name:ident),+ $(,)?) => {
@@ -65,6 +71,12 @@ cases![
     a_sleeper_names_its_limit,
     a_stopped_payload_names_its_limit,
     processes_are_bounded,
+    limits_that_were_reached_are_told,
+    too_large_a_file_names_its_limit,
+    scratch_space_of_no_size_is_not_endless,
+    what_a_run_adds_to_a_root_is_bounded,
+    a_great_many_empty_files_are_bounded,
+    blocks_cannot_be_had_without_writing_them,
     scratch_space_is_bounded_and_executes_nothing,
     scratch_space_does_not_outlive_its_jail,
     daemons_die_with_the_jail,
@@ -89,9 +101,12 @@ fn start(case: &'static str) {
     let scratch = TempDir::new().unwrap();
     // Other users than this one pass through on their way to what they were granted.
     std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let memory = TempDir::new_in("/dev/shm").unwrap();
+    std::fs::set_permissions(memory.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let status = Command::new(std::env::current_exe().unwrap())
         .args([ROLE, case])
         .env("TMPDIR", scratch.path())
+        .env(MEMORY, memory.path())
         .stdin(Stdio::null())
         .status()
         .unwrap();
@@ -252,6 +267,15 @@ fn workspace() -> PathBuf {
 /// A new directory that the driver removes.
 fn directory() -> PathBuf {
     TempDir::new().unwrap().keep()
+}
+
+/// The directory of [`MEMORY`], in which the payload owns what the owner owns.
+fn memory_directory() -> PathBuf {
+    let dir = PathBuf::from(std::env::var_os(MEMORY).unwrap());
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&dir, Some(1234), Some(1234)).unwrap();
+    }
+    dir
 }
 
 // Cases.

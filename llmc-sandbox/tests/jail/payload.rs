@@ -39,10 +39,21 @@ pub(crate) fn role(args: &[String]) -> ExitCode {
         "scratch" => scratch(&mut log),
         "daemon" => daemon(),
         "set-id" => set_id(&mut log),
+        "allocate" => allocate(&mut log),
         other => panic!("no payload {other}"),
     }
     std::io::stdout().write_all(log.0.as_bytes()).unwrap();
     ExitCode::SUCCESS
+}
+
+/// Blocks for a file in a granted directory, by the call that takes no time and by the C library's long way.
+fn allocate(log: &mut Log) {
+    let file = open("/work/file", OFlags::RDWR | OFlags::CREATE).unwrap();
+    let beyond_the_end = rustix::fs::FallocateFlags::KEEP_SIZE;
+    log.note("fallocate", rustix::fs::fallocate(&file, beyond_the_end, 0, 1 << 40));
+    // SAFETY: takes integers only.
+    let result = unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, 1 << 20) };
+    log.text("posix_fallocate", &result.to_string());
 }
 
 fn open(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {

@@ -26,6 +26,8 @@ pub(super) struct Doctor {
 struct Findings {
     /// Layers of the kernel.
     layers: Vec<Layer>,
+    /// What the runner tried in jails of its own, or why it could not.
+    self_test: Result<Vec<Finding>, String>,
     /// The server with this configuration: its plugins, or why it does not start.
     server: Result<Value, String>,
 }
@@ -47,29 +49,49 @@ enum Status {
     Missing { why: String },
 }
 
+/// One attempt of the self-test.
+#[derive(serde::Deserialize, serde::Serialize)]
+struct Finding {
+    /// Profile of the jail; `outside` for what was seen from there.
+    jail: String,
+    probe: String,
+    /// Separated by ` or `.
+    expected: String,
+    seen: String,
+}
+
+impl Finding {
+    fn holds(&self) -> bool {
+        self.expected.split(" or ").any(|expected| expected == self.seen)
+    }
+}
+
 impl Doctor {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let layers = survey(&Stage::find(self.flags.stage.as_deref())?).await?;
-        let findings = Findings { layers, server: server(&self.flags).await };
+        let stage = Stage::find(self.flags.stage.as_deref())?;
+        let layers = ask(&stage, "--survey").await?;
+        let self_test = ask(&stage, "--self-test").await.map_err(|error| format!("{error:#}"));
+        let findings = Findings { layers, self_test, server: server(&self.flags).await };
         let healthy = findings.healthy();
         print(&if self.json { format!("{:#}\n", findings.json()) } else { findings.text() })?;
         Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
-/// Asks the runner, a small process of one thread, to try every layer on itself.
-async fn survey(stage: &Stage) -> anyhow::Result<Vec<Layer>> {
+/// Asks the runner, a small process of one thread: to try every layer on itself, or to try to get out of its jails.
+async fn ask<T: serde::de::DeserializeOwned>(stage: &Stage, what: &'static str) -> anyhow::Result<Vec<T>> {
     let runner = stage.runner()?;
     let output = tokio::task::spawn_blocking(move || {
-        Command::new(&runner).arg("--survey").env_clear().stdin(Stdio::null()).output()
+        Command::new(&runner).arg(what).env_clear().stdin(Stdio::null()).output()
     });
     let output = output.await?.context("failed to start the runner")?;
     anyhow::ensure!(
         output.status.success(),
-        "survey failed: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
+        "{} failed: {}",
+        what.trim_start_matches('-'),
+        String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("llmc-runner: ")
     );
-    serde_json::from_slice(&output.stdout).context("survey cannot be read")
+    serde_json::from_slice(&output.stdout).with_context(|| format!("the answer to `{what}` cannot be read"))
 }
 
 /// Starts everything as `llmc serve` would, and stops it again.
@@ -98,11 +120,12 @@ async fn server(flags: &Flags) -> Result<Value, String> {
 }
 
 impl Findings {
-    /// A missing layer counts when something needs it; so does a server that does not start.
+    /// A missing layer counts when something needs it; so do a jail that does not hold and a server that does not start.
     fn healthy(&self) -> bool {
         let lacking =
             |layer: &Layer| matches!(layer.status, Status::Missing { .. }) && !layer.required_by.is_empty();
-        !self.layers.iter().any(lacking) && self.server.is_ok()
+        let holds = self.self_test.iter().flatten().all(Finding::holds);
+        !self.layers.iter().any(lacking) && holds && self.server.is_ok()
     }
 
     fn json(&self) -> Value {
@@ -110,7 +133,16 @@ impl Findings {
             Ok(server) => json!({ "starts": true, "plugins": server["plugins"], "runner": server["runner"] }),
             Err(error) => json!({ "starts": false, "error": error }),
         };
-        json!({ "healthy": self.healthy(), "layers": self.layers, "server": server })
+        let self_test = match &self.self_test {
+            Ok(findings) => json!({ "holds": findings.iter().all(Finding::holds), "findings": findings }),
+            Err(error) => json!({ "error": error }),
+        };
+        json!({
+            "healthy": self.healthy(),
+            "layers": self.layers,
+            "self_test": self_test,
+            "server": server,
+        })
     }
 
     fn text(&self) -> String {
@@ -140,6 +172,8 @@ impl Findings {
             }
         }
         text.push('\n');
+        text.push_str(&self.self_test_text());
+        text.push('\n');
         match &self.server {
             Ok(server) => {
                 for plugin in server["plugins"].as_array().into_iter().flatten() {
@@ -157,6 +191,36 @@ impl Findings {
                 text.push_str("the server starts with this configuration\n");
             }
             Err(error) => text.push_str(&format!("the server does not start: {error}\n")),
+        }
+        text
+    }
+
+    /// A line for each probe with the jails that saw the same.
+    fn self_test_text(&self) -> String {
+        let findings = match &self.self_test {
+            Ok(findings) => findings,
+            Err(error) => return format!("self-test: no jail could be tried: {error}\n"),
+        };
+        let mut rows: Vec<(&Finding, Vec<&str>)> = Vec::new();
+        for finding in findings {
+            let same = |row: &&mut (&Finding, Vec<&str>)| {
+                (&row.0.probe, &row.0.expected, &row.0.seen)
+                    == (&finding.probe, &finding.expected, &finding.seen)
+            };
+            match rows.iter_mut().find(same) {
+                Some((_, jails)) => jails.push(&finding.jail),
+                None => rows.push((finding, vec![&finding.jail])),
+            }
+        }
+        let wrong = findings.iter().filter(|finding| !finding.holds()).count();
+        let mut text =
+            format!("self-test: {} attempts in real jails, {wrong} not as expected\n", findings.len());
+        let width = rows.iter().map(|(finding, _)| finding.probe.len()).max().unwrap_or(0);
+        for (finding, jails) in rows {
+            let mark = if finding.holds() { "ok      " } else { "BROKEN  " };
+            let Finding { probe, expected, seen, .. } = finding;
+            let jails = jails.join(", ");
+            text.push_str(&format!("{mark} {probe:width$}  {seen} (expected {expected}; {jails})\n"));
         }
         text
     }

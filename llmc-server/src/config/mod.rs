@@ -222,6 +222,9 @@ pub struct RunLimits {
     /// Scratch files and directories.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scratch_inodes: Option<u64>,
+    /// Growth of each file system that holds a writable root, in bytes. Only with `workspace`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace_bytes: Option<u64>,
 }
 
 impl RunLimits {

@@ -305,6 +305,7 @@ fn default_limits(profile: Profile) -> Limits {
             file_bytes: 16 * MIB,
             scratch_bytes: 16 * MIB,
             scratch_inodes: 1024,
+            workspace_bytes: 0,
         },
         Profile::Workspace => Limits {
             wall_ms: 120_000,
@@ -315,6 +316,7 @@ fn default_limits(profile: Profile) -> Limits {
             file_bytes: 256 * MIB,
             scratch_bytes: 64 * MIB,
             scratch_inodes: 8192,
+            workspace_bytes: 2048 * MIB,
         },
     }
 }
@@ -330,6 +332,7 @@ fn configured(limits: Limits, over: &crate::config::RunLimits) -> Limits {
         file_bytes: over.file_bytes.unwrap_or(limits.file_bytes),
         scratch_bytes: over.scratch_bytes.unwrap_or(limits.scratch_bytes),
         scratch_inodes: over.scratch_inodes.unwrap_or(limits.scratch_inodes),
+        workspace_bytes: over.workspace_bytes.unwrap_or(limits.workspace_bytes),
     }
 }
 
@@ -347,6 +350,7 @@ fn lowered(granted: Limits, asked: RunLimits) -> Limits {
         file_bytes: lower(granted.file_bytes, asked.file_bytes),
         scratch_bytes: lower(granted.scratch_bytes, asked.scratch_bytes),
         scratch_inodes: lower(granted.scratch_inodes, asked.scratch_inodes),
+        workspace_bytes: lower(granted.workspace_bytes, asked.workspace_bytes),
     }
 }
 

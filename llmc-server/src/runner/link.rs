@@ -230,6 +230,7 @@ pub(super) fn lost() -> RunOutcome {
     RunOutcome {
         status: RunStatus::Signalled(9),
         limit: Some(RunLimit::RunnerLost),
+        limits_reached: Vec::new(),
         wall_ms: 0,
         cpu_ms: 0,
         peak_memory_bytes: 0,

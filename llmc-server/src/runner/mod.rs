@@ -251,15 +251,26 @@ fn outcome(outcome: Outcome) -> RunOutcome {
             Status::Exited(code) => RunStatus::Exited(code),
             Status::Signalled(signal) => RunStatus::Signalled(signal),
         },
-        limit: outcome.limit.map(|limit| match limit {
-            Limit::Wall => RunLimit::Wall,
-            Limit::Cpu => RunLimit::Cpu,
-            Limit::Memory => RunLimit::Memory,
-            Limit::Killed => RunLimit::Killed,
-        }),
+        limit: outcome.limit.map(limit),
+        limits_reached: outcome.limits_reached.into_iter().map(limit).collect(),
         wall_ms: outcome.wall_ms,
         cpu_ms: outcome.cpu_ms,
         peak_memory_bytes: outcome.peak_memory_bytes,
         isolation: Isolation::Namespaces,
+    }
+}
+
+fn limit(limit: Limit) -> RunLimit {
+    match limit {
+        Limit::Wall => RunLimit::Wall,
+        Limit::Cpu => RunLimit::Cpu,
+        Limit::Memory => RunLimit::Memory,
+        Limit::Killed => RunLimit::Killed,
+        Limit::Workspace => RunLimit::Workspace,
+        Limit::FileSize => RunLimit::FileSize,
+        Limit::Processes => RunLimit::Processes,
+        Limit::OpenFiles => RunLimit::OpenFiles,
+        Limit::ScratchBytes => RunLimit::ScratchBytes,
+        Limit::ScratchInodes => RunLimit::ScratchInodes,
     }
 }

@@ -135,6 +135,32 @@ fn without_namespaces_nothing_that_runs_programs_starts() {
     refused(RUNS, &user_namespaces(), "user namespace");
 }
 
+/// Not a layer is missing, but something that honest work needs: what a jail is like is tried and not believed.
+#[test]
+fn a_jail_that_is_not_as_it_should_be_runs_nothing() {
+    let pipes = Missing::call(libc::SYS_mknodat, libc::EPERM);
+    let reason = refused(RUNS, std::slice::from_ref(&pipes), "trial");
+    assert!(reason.contains("a named pipe in scratch space: EPERM, expected possible"), "{reason}");
+    let (code, findings) = doctor(HELLO, &[pipes]);
+    assert_eq!((code, &findings["self_test"]["holds"]), (Some(1), &false.into()), "{findings:#}");
+}
+
+#[test]
+fn doctor_shows_every_attempt_of_the_self_test() {
+    let (code, findings) = doctor(HELLO, &[]);
+    assert_eq!((code, &findings["self_test"]["holds"]), (Some(0), &true.into()), "{findings:#}");
+    let attempts = findings["self_test"]["findings"].as_array().unwrap();
+    let shown = text(&setup(HELLO, &[]).run("doctor", &[]).stdout);
+    for attempt in attempts {
+        assert!(attempt["seen"].is_string() && attempt["expected"].is_string(), "{attempt}");
+        assert!(shown.contains(attempt["probe"].as_str().unwrap()), "{attempt}");
+    }
+    assert!(shown.contains(", 0 not as expected"), "{shown}");
+
+    let (_, findings) = doctor(HELLO, &user_namespaces());
+    assert!(findings["self_test"]["error"].as_str().unwrap().contains("`user namespace`"), "{findings:#}");
+}
+
 /// What `doctor` says about a configuration and a kernel.
 fn doctor(config: &str, missing: &[Missing]) -> (Option<i32>, Value) {
     let output = setup(config, missing).run("doctor", &["--json"]);

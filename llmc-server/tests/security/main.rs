@@ -23,6 +23,7 @@ mod fail_closed;
 mod grants;
 mod hostile_host;
 mod lifetime;
+mod limits;
 mod loading;
 mod memory;
 mod one_path;

@@ -18,12 +18,30 @@ pub fn limit(watched: &Watched) -> Option<&'static str> {
     }
 }
 
+/// The limits that a run was seen at, whether or not one ended it.
+pub fn limits_reached(watched: &Watched) -> Vec<&'static str> {
+    watched.outcome.limits_reached.iter().copied().map(limit_name).collect()
+}
+
+/// `, at its limit of processes and of open_files`, or nothing.
+pub fn at_limits(reached: &[&str]) -> String {
+    match reached {
+        [] => String::new(),
+        reached => format!(", was at its limit of {}", reached.join(" and of ")),
+    }
+}
+
 fn limit_name(limit: RunLimit) -> &'static str {
     match limit {
         RunLimit::Wall => "wall",
         RunLimit::Cpu => "cpu",
         RunLimit::Memory => "memory",
         RunLimit::Processes => "processes",
+        RunLimit::OpenFiles => "open_files",
+        RunLimit::FileSize => "file_size",
+        RunLimit::ScratchBytes => "scratch_bytes",
+        RunLimit::ScratchInodes => "scratch_inodes",
+        RunLimit::Workspace => "workspace",
         RunLimit::Output => "output",
         RunLimit::Killed => "killed",
         RunLimit::RunnerLost => "runner_lost",
@@ -40,6 +58,12 @@ pub fn ending(limit: &str, duration_ms: u64) -> String {
         "runner_lost" => format!("lost after {after}: the runner died and took it along"),
         "cancelled" => format!("cancelled after {after}"),
         "killed" => format!("ended from outside after {after}"),
+        "file_size" => format!("ended after {after} because it wrote a file beyond its limit"),
+        "workspace" => {
+            format!(
+                "ended after {after} because the file system of a writable root grew beyond its limit; what was written is still there"
+            )
+        }
         limit => format!("ended after {after} by its {limit} limit"),
     }
 }

@@ -57,6 +57,73 @@ pub(super) fn a_stopped_payload_names_its_limit() {
     assert_eq!(ending.limit, Some(Limit::Wall), "{ending:?}");
 }
 
+pub(super) fn limits_that_were_reached_are_told() {
+    let mut launcher = launcher();
+    let reached = |ending: &Ending| ending.reached.limits().collect::<Vec<_>>();
+    let small = |limits: &mut JailLimits| {
+        limits.processes = 8;
+        limits.scratch_bytes = 1 << 20;
+        limits.scratch_inodes = 16;
+        limits.open_files = 16;
+    };
+    let done = shell("echo > file; sleep 0.1; exit 3").with_limits(small).run(&mut launcher);
+    assert_eq!((done.ending.status, done.ending.limit), (ExitStatus::Exited(3), None));
+    assert_eq!(reached(&done.ending), []);
+    // Nine at a time where eight may be: one is refused, and the others stay long enough to be seen.
+    let forks = "for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done; wait";
+    for (script, limit) in [
+        (forks, Limit::Processes),
+        ("head -c 2M /dev/zero > full; exit 3", Limit::ScratchBytes),
+        ("for i in $(seq 20); do : > $i; done; exit 3", Limit::ScratchInodes),
+    ] {
+        let ending = shell(script).with_limits(small).run(&mut launcher).ending;
+        assert_eq!((ending.limit, reached(&ending)), (None, vec![limit]), "{script}: {ending:?}");
+    }
+    if kernel_counts_descriptors() {
+        let script = "for n in 3 4 5 6 7 8 9; do eval \"exec $n< /dev/null\"; done; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+        let tight = |limits: &mut JailLimits| limits.open_files = 10;
+        let ending = shell(script).with_limits(tight).run(&mut launcher).ending;
+        assert_eq!((ending.limit, reached(&ending)), (None, vec![Limit::OpenFiles]), "{ending:?}");
+    } else {
+        println!("NOT CHECKED: descriptors that were open, which this kernel does not count");
+    }
+}
+
+/// Since Linux 6.2.
+fn kernel_counts_descriptors() -> bool {
+    std::fs::metadata("/proc/self/fd").unwrap().size() > 0
+}
+
+pub(super) fn too_large_a_file_names_its_limit() {
+    let mut launcher = launcher();
+    let small = |limits: &mut JailLimits| limits.file_bytes = 1 << 20;
+    let done = shell("echo begun; exec head -c 2M /dev/zero > file").with_limits(small).run(&mut launcher);
+    assert_eq!(
+        (done.ending.limit, done.stdout.as_str()),
+        (Some(Limit::FileSize), "begun\n"),
+        "{}",
+        done.stderr
+    );
+    let done =
+        shell("trap '' XFSZ; head -c 2M /dev/zero > file; exit 3").with_limits(small).run(&mut launcher);
+    assert_eq!((done.ending.status, done.ending.limit), (ExitStatus::Exited(3), None));
+    assert!(done.stderr.contains("File too large"), "{}", done.stderr);
+    let done = shell("exec head -c 1M /dev/zero > file").with_limits(small).run(&mut launcher);
+    assert_eq!((done.ending.status, done.ending.limit), (ExitStatus::Exited(0), None));
+}
+
+/// For a tmpfs, a size of 0 would mean that there is no limit.
+pub(super) fn scratch_space_of_no_size_is_not_endless() {
+    let mut launcher = launcher();
+    let none = |limits: &mut JailLimits| (limits.scratch_bytes, limits.scratch_inodes) = (0, 0);
+    let done = shell("echo x > file; echo x > /tmp/other; exit 3").with_limits(none).run(&mut launcher);
+    assert_eq!(done.ending.status, ExitStatus::Exited(3));
+    assert!(done.stderr.contains("No space left"), "{}", done.stderr);
+    let one = |limits: &mut JailLimits| limits.scratch_bytes = 0;
+    let done = shell("head -c 1M /dev/zero > file; exit 3").with_limits(one).run(&mut launcher);
+    assert!(done.stderr.contains("No space left"), "{}", done.stderr);
+}
+
 pub(super) fn processes_are_bounded() {
     let mut launcher = launcher();
     let request = payload(&WORKSPACE, "forks").with_limits(|limits| limits.processes = 10);

@@ -103,3 +103,63 @@ pub(super) fn a_program_inside_a_root_is_found_there() {
     let other = payload(&WORKSPACE, "some-memory").with_root(&dir, target.to_str().unwrap(), false);
     assert!(other.refused(&mut launcher).to_string().contains("rename the root"));
 }
+
+/// What lies in a directory: number of entries and bytes.
+fn contents(dir: &Path) -> (usize, u64) {
+    let sizes: Vec<u64> =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).collect();
+    (sizes.len(), sizes.iter().sum())
+}
+
+pub(super) fn what_a_run_adds_to_a_root_is_bounded() {
+    let dir = memory_directory();
+    let mut launcher = launcher();
+    let small = |limits: &mut JailLimits| {
+        limits.workspace_bytes = 8 << 20;
+        limits.wall_ms = 5_000;
+    };
+    let honest =
+        "cd /work && head -c 4M /dev/zero > a && rm a && head -c 4M /dev/zero > a && rm a && echo done";
+    let done = shell(honest).with_root(&dir, "/work", true).with_limits(small).run(&mut launcher);
+    assert_eq!((done.stdout.as_str(), done.ending.limit), ("done\n", None), "{}", done.stderr);
+    assert_eq!(done.ending.reached.limits().count(), 0);
+
+    // In small pieces and by children that nobody waits for.
+    let script = "cd /work; echo begun; i=0; while [ $i -lt 2000 ]; do (head -c 1M /dev/zero > f$i &); i=$((i+1)); done; sleep 9";
+    let done = shell(script).with_root(&dir, "/work", true).with_limits(small).run(&mut launcher);
+    assert_eq!(done.ending.limit, Some(Limit::Workspace), "{:?}", done.ending);
+    assert_eq!(done.stdout, "begun\n", "partial output is kept");
+    let (_, bytes) = contents(&dir);
+    assert!(bytes > 4 << 20 && bytes < 512 << 20, "{bytes} bytes were written");
+
+    // The neighbour goes on beside what was left.
+    let done = shell(honest).with_root(&dir, "/work", true).with_limits(small).run(&mut launcher);
+    assert_eq!((done.stdout.as_str(), done.ending.limit), ("done\n", None), "{}", done.stderr);
+}
+
+pub(super) fn a_great_many_empty_files_are_bounded() {
+    let dir = memory_directory();
+    let mut launcher = launcher();
+    let small = |limits: &mut JailLimits| {
+        limits.workspace_bytes = 2 << 20;
+        limits.wall_ms = 5_000;
+    };
+    let fill = |count: u32| {
+        format!("cd /work; i=0; while [ $i -lt {count} ]; do : > $i; i=$((i+1)); done; echo done")
+    };
+    let done = shell(&fill(300)).with_root(&dir, "/work", true).with_limits(small).run(&mut launcher);
+    assert_eq!((done.stdout.as_str(), done.ending.limit), ("done\n", None), "{}", done.stderr);
+    let done = shell(&fill(5_000_000)).with_root(&dir, "/work", true).with_limits(small).run(&mut launcher);
+    assert_eq!(done.ending.limit, Some(Limit::Workspace), "{:?}", done.ending);
+    assert!(contents(&dir).0 < 200_000);
+}
+
+pub(super) fn blocks_cannot_be_had_without_writing_them() {
+    let dir = memory_directory();
+    let mut launcher = launcher();
+    let done = payload(&WORKSPACE, "allocate").with_root(&dir, "/work", true).run(&mut launcher);
+    let outcomes = done.outcomes();
+    outcomes.expect("fallocate", &["EOPNOTSUPP"]);
+    outcomes.expect("posix_fallocate", &["0"]);
+    assert_eq!(contents(&dir), (1, 1 << 20));
+}

@@ -282,6 +282,7 @@ mod tests {
         let schema = json!({"type": "object", "properties": {"max_bytes": {"type": "integer"}}});
         Entry {
             name: name.into(),
+            title: String::new(),
             description: description.into(),
             input: Schema::compile(&schema).unwrap(),
             input_schema: schema,

@@ -60,6 +60,9 @@ pub struct CallableTool {
     /// JSON Schema of its arguments.
     #[serde(default)]
     pub input_schema: Value,
+    /// JSON Schema of its structured content, if it promises one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<Value>,
 }
 
 impl Context {
@@ -167,15 +170,31 @@ impl Context {
     /// # Errors
     /// As for `call_tool`; also if `arguments` is not JSON.
     pub fn call_tool_raw(&self, name: &str, arguments: &[u8]) -> ToolResult<Vec<u8>> {
+        self.call_tool_within(name, arguments, None)
+    }
+
+    /// Like [`call_tool_raw`](Self::call_tool_raw) for code that shall reach fewer tools than the plugin may: with a
+    /// list, the server refuses this plugin every other tool, in this call and in all that follow from it.
+    ///
+    /// # Errors
+    /// As for `call_tool_raw`.
+    pub fn call_tool_within(
+        &self,
+        name: &str,
+        arguments: &[u8],
+        within: Option<&[String]>,
+    ) -> ToolResult<Vec<u8>> {
         #[derive(Serialize)]
         struct Body<'a> {
             name: &'a str,
             arguments: Value,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            within: Option<&'a [String]>,
         }
         let arguments = serde_json::from_slice(arguments).map_err(|error| {
             ToolError::invalid(format!("the arguments for `{name}` are not JSON: {error}"))
         })?;
-        self.request_raw(op::CALL_TOOL, &Body { name, arguments })
+        self.request_raw(op::CALL_TOOL, &Body { name, arguments, within })
     }
 
     /// The tools that this plugin may call, sorted by name.

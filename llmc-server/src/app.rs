@@ -16,8 +16,8 @@ use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
 use crate::audit::Audit;
-use crate::call::{Authority, CallPath, Hub, Registry, Schema};
-use crate::config::{Config, Flags, Mode, Plugin};
+use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Hub, Registry, Schema};
+use crate::config::{Config, Flags, Mode, NamedMode, Plugin};
 use crate::plugin::connection::Settings;
 use crate::plugin::library::Library;
 use crate::plugin::manifest::ManifestFile;
@@ -97,7 +97,7 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
     let runner = link.map(|link| link.begin());
     prepared.await?;
 
-    let mut registry = Registry::default();
+    let mut registry = Registry::new()?;
     for plugin in &plugins {
         let manifest = match plugin.manifest() {
             Some(manifest) => manifest,
@@ -107,8 +107,9 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
         registry.add(plugin, manifest, config_of, config.limits.workers_per_plugin)?;
     }
     check_names(&config, &registry)?;
-    let instructions = instructions(&roots);
-    let authority = Authority::new(&config);
+    let authority = Authority::new(&config, registry.code_plugin());
+    check_code_mode(&config, &registry, &authority)?;
+    let instructions = instructions(&roots, &config.server.mode);
     let path = Arc::new(CallPath::new(registry, authority, secrets, audit, config.limits.clone()));
     hub.connect(&path);
     let processes = tokio::spawn(async move {
@@ -195,6 +196,22 @@ fn check_names(config: &Config, registry: &Registry) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// In code mode everything goes through one tool; without it a client could hardly do anything.
+fn check_code_mode(config: &Config, registry: &Registry, authority: &Authority) -> anyhow::Result<()> {
+    if config.server.mode != Mode::Named(NamedMode::Code) {
+        return Ok(());
+    }
+    let Some(entry) = registry.get(EXECUTE_CODE) else {
+        anyhow::bail!(
+            "server.mode = \"code\" needs the tool `{EXECUTE_CODE}`: add `[plugins.exec] library = \"llmc_tools_exec\"` \
+             without a `prefix`, or choose another mode"
+        );
+    };
+    authority.allows(&Caller::Client, entry).map_err(|refused| {
+        anyhow::anyhow!("server.mode = \"code\" needs the tool `{EXECUTE_CODE}`: {refused}")
+    })
 }
 
 /// What each plugin may run.
@@ -297,7 +314,7 @@ fn checked(hello: Result<Hello, String>) -> anyhow::Result<Hello> {
 }
 
 /// Short, because every client pays for it in tokens.
-fn instructions(roots: &Roots) -> String {
+fn instructions(roots: &Roots, mode: &Mode) -> String {
     let listed: Vec<String> = roots
         .values()
         .map(|root| {
@@ -309,7 +326,14 @@ fn instructions(roots: &Roots) -> String {
         true => "No directory is granted.".to_owned(),
         false => format!("Granted directories: {}.", listed.join(", ")),
     };
+    let code = match mode {
+        Mode::Named(NamedMode::Code) => {
+            " Most tools are called from code: find them with `search_tools`, then `execute_code` with \
+             `from llmc import tools`, `tools.NAME(...)`; return only what you need."
+        }
+        _ => "",
+    };
     format!(
-        "{roots} Paths are written `root:relative/path`. Whatever is not granted is refused, with what to ask the operator for."
+        "{roots} Paths are written `root:relative/path`. Whatever is not granted is refused, with what to ask the operator for.{code}"
     )
 }

@@ -6,26 +6,28 @@ use llmc_core::run::{RunRequest, RunStatus};
 use llmc_core::schema;
 use llmc_tools_watch::{Cut, Limits, Watched, watch, words};
 
+use crate::files::{InputFile, OmittedFile, ReturnedFile, check_inputs, check_patterns, omitted};
 use crate::limits::{
     DEFAULT_OUTPUT_BYTES, DEFAULT_TIMEOUT_MS, HARD_OUTPUT_BYTES, MAX_CODE_BYTES, MAX_OUTPUT_BYTES,
     MAX_STDIN_BYTES, MIN_OUTPUT_BYTES,
 };
 use crate::report::{Raised, Report, Reported};
-use crate::session::{CallRecord, End, Heard, Session, job_frame};
+use crate::session::{CallRecord, End, Heard, Session, Terms, job_frame};
 
 /// What runs inside the jail. `boot.py` comes first and loads the others when they are needed.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     ("boot.py", include_str!("python/boot.py")),
     ("tools.py", include_str!("python/tools.py")),
+    ("files.py", include_str!("python/files.py")),
     ("errors.py", include_str!("python/errors.py")),
 ];
 
 /// Runs Python in a jail without network and returns what it prints, the value of its last expression (or of the
 /// variable `result`), and its error with line and traceback. The code can call the server's other tools:
 /// `from llmc import tools`, then `tools.read_file(path="notes.md")["text"]`; arguments go by name, results are
-/// dicts, failures raise `llmc.ToolError`, `dir(tools)` lists them. The standard library, and packages only if the
-/// operator granted some; scratch files go to /tmp; nothing is kept between calls. One call that loops over tools and
-/// prints a summary beats many calls.
+/// dicts, failures raise `llmc.ToolError`; `tools.search("words")` and `help(tools.NAME)` tell of them. The standard
+/// library, and packages only if the operator granted some; scratch files go to /tmp; nothing is kept between calls.
+/// One call that loops over tools and prints a summary beats many calls.
 #[arguments]
 pub struct ExecuteCode {
     /// The code. `await` works at the top level.
@@ -41,6 +43,14 @@ pub struct ExecuteCode {
     /// Bytes to keep of stdout and of stderr, 100 to 1048576. Default: 65536. Beyond it the middle is left out.
     #[schemars(range(min = MIN_OUTPUT_BYTES, max = MAX_OUTPUT_BYTES))]
     max_output_bytes: Option<u32>,
+    /// Files to put into /tmp first.
+    #[serde(default)]
+    files: Vec<InputFile>,
+    /// Globs below /tmp, as in `out/**/*.csv`, of files to return.
+    #[serde(default)]
+    return_files: Vec<String>,
+    /// The only tools that the code may call. Default: all that are granted.
+    tools: Option<Vec<String>>,
 }
 
 /// A language that code can be written in.
@@ -71,8 +81,20 @@ pub struct Executed {
     /// What the code passed to `sys.exit`.
     #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<i32>,
-    /// The tools that it called.
+    /// The tools that it called, the first hundred of them.
     tool_calls: Vec<CallRecord>,
+    /// How many more it called.
+    #[serde(skip_serializing_if = "is_zero")]
+    tool_calls_omitted: usize,
+    /// How many of all calls failed.
+    #[serde(skip_serializing_if = "is_zero")]
+    tool_calls_failed: usize,
+    /// Files that were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<ReturnedFile>,
+    /// What was asked for and is not among them, with the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files_omitted: Vec<OmittedFile>,
     /// What it used.
     usage: Usage,
     /// Whether a part of an output or of the result is left out.
@@ -139,18 +161,24 @@ impl Tool for ExecuteCode {
 
     fn call(self, ctx: &Context) -> ToolResult<Executed> {
         self.check()?;
-        let tools = self.tools(ctx);
+        let tools = self.callable(ctx)?;
         // An editor's byte order mark is no part of the code.
-        let job = job_frame(self.code.strip_prefix('\u{FEFF}').unwrap_or(&self.code), tools.as_deref())?;
+        let code = self.code.strip_prefix('\u{FEFF}').unwrap_or(&self.code);
+        let job = job_frame(code, tools.as_deref(), &self.files, &self.return_files)?;
         let keep_bytes = self.max_output_bytes.unwrap_or(DEFAULT_OUTPUT_BYTES);
         let keep_bytes = keep_bytes.clamp(MIN_OUTPUT_BYTES, MAX_OUTPUT_BYTES) as usize;
         let limits = Limits { keep_bytes, output_bytes: HARD_OUTPUT_BYTES };
 
         let mut run = ctx.run(&self.request(ctx))?;
         let socket = run.job.take().explain("the run came without its job socket")?;
-        let mut session = Session::new(ctx, socket, job);
+        let terms = Terms {
+            tells_progress: self.calls_back() && self.code.contains("progress"),
+            within: self.tools,
+            return_files: self.return_files.clone(),
+        };
+        let mut session = Session::new(ctx, socket, job, terms);
         let watched = watch(ctx, &mut run, self.stdin.unwrap_or_default(), limits, &mut session)?;
-        Ok(Executed::new(watched, session.finish(), self.language, run.wall_ms()))
+        Ok(Executed::new(watched, session.finish(), self.language, run.wall_ms(), &self.return_files))
     }
 }
 
@@ -165,15 +193,37 @@ impl ExecuteCode {
         if self.stdin.as_ref().is_some_and(|input| input.len() > MAX_STDIN_BYTES) {
             return Err(ToolError::invalid(format!("`stdin` is longer than {MAX_STDIN_BYTES} bytes")));
         }
-        Ok(())
+        if !self.language.has_files() && !(self.files.is_empty() && self.return_files.is_empty()) {
+            let language = self.language.name();
+            return Err(ToolError::invalid(format!(
+                "`files` and `return_files` do not go with language `{language}`, which has no files; pass data in \
+                 `code` or `stdin`, or use python"
+            )));
+        }
+        check_inputs(&self.files)?;
+        check_patterns(&self.return_files)
     }
 
-    /// The tools that the code may call, if it says the word that it needs to call one.
-    fn tools(&self, ctx: &Context) -> Option<Vec<CallableTool>> {
-        let tools = self.code.contains("llmc").then(|| ctx.tools())?;
-        tools
-            .inspect_err(|error| ctx.warn(format!("code cannot be told which tools there are: {error}")))
-            .ok()
+    /// Whether the code says the word that it needs to call a tool.
+    fn calls_back(&self) -> bool {
+        self.code.contains("llmc")
+    }
+
+    /// The tools that the code may call, if it is going to. What it may call is not decided here: the server refuses
+    /// the others.
+    fn callable(&self, ctx: &Context) -> ToolResult<Option<Vec<CallableTool>>> {
+        let Some(wanted) = &self.tools else {
+            let tools = self.calls_back().then(|| ctx.tools());
+            let warn =
+                |error: &ToolError| ctx.warn(format!("code cannot be told which tools there are: {error}"));
+            return Ok(tools.and_then(|tools| tools.inspect_err(warn).ok()));
+        };
+        let mut granted = ctx.tools()?;
+        if let Some(unknown) = wanted.iter().find(|name| granted.iter().all(|tool| tool.name != **name)) {
+            return Err(ToolError::invalid(unknown_tool(unknown, &granted)));
+        }
+        granted.retain(|tool| wanted.contains(&tool.name));
+        Ok(Some(granted))
     }
 
     fn request(&self, ctx: &Context) -> RunRequest {
@@ -191,7 +241,34 @@ impl ExecuteCode {
     }
 }
 
+/// Names the tool that was probably meant.
+fn unknown_tool(name: &str, granted: &[CallableTool]) -> String {
+    let near = granted
+        .iter()
+        .map(|tool| (strsim::damerau_levenshtein(name, &tool.name), &tool.name))
+        .min()
+        .filter(|(distance, near)| *distance <= near.len().div_ceil(2).min(4));
+    let hint = match near {
+        Some((_, near)) => format!("did you mean `{near}`?"),
+        None => "leave `tools` out to see which there are".to_owned(),
+    };
+    let shown: String = name.chars().take(64).collect();
+    format!("`tools`: code may call no tool `{shown}`; {hint}")
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 impl Language {
+    /// Whether its code can read and write files in the scratch directory.
+    fn has_files(self) -> bool {
+        match self {
+            Self::Python => true,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Python => "python",
@@ -200,7 +277,13 @@ impl Language {
 }
 
 impl Executed {
-    fn new(watched: Watched, heard: Heard, language: Language, timeout_ms: u64) -> Self {
+    fn new(
+        watched: Watched,
+        heard: Heard,
+        language: Language,
+        timeout_ms: u64,
+        return_files: &[String],
+    ) -> Self {
         let limit = words::limit(&watched);
         let limits_reached = words::limits_reached(&watched);
         let (report, observed) = match heard.end {
@@ -221,7 +304,11 @@ impl Executed {
             result_repr: shown.repr,
             error: observed.or(said),
             exit_code: report.exit_code,
+            tool_calls_omitted: heard.calls_made - heard.calls.len(),
+            tool_calls_failed: heard.calls_failed,
             tool_calls: heard.calls,
+            files: heard.files,
+            files_omitted: omitted(report.files_omitted, return_files),
             usage: Usage {
                 wall_ms: outcome.wall_ms,
                 cpu_ms: outcome.cpu_ms,
@@ -257,7 +344,18 @@ impl Executed {
                 text.push_str(&format!("\n{name}:{separator}{}", part.trim_end_matches('\n')));
             }
         }
+        self.add_files(&mut text);
         text
+    }
+
+    fn add_files(&self, text: &mut String) {
+        for file in &self.files {
+            let contents = file.text.as_deref().map_or("not text", |text| text.trim_end_matches('\n'));
+            text.push_str(&format!("\nfile {} ({} bytes):\n{contents}", file.path, file.bytes));
+        }
+        for OmittedFile { path, reason } in &self.files_omitted {
+            text.push_str(&format!("\nfile {path}: left out: {reason}"));
+        }
     }
 
     fn ending(&self) -> String {
@@ -267,8 +365,8 @@ impl Executed {
         };
         text.push_str(&words::at_limits(&self.limits_reached));
         if !self.tool_calls.is_empty() {
-            let failed = self.tool_calls.iter().filter(|call| !call.ok).count();
-            text.push_str(&format!(", {} tool calls, {failed} of them failed", self.tool_calls.len()));
+            let (all, failed) = (self.tool_calls.len() + self.tool_calls_omitted, self.tool_calls_failed);
+            text.push_str(&format!(", {all} tool calls, {failed} of them failed"));
         }
         text
     }

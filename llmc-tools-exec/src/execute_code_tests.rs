@@ -18,7 +18,7 @@ use llmc_tools_watch::testing::play;
 
 use super::*;
 use crate::frame::{Kind, encode};
-use crate::limits::{MAX_CALLS, MAX_FRAME_BYTES, MAX_OPEN_CALLS, MAX_REPLY_BYTES};
+use crate::limits::{MAX_CALL_RECORDS, MAX_CALLS, MAX_FRAME_BYTES, MAX_OPEN_CALLS, MAX_REPLY_BYTES};
 
 /// A machine with a Python and these tools: `echo` answers its arguments, `fail` fails, `say` answers text alone,
 /// `big` answers much, `slow` takes its time.
@@ -287,7 +287,7 @@ fn failures_of_tools_are_exceptions() {
 #[test]
 fn tools_are_known_by_name() {
     let with_tools = |code: &str| value(&format!("from llmc import tools\n{code}"));
-    let names = ["big", "call", "denied", "echo", "fail", "gone", "say", "slow"];
+    let names = ["big", "call", "denied", "describe", "echo", "fail", "gone", "say", "search", "slow"];
     assert_eq!(with_tools("dir(tools)"), json!(names));
     assert_eq!(
         with_tools("hasattr(tools, 'echo'), 'x' in dir(tools), hasattr(tools, '__len__')"),
@@ -308,8 +308,19 @@ fn tools_are_known_by_name() {
 #[test]
 fn tools_explain_themselves() {
     let described = || {
-        let schema = json!({"properties": {"path": {"type": "string", "description": "Where."}}, "required": ["path"]});
-        json!([{"name": "read_file", "title": "Read file", "description": "Reads a file.", "input_schema": schema}])
+        let properties = json!({
+            "from": {"type": "integer"},
+            "kind": {"enum": ["file", null], "type": ["string", "null"]},
+            "limit": {"type": ["integer", "null"], "default": 200},
+            "names": {"type": "array", "items": {"type": "string"}},
+            "path": {"type": "string", "description": "Where."},
+        });
+        let schema = json!({"properties": properties, "required": ["path"]});
+        json!([
+            {"name": "read_file", "title": "Read file", "description": "Reads a file.\nAll of it.", "input_schema": schema},
+            {"name": "search", "description": "Looks for notes.", "input_schema": {}},
+            {"name": "write_file", "description": "Writes a file.", "input_schema": {}},
+        ])
     };
     let harness = Harness::new().program("python", move |request, io| {
         python(
@@ -324,7 +335,35 @@ fn tools_explain_themselves() {
     assert_contains(&run("tools.read_file('a')")["error"]["message"], "tools.read_file(path=...)");
     let help = run("help(tools.read_file)");
     assert_contains(&help["stdout"], "Reads a file.");
-    assert_contains(&help["stdout"], "path (required): Where.");
+    assert_contains(&help["stdout"], "path (str, required): Where.");
+    assert_contains(&help["stdout"], "limit (int | None, optional): Default: 200.");
+    let signature =
+        "(*, path: str, kind: 'file' | None = ..., limit: int | None = 200, names: list[str] = ..., **more)";
+    assert_contains(&help["stdout"], signature);
+    let inspected = "import inspect\nf = inspect.signature(tools.read_file)\n\
+                     [str(f), f.parameters['path'].annotation is str, f.parameters['path'].default is f.empty]";
+    let inspected = run(inspected)["result"].clone();
+    assert_eq!(inspected, json!([format!("{signature} -> dict | str"), true, true]));
+
+    assert_eq!(
+        run("tools.search('reading files')")["result"],
+        json!([
+            {"name": "read_file", "description": "Reads a file."},
+            {"name": "write_file", "description": "Writes a file."},
+        ])
+    );
+    assert_eq!(
+        run("len(tools.search()), len(tools.search(limit=1)), tools.search('zebra')")["result"],
+        json!([3, 1, []])
+    );
+    assert_eq!(run("tools.describe('read_file')['input_schema']['required']")["result"], json!(["path"]));
+    assert_eq!(run("tools.describe('nothing')")["error"]["type"], "llmc.UnknownToolError");
+    // The tool of that name is called all the same.
+    let called = run("tools.call('search', name='x')");
+    assert_eq!(
+        (&called["tool_calls"][0]["name"], called["tool_calls"].as_array().unwrap().len()),
+        (&json!("search"), 1)
+    );
 }
 
 /// Puts a relay into the job socket that changes the first frame to the code.
@@ -367,18 +406,20 @@ fn threads_call_at_the_same_time() {
                 answers == list(range(200))";
     let result = envelope(&harness, code).structured.unwrap();
     assert_eq!((&result["result"], result.get("error")), (&json!(true), None));
-    assert_eq!(result["tool_calls"].as_array().unwrap().len(), 200);
+    assert_eq!(result["tool_calls"].as_array().unwrap().len(), MAX_CALL_RECORDS);
+    assert_eq!(result["tool_calls_omitted"], 200 - MAX_CALL_RECORDS);
     let most = most.load(Ordering::SeqCst);
     assert!((2..=MAX_OPEN_CALLS).contains(&most), "{most} at the same time");
 }
 
 #[test]
 fn calls_are_limited_in_words_first() {
-    let code = "from llmc import tools\nfor n in range(1001):\n  tools.echo(n=n)";
+    let code = "from llmc import tools\nfor n in range(10001):\n  tools.echo(n=n)";
     let result = run(code);
-    assert_eq!(result["error"]["type"], "llmc.ToolError");
+    assert_eq!(result["error"]["type"], "llmc.LimitError");
     assert_eq!(result["error"]["message"], format!("more than {MAX_CALLS} tool calls in one run"));
-    assert_eq!(result["tool_calls"].as_array().unwrap().len() as u64, MAX_CALLS);
+    assert_eq!(result["tool_calls"].as_array().unwrap().len(), MAX_CALL_RECORDS);
+    assert_eq!(result["tool_calls_omitted"], MAX_CALLS - MAX_CALL_RECORDS as u64);
 }
 
 #[test]
@@ -492,8 +533,9 @@ fn empty_code_starts_nothing() {
 /// A jail that writes these bytes to the job socket and then waits to be ended.
 fn hostile(bytes: Vec<u8>) -> Value {
     let harness = Harness::new().program("python", move |_, io| {
-        let mut socket = io.job.as_ref().unwrap();
-        let _ = socket.write_all(&bytes);
+        // On a thread of its own, as it may have to wait: nobody reads any more once the run is to be ended.
+        let (mut socket, bytes) = (io.job.as_ref().unwrap().try_clone().unwrap(), bytes.clone());
+        thread::spawn(move || socket.write_all(&bytes));
         while !io.killed() {
             thread::sleep(Duration::from_millis(2));
         }
@@ -603,4 +645,152 @@ fn the_schema_tells_ranges_and_defaults() {
     }
     assert!(!item.annotations.read_only && !item.annotations.open_world);
     assert!(item.description.len() < 800, "descriptions are paid for in every session");
+}
+
+/// Runs code with more arguments; the structured result.
+fn run_with(code: &str, more: Value) -> Value {
+    let mut arguments = json!({"code": code});
+    arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    machine().call::<ExecuteCode>(arguments).unwrap().structured.unwrap()
+}
+
+#[test]
+fn files_go_in_and_come_out() {
+    let code = "import os\nos.makedirs('out/deep')\nopen('out/deep/b.bin', 'wb').write(open('in/a.bin', 'rb').read() * 2)\n\
+                open('out/ä.txt', 'w').write(open('notes.txt').read().upper())\nopen('other', 'w').write('x')\nos.listdir('in')";
+    let files = json!([{"path": "notes.txt", "text": "grüße\n"}, {"path": "in/a.bin", "base64": "AP8="}]);
+    let result = run_with(code, json!({"files": files, "return_files": ["out/**"]}));
+    assert_eq!((result.get("error"), &result["result"]), (None, &json!(["a.bin"])));
+    assert_eq!(
+        result["files"],
+        json!([
+            {"path": "out/ä.txt", "bytes": 8, "text": "GRÜSSE\n"},
+            {"path": "out/deep/b.bin", "bytes": 4, "base64": "AP8A/w=="},
+        ])
+    );
+    assert_eq!(result.get("files_omitted"), None);
+}
+
+#[test]
+fn files_come_out_after_a_failure_and_not_after_the_end_of_the_interpreter() {
+    let wanted = || json!({"return_files": ["*.txt"]});
+    for ending in ["1/0", "import sys; sys.exit(3)", "raise KeyboardInterrupt"] {
+        let result = run_with(&format!("open('a.txt', 'w').write('kept')\n{ending}"), wanted());
+        assert_eq!(result["files"][0]["text"], "kept", "{ending}");
+        assert!(result["error"].is_object(), "{ending}");
+    }
+    let result = run_with("open('a.txt', 'w').write('kept')\nimport os\nos._exit(0)", wanted());
+    assert_eq!(result.get("files"), None);
+    assert_contains(&result["files_omitted"][0]["reason"], "was ended before");
+}
+
+#[test]
+fn what_is_no_plain_file_is_left_out_with_the_reason() {
+    let code = "import os, socket\nos.mkdir('d')\nopen('d/in', 'w').write('x')\nos.symlink('/etc/passwd', 'd/link')\n\
+                os.symlink('d', 'elsewhere')\nos.mkfifo('d/pipe')\nsocket.socket(socket.AF_UNIX).bind('d/socket')\n\
+                f = open('d/sparse', 'w')\nf.truncate(1 << 30)\nopen('d/large', 'w').write('x' * 600_000)\n\
+                open(b'd/\\xff', 'w')\nopen('d/\\x01', 'w').write('\\x01' * 400_000)";
+    let result = run_with(code, json!({"return_files": ["d/*", "elsewhere/*", "d", "nothing/*.txt"]}));
+    assert_eq!(result.get("error"), None, "{result:#}");
+    let names: Vec<_> = result["files"].as_array().unwrap().iter().map(|file| &file["path"]).collect();
+    assert_eq!(names, ["d/\u{1}", "d/in"]);
+    assert_eq!(result["files"][0]["bytes"], 400_000, "six bytes of JSON each: sent in the other form");
+    let omitted: Vec<(&str, &str)> = result["files_omitted"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| (file["path"].as_str().unwrap(), file["reason"].as_str().unwrap()))
+        .collect();
+    let reason = |path: &str| omitted.iter().find(|(name, _)| *name == path).map_or("", |(_, reason)| reason);
+    for (path, part) in [
+        ("d/link", "a link"),
+        ("elsewhere", "a link"),
+        ("d/pipe", "not a regular file"),
+        ("d/socket", "not a regular file"),
+        ("d/sparse", "1073741824 bytes, at most 524288"),
+        ("d/large", "600000 bytes, at most 524288"),
+        ("d/?", "not UTF-8"),
+        ("d", "ask for `d/**`"),
+        ("nothing/*.txt", "nothing fits"),
+    ] {
+        assert!(reason(path).contains(part), "{path}: {omitted:#?}");
+    }
+    assert_eq!(omitted.len(), 9, "{omitted:#?}");
+}
+
+#[test]
+fn returned_files_have_a_budget() {
+    let code = "for n in range(70):\n  open(f'{n:02}', 'w').write('x' * (400_000 if n < 3 else 1))";
+    let result = run_with(code, json!({"return_files": ["*"]}));
+    assert_eq!(result["files"].as_array().unwrap().len(), 64);
+    let omitted = &result["files_omitted"];
+    assert_contains(&omitted[0]["reason"], "400000 bytes, and only 248576 of all returned bytes are left");
+    assert_contains(&omitted[1]["reason"], "at most 64 files");
+}
+
+#[test]
+fn a_file_that_cannot_be_placed_ends_the_run_before_the_code() {
+    let result = run_with("print('ran')", json!({"files": [{"path": "llmc/boot.py/x", "text": ""}]}));
+    assert_eq!((&result["stdout"], &result["error"]["type"]), (&json!(""), &json!("NotADirectoryError")));
+    assert_contains(&result["error"]["message"], "`llmc/boot.py/x` cannot be placed");
+    let arguments = json!({"code": "1", "files": [{"path": "../x", "text": ""}]});
+    let error = machine().call::<ExecuteCode>(arguments).unwrap_err();
+    assert_eq!(error.code(), code::INVALID_ARGUMENTS);
+}
+
+#[test]
+fn files_that_nobody_asked_for_end_the_run() {
+    let ready = || encode(Kind::Ready, br#"{"v":1,"engine":"x"}"#);
+    let file = |path: &str| encode(Kind::File, json!({"path": path, "text": "x"}).to_string().as_bytes());
+    for (path, words) in
+        [("a", "a file that was not asked for"), ("../a", "`..`"), ("/etc/x", "an absolute path")]
+    {
+        let result = hostile([ready(), file(path)].concat());
+        assert_eq!(result["error"]["kind"], "protocol");
+        assert_contains(&result["error"]["message"], words);
+        assert_eq!(result.get("files"), None);
+    }
+}
+
+#[test]
+fn code_tells_its_progress() {
+    let harness = machine();
+    let code = "from llmc import progress\nprogress(1, 4, 'reading')\nprogress(2, 4)\nfor n in range(20_000):\n  progress(3, 4)\n\
+                progress(4, 4, 'done')";
+    assert_eq!(envelope(&harness, code).structured.unwrap().get("error"), None);
+    let told = harness.progress();
+    assert_eq!((told[0].done, told[0].total, told[0].message.as_str()), (1.0, Some(4.0), "reading"));
+    let last = told.last().unwrap();
+    assert_eq!((last.done, last.total, last.message.as_str()), (4.0, Some(4.0), "done"));
+    assert!(told.len() < 1000, "{} reports", told.len());
+    assert!(told.iter().all(|report| report.total == Some(4.0)), "nothing else is mixed in: {told:?}");
+    assert_eq!(error("from llmc import progress\nprogress(float('nan'))")["type"], "ValueError");
+    assert_eq!(error("from llmc import progress\nprogress('x')")["type"], "ValueError");
+}
+
+#[test]
+fn a_run_can_be_narrowed_to_some_tools() {
+    let try_all = "from llmc import tools, ToolError\nresult = dir(tools)\nfor name in ('echo', 'say', 'denied'):\n  \
+                   try:\n    result.append(tools.call(name))\n  except ToolError as e:\n    result.append(str(e))";
+    let result = run_with(try_all, json!({"tools": ["say"]}));
+    let no = |name: &str| format!("`{name}` is not within the tools of this call");
+    assert_eq!(
+        result["result"],
+        json!(["call", "describe", "say", "search", no("echo"), "hello", no("denied")])
+    );
+    // Also for code that finds its way without the word that asks for a list.
+    let result = run_with("__import__('ll' + 'mc').tools.echo()", json!({"tools": []}));
+    assert_contains(&result["error"]["message"], &no("echo"));
+    let arguments = json!({"code": "1", "tools": ["say", "ehco"]});
+    let error = machine().call::<ExecuteCode>(arguments).unwrap_err();
+    assert_eq!(error.code(), code::INVALID_ARGUMENTS);
+    assert_eq!(error.message(), "`tools`: code may call no tool `ehco`; did you mean `echo`?");
+}
+
+#[test]
+fn limits_of_the_server_are_errors_of_their_own_kind() {
+    let harness =
+        machine().tool("much", |_| Err(ToolError::new(code::LIMIT, "more than 5 calls (`limits.x`)")));
+    let code = "from llmc import tools, LimitError\ntry:\n  tools.much()\nexcept LimitError as e:\n  result = str(e)";
+    assert_eq!(envelope(&harness, code).structured.unwrap()["result"], "more than 5 calls (`limits.x`)");
 }

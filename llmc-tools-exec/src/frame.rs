@@ -18,6 +18,10 @@ pub(crate) enum Kind {
     Call,
     /// The answer to a call.
     Reply,
+    /// How far the code is.
+    Progress,
+    /// A result file.
+    File,
     /// The job is done.
     Done,
 }
@@ -45,12 +49,14 @@ impl Kind {
             Self::Job => b'J',
             Self::Call => b'C',
             Self::Reply => b'R',
+            Self::Progress => b'P',
+            Self::File => b'F',
             Self::Done => b'D',
         }
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Ready, Self::Job, Self::Call, Self::Reply, Self::Done]
+        [Self::Ready, Self::Job, Self::Call, Self::Reply, Self::Progress, Self::File, Self::Done]
             .into_iter()
             .find(|kind| kind.byte() == byte)
     }
@@ -169,7 +175,7 @@ mod tests {
                 if random() % 2 == 0 {
                     // Mostly right: a good header in front of noise.
                     let length = (random() % 40) as u32;
-                    let kind = *b"rJCRD".get((random() % 5) as usize).unwrap();
+                    let kind = *b"rJCRPFD".get((random() % 7) as usize).unwrap();
                     chunk.splice(0..0, [&length.to_be_bytes()[..], &[kind]].concat());
                 }
                 decoder.push(&chunk);

@@ -12,7 +12,9 @@
 #![forbid(unsafe_code)]
 
 mod execute_code;
+mod files;
 mod frame;
+mod glob;
 pub mod limits;
 mod protocol;
 mod report;

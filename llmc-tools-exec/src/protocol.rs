@@ -1,10 +1,11 @@
-//! Which frame may come when: `ready`, then any number of calls, then `done`, then nothing.
+//! Which frame may come when: `ready`, then any number of calls, reports and files, then `done`, then nothing.
 //!
 //! Pure: frames in, events out. Frames come from the jail and are hostile input.
 
 use llmc_core::serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::files::SentFile;
 use crate::frame::{Frame, FrameError, Kind};
 use crate::limits::{MAX_CALLS, MAX_OPEN_CALLS};
 use crate::report::Report;
@@ -19,6 +20,10 @@ pub(crate) enum Event {
     Ready(Ready),
     /// The code calls a tool.
     Call(Call),
+    /// The code tells how far it is.
+    Progress(Progress),
+    /// A result file.
+    File(SentFile),
     /// The job is done.
     Done(Box<Report>),
 }
@@ -44,6 +49,16 @@ pub(crate) struct Call {
     pub(crate) arguments: Box<RawValue>,
 }
 
+/// How far the code is.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(crate = "llmc_core::serde")]
+pub(crate) struct Progress {
+    pub(crate) done: f64,
+    pub(crate) total: Option<f64>,
+    #[serde(default)]
+    pub(crate) message: String,
+}
+
 /// The jail did not keep to the protocol. Such a run is ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Violation {
@@ -57,6 +72,8 @@ pub(crate) enum Violation {
     Version(u32),
     #[error("call {found}, expected call {expected}")]
     Id { found: u64, expected: u64 },
+    #[error("{0}")]
+    File(&'static str),
     #[error("more than {MAX_CALLS} calls")]
     TooManyCalls,
     #[error("more than {MAX_OPEN_CALLS} calls at the same time")]
@@ -105,6 +122,8 @@ impl Protocol {
                 }
                 Ok(Event::Call(call))
             }
+            (State::Running { .. }, Kind::Progress) => Ok(Event::Progress(read(frame)?)),
+            (State::Running { .. }, Kind::File) => Ok(Event::File(read(frame)?)),
             (State::Running { .. }, Kind::Done) => {
                 let report = read(frame)?;
                 self.state = State::Done;
@@ -160,6 +179,13 @@ mod tests {
         refused([READY, (Kind::Job, "{}")], "an unexpected Job frame during the job");
         refused([READY, (Kind::Reply, "{}")], "an unexpected Reply frame during the job");
         refused([READY, DONE, DONE], "an unexpected Done frame after the end");
+        for kind in [Kind::Progress, Kind::File] {
+            refused([(kind, "{}")], &format!("an unexpected {kind:?} frame before the job"));
+            refused([READY, (kind, "{}")], &format!("a {kind:?} frame that cannot be read"));
+            refused([READY, DONE, (kind, "{}")], &format!("an unexpected {kind:?} frame after the end"));
+        }
+        let (progress, file) = (r#"{"done":1,"total":null}"#, r#"{"path":"a","text":"b"}"#);
+        assert_eq!(check([READY, (Kind::Progress, progress), (Kind::File, file), DONE]), Ok(()));
     }
 
     #[test]
@@ -172,7 +198,7 @@ mod tests {
     fn calls_are_counted() {
         let ready = [(READY.0, READY.1.to_owned())];
         assert_eq!(check(ready.clone().into_iter().chain((1..=MAX_CALLS).map(call))), Ok(()));
-        refused(ready.into_iter().chain((1..=MAX_CALLS + 1).map(call)), "more than 1000 calls");
+        refused(ready.into_iter().chain((1..=MAX_CALLS + 1).map(call)), "more than 10000 calls");
         let mut protocol = Protocol { state: State::Running { calls: 0 } };
         let (kind, body) = call(1);
         let frame = Frame { kind, body: body.into_bytes() };

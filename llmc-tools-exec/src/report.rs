@@ -11,6 +11,8 @@ pub(crate) struct Report {
     pub(crate) error: Option<Raised>,
     /// What the code passed to `sys.exit`.
     pub(crate) exit_code: Option<i32>,
+    /// Files that were asked for and not sent, with the reason.
+    pub(crate) files_omitted: Option<Vec<(String, String)>>,
 }
 
 /// A value as the code's interpreter wrote it.

@@ -21,12 +21,18 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
+use crate::files::{Inbox, InputFile, ReturnedFile, Wanted};
 use crate::frame::{Decoder, Kind, encode};
-use crate::limits::{CLOSED_GRACE_MS, EXIT_GRACE_MS, MAX_CALLS, MAX_OPEN_CALLS, MAX_REPLY_BYTES};
-use crate::protocol::{Call, Event, Protocol, Violation};
+use crate::limits::{
+    CLOSED_GRACE_MS, EXIT_GRACE_MS, MAX_CALL_RECORDS, MAX_CALLS, MAX_OPEN_CALLS, MAX_PROGRESS_CHARS,
+    MAX_REPLY_BYTES, PROGRESS_INTERVAL_MS,
+};
+use crate::protocol::{Call, Event, Progress, Protocol, Violation};
 use crate::report::Report;
 
 const CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes that are read before the clock is looked at again: code that floods the socket gets no more.
+const BYTES_PER_STEP: usize = 4 * 1024 * 1024;
 /// Longest name of a tool.
 const MAX_NAME_BYTES: usize = 64;
 
@@ -39,12 +45,22 @@ struct Job<'a> {
     tools: Option<String>,
     max_calls: u64,
     max_open: usize,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    files: &'a [InputFile],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    returns: Option<Wanted<'a>>,
 }
 
 /// The frame that hands over the job. Without a list of tools, code may try any name.
-pub(crate) fn job_frame(code: &str, tools: Option<&[CallableTool]>) -> ToolResult<Vec<u8>> {
+pub(crate) fn job_frame(
+    code: &str,
+    tools: Option<&[CallableTool]>,
+    files: &[InputFile],
+    return_files: &[String],
+) -> ToolResult<Vec<u8>> {
     let tools = tools.map(serde_json::to_string).transpose()?;
-    let job = Job { code, tools, max_calls: MAX_CALLS, max_open: MAX_OPEN_CALLS };
+    let returns = Wanted::new(return_files);
+    let job = Job { code, tools, max_calls: MAX_CALLS, max_open: MAX_OPEN_CALLS, files, returns };
     Ok(encode(Kind::Job, &serde_json::to_vec(&job)?))
 }
 
@@ -55,8 +71,25 @@ pub(crate) struct Heard {
     pub(crate) engine: Option<String>,
     /// How it ended.
     pub(crate) end: End,
-    /// The calls that were made.
+    /// The calls that were made, up to [`MAX_CALL_RECORDS`].
     pub(crate) calls: Vec<CallRecord>,
+    /// How many calls there were.
+    pub(crate) calls_made: usize,
+    /// How many of them have failed.
+    pub(crate) calls_failed: usize,
+    /// Result files.
+    pub(crate) files: Vec<ReturnedFile>,
+}
+
+/// What a job is allowed and expected to say.
+#[derive(Debug, Default)]
+pub(crate) struct Terms {
+    /// The only tools that the code may call, however many the plugin is granted.
+    pub(crate) within: Option<Vec<String>>,
+    /// Globs of the files that it shall send.
+    pub(crate) return_files: Vec<String>,
+    /// Whether the code will probably tell its progress by itself.
+    pub(crate) tells_progress: bool,
 }
 
 /// How the conversation ended.
@@ -93,13 +126,15 @@ pub(crate) struct Session {
     crew: Arc<Crew>,
     engine: Option<String>,
     end: Option<End>,
+    inbox: Inbox,
+    reporter: Reporter,
     chunk: Vec<u8>,
 }
 
 impl Session {
-    pub(crate) fn new(ctx: &Context, socket: UnixStream, job: Vec<u8>) -> Self {
+    pub(crate) fn new(ctx: &Context, socket: UnixStream, job: Vec<u8>, terms: Terms) -> Self {
         let socket = Arc::new(socket);
-        let crew = Arc::new(Crew::new(ctx.clone(), socket.clone()));
+        let crew = Arc::new(Crew::new(ctx.clone(), socket.clone(), terms.within));
         Self {
             socket,
             decoder: Decoder::default(),
@@ -108,6 +143,8 @@ impl Session {
             crew,
             engine: None,
             end: None,
+            inbox: Inbox::new(&terms.return_files),
+            reporter: Reporter::new(ctx.clone(), terms.tells_progress),
             chunk: vec![0; CHUNK_BYTES],
         }
     }
@@ -115,14 +152,19 @@ impl Session {
     /// Call after the run is over.
     pub(crate) fn finish(mut self) -> Heard {
         self.crew.dismiss();
-        let calls = self.crew.board().calls.iter().map(Tracked::record).collect();
+        let board = self.crew.board();
+        let calls = board.calls.iter().take(MAX_CALL_RECORDS).map(Tracked::record).collect();
+        let calls_made = board.calls.len();
+        let calls_failed = board.calls.iter().filter(|call| !call.record().ok).count();
+        drop(board);
         let end = self.end.take().unwrap_or(End::Silent);
-        Heard { engine: self.engine.take(), end, calls }
+        let files = std::mem::take(&mut self.inbox).into_files();
+        Heard { engine: self.engine.take(), end, calls, calls_made, calls_failed, files }
     }
 
     /// Reads what there is. `Ok(false)`: there will be no more.
     fn read(&mut self) -> Result<bool, Violation> {
-        loop {
+        for _ in 0..BYTES_PER_STEP / CHUNK_BYTES {
             match recv(&*self.socket, &mut self.chunk, RecvFlags::DONTWAIT) {
                 Ok((_, 0)) => return Ok(false),
                 Ok((_, count)) => self.decoder.push(&self.chunk[..count]),
@@ -138,6 +180,8 @@ impl Session {
                         self.crew.take_on(Task::Send(self.job.take().unwrap_or_default()));
                     }
                     Event::Call(call) => self.crew.call(call),
+                    Event::Progress(progress) => self.reporter.take(progress),
+                    Event::File(file) => self.inbox.take(file).map_err(Violation::File)?,
                     Event::Done(report) => {
                         self.end = Some(End::Done(report));
                         return Ok(false);
@@ -145,6 +189,7 @@ impl Session {
                 }
             }
         }
+        Ok(true)
     }
 }
 
@@ -161,11 +206,49 @@ impl Companion for Session {
                 Err(violation) => self.end = Some(End::Violated(violation)),
             }
         }
+        self.reporter.tell(self.end.is_some());
         match &self.end {
             None => Step::GoOn,
             Some(End::Done(_)) => Step::EndsWithin(Duration::from_millis(EXIT_GRACE_MS)),
             Some(End::Silent) => Step::EndsWithin(Duration::from_millis(CLOSED_GRACE_MS)),
             Some(End::Violated(_)) => Step::EndsWithin(Duration::ZERO),
+        }
+    }
+
+    fn tells_progress(&self) -> bool {
+        self.reporter.speaks
+    }
+}
+
+/// Passes on what the code says of its progress, at a rate that everybody can bear.
+struct Reporter {
+    ctx: Context,
+    /// Whether the code speaks for itself.
+    speaks: bool,
+    waiting: Option<Progress>,
+    told: Option<Instant>,
+}
+
+impl Reporter {
+    fn new(ctx: Context, speaks: bool) -> Self {
+        Self { ctx, speaks, waiting: None, told: None }
+    }
+
+    fn take(&mut self, progress: Progress) {
+        self.speaks = true;
+        self.waiting = Some(progress);
+    }
+
+    /// Tells the newest report, if it is time; the last one always.
+    fn tell(&mut self, last: bool) {
+        let interval = Duration::from_millis(PROGRESS_INTERVAL_MS);
+        if !last && self.told.is_some_and(|told| told.elapsed() < interval) {
+            return;
+        }
+        if let Some(Progress { done, total, message }) = self.waiting.take() {
+            let message: String = message.chars().take(MAX_PROGRESS_CHARS).collect();
+            self.ctx.progress(done, total, &message);
+            self.told = Some(Instant::now());
         }
     }
 }
@@ -180,6 +263,7 @@ impl Drop for Session {
 struct Crew {
     ctx: Context,
     socket: Arc<UnixStream>,
+    within: Option<Vec<String>>,
     /// Held while a frame is written.
     turn: Mutex<()>,
     board: Mutex<Board>,
@@ -215,8 +299,8 @@ impl Tracked {
 }
 
 impl Crew {
-    fn new(ctx: Context, socket: Arc<UnixStream>) -> Self {
-        Self { ctx, socket, turn: Mutex::default(), board: Mutex::default(), news: Condvar::new() }
+    fn new(ctx: Context, socket: Arc<UnixStream>, within: Option<Vec<String>>) -> Self {
+        Self { ctx, socket, within, turn: Mutex::default(), board: Mutex::default(), news: Condvar::new() }
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
@@ -259,7 +343,7 @@ impl Crew {
             match task {
                 Task::Send(frame) => self.send(&frame),
                 Task::Call { place, call } => {
-                    let (answer, ok) = answer(&self.ctx, &call);
+                    let (answer, ok) = answer(&self.ctx, &call, self.within.as_deref());
                     let mut board = self.board();
                     board.open -= 1;
                     let tracked = &mut board.calls[place];
@@ -321,8 +405,8 @@ struct ReplyError<'a> {
 }
 
 /// Makes the call and tells whether it succeeded.
-fn answer(ctx: &Context, call: &Call) -> (Vec<u8>, bool) {
-    let result = make(ctx, call).and_then(|value| {
+fn answer(ctx: &Context, call: &Call, within: Option<&[String]>) -> (Vec<u8>, bool) {
+    let result = make(ctx, call, within).and_then(|value| {
         let body = write(&Reply { id: call.id, value: Some(&value), error: None });
         if body.len() > MAX_REPLY_BYTES {
             return Err(ToolError::failed(format!(
@@ -336,21 +420,25 @@ fn answer(ctx: &Context, call: &Call) -> (Vec<u8>, bool) {
     match result {
         Ok(body) => (body, true),
         Err(error) => {
-            let kind = if error.code() == code::UNKNOWN_ITEM { "unknown_tool" } else { "failed" };
+            let kind = match error.code() {
+                code::UNKNOWN_ITEM => "unknown_tool",
+                code::LIMIT => "limit",
+                _ => "failed",
+            };
             let error = ReplyError { kind, message: error.message(), data: error.data() };
             (write(&Reply { id: call.id, value: None, error: Some(error) }), false)
         }
     }
 }
 
-fn make(ctx: &Context, call: &Call) -> ToolResult<Value> {
+fn make(ctx: &Context, call: &Call, within: Option<&[String]>) -> ToolResult<Value> {
     if call.name.is_empty() || call.name.len() > MAX_NAME_BYTES {
         return Err(ToolError::new(
             code::UNKNOWN_ITEM,
             format!("names of tools have 1 to {MAX_NAME_BYTES} characters"),
         ));
     }
-    let answer = ctx.call_tool_raw(&call.name, call.arguments.get().as_bytes())?;
+    let answer = ctx.call_tool_within(&call.name, call.arguments.get().as_bytes(), within)?;
     let envelope: Envelope = serde_json::from_slice(&answer)?;
     if envelope.is_error {
         let text = envelope.all_text();

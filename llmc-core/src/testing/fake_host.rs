@@ -60,8 +60,12 @@ impl FakeHost {
         struct Body {
             name: String,
             arguments: Value,
+            within: Option<Vec<String>>,
         }
-        let Body { name, arguments } = serde_json::from_slice(body)?;
+        let Body { name, arguments, within } = serde_json::from_slice(body)?;
+        if within.is_some_and(|tools| !tools.contains(&name)) {
+            return Err(ToolError::denied(format!("`{name}` is not within the tools of this call")));
+        }
         match self.tools.get(&name) {
             Some(play) => play(arguments),
             None => Err(ToolError::denied(format!("the harness has no tool `{name}`"))),

@@ -6,8 +6,12 @@ use std::sync::Arc;
 
 use llmc_core::manifest::GrantKind;
 
-use super::{CallError, Entry, Kind};
+use super::registry::EXECUTE_CODE;
+use super::{CallError, Entry, Home, Kind};
 use crate::config::{Config, Grants, Mode, NamedMode};
+
+/// Tools that clients see in code mode, as far as they exist: what finds tools, what looks, and what runs code.
+const CODE_MODE: [&str; 5] = ["describe_tool", EXECUTE_CODE, "list_dir", "read_file", "search_tools"];
 
 /// Who makes a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,11 +42,14 @@ pub(crate) struct Authority {
     deny: BTreeSet<String>,
     /// What each plugin is granted.
     plugins: BTreeMap<String, Grants>,
+    /// The plugin that runs code.
+    code_plugin: Option<Arc<str>>,
 }
 
 impl Authority {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, code_plugin: Option<&Arc<str>>) -> Self {
         Self {
+            code_plugin: code_plugin.cloned(),
             mode: config.server.mode.clone(),
             read_only: config.policy.read_only,
             deny: config.policy.deny.iter().cloned().collect(),
@@ -65,7 +72,11 @@ impl Authority {
         }
         match caller {
             Caller::CommandLine => Ok(()),
-            Caller::Client if self.shows(tool) => Ok(()),
+            Caller::Client if self.shows(entry) => Ok(()),
+            Caller::Client if self.code_may_call(tool) => denied(format!(
+                "`{tool}` is not offered to clients (`server.mode`), only to code: call `{EXECUTE_CODE}` with \
+                 `from llmc import tools`, then `tools.{tool}(...)`"
+            )),
             Caller::Client => {
                 denied(format!("`{tool}` is not offered to clients; add it to `server.mode` to change that"))
             }
@@ -110,11 +121,18 @@ impl Authority {
         }
     }
 
-    fn shows(&self, tool: &str) -> bool {
+    fn shows(&self, entry: &Entry) -> bool {
         match &self.mode {
-            Mode::Named(NamedMode::All) => true,
-            Mode::Listed(tools) => tools.iter().any(|listed| listed == tool),
+            // Who sees every tool needs none to find them.
+            Mode::Named(NamedMode::All) => matches!(entry.home, Home::Plugin(_)),
+            Mode::Named(NamedMode::Code) => CODE_MODE.contains(&entry.name.as_str()),
+            Mode::Listed(tools) => tools.contains(&entry.name),
         }
+    }
+
+    fn code_may_call(&self, tool: &str) -> bool {
+        let granted = self.code_plugin.as_ref().and_then(|plugin| self.plugins.get(&**plugin));
+        granted.is_some_and(|grants| grants.tools.iter().any(|granted| granted == tool))
     }
 }
 

@@ -5,6 +5,8 @@
 //! door: nothing else in this crate hands a call to a plugin.
 
 mod authorise;
+mod bounds;
+mod builtin;
 mod cost;
 mod error;
 mod output;
@@ -21,8 +23,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use authorise::{Authority, Caller};
+pub(crate) use bounds::Bounds;
 pub(crate) use error::{CallError, Kind};
-pub(crate) use registry::{Entry, Registry};
+pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Registry};
 pub(crate) use schema::Schema;
 pub(crate) use services::Hub;
 
@@ -50,11 +53,13 @@ pub(crate) struct Request {
 }
 
 /// The call above a nested call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Parent {
     pub(crate) id: u64,
     pub(crate) depth: u8,
     pub(crate) deadline: Instant,
+    /// What holds for all calls below it.
+    pub(crate) bounds: Bounds,
 }
 
 /// Everything that calls need.
@@ -90,6 +95,11 @@ impl CallPath {
         self.registry.entries().filter(|entry| self.authority.allows(caller, entry).is_ok())
     }
 
+    /// Whose rights code has: those of the plugin with the tool that runs it.
+    pub(crate) fn code_caller(&self) -> Option<Caller> {
+        self.registry.code_plugin().map(|plugin| Caller::Plugin(Arc::clone(plugin)))
+    }
+
     /// Makes a call; whatever becomes of it is audited, also that its caller left before its end.
     pub(crate) async fn call(&self, mut request: Request) -> Result<Envelope, CallError> {
         let begun = Instant::now();
@@ -100,7 +110,7 @@ impl CallPath {
             path: self,
             begun,
             call: context.id,
-            parent: request.parent.map(|parent| parent.id),
+            parent: request.parent.as_ref().map(|parent| parent.id),
             caller: request.caller.to_string(),
             tool: self.secrets.mask_text(shortened(&tool)),
             entry: entry.clone(),
@@ -137,6 +147,10 @@ impl CallPath {
                 ));
             }
         }
+        if context.depth > 0 {
+            context.bounds.count_call(&self.limits)?;
+        }
+        context.bounds.allows(&request.caller, tool)?;
         let entry = entry.ok_or_else(|| self.unknown_tool(tool, &request.caller))?;
         self.authority.allows(&request.caller, entry)?;
         if context.depth > self.limits.call_depth {
@@ -147,18 +161,29 @@ impl CallPath {
         }
         let arguments = entry.input.arguments(request.arguments)?;
         *argument_bytes = arguments.len();
+        if context.depth > 0 {
+            context.bounds.count_bytes(arguments.len(), &self.limits)?;
+        }
         let _turn = self.turn(entry, context).await?;
-        let body = self.run(entry, &arguments, context).await?;
+        let body = match &entry.home {
+            Home::Plugin(home) => self.run(entry, home, &arguments, context).await?,
+            Home::Server(tool) => tool.answer(self, &request.caller, context, &arguments)?,
+        };
         let result_bytes = body.len();
+        if context.depth > 0 {
+            context.bounds.count_bytes(result_bytes, &self.limits)?;
+        }
         let envelope = output::checked(&body, entry, &self.secrets, self.limits.max_result_bytes)?;
         Ok(Done { envelope, result_bytes })
     }
 
     fn context(&self, request: &Request, begun: Instant) -> CallContext {
         let own = begun + Duration::from_millis(self.limits.call_timeout_ms);
-        let deadline = request.parent.map_or(own, |parent| parent.deadline.min(own));
-        let depth = request.parent.map_or(0, |parent| parent.depth + 1);
-        CallContext::new(depth, deadline, &request.cancel, request.progress.clone())
+        let parent = request.parent.as_ref();
+        let deadline = parent.map_or(own, |parent| parent.deadline.min(own));
+        let depth = parent.map_or(0, |parent| parent.depth + 1);
+        let bounds = parent.map(|parent| parent.bounds.clone()).unwrap_or_default();
+        CallContext::new(depth, deadline, bounds, &request.cancel, request.progress.clone())
     }
 
     fn unknown_tool(&self, tool: &str, caller: &Caller) -> CallError {
@@ -185,19 +210,23 @@ impl CallPath {
                 0 => Some(Arc::clone(&self.running).acquire_owned().await),
                 _ => None,
             };
-            let of_plugin = Arc::clone(&entry.workers).acquire_owned().await;
-            (among_all, of_plugin)
+            let of_plugin = match &entry.home {
+                Home::Plugin(home) => Some(Arc::clone(&home.workers).acquire_owned().await),
+                Home::Server(_) => None,
+            };
+            // The semaphores live as long as the server and are never closed.
+            (among_all.and_then(Result::ok), of_plugin.and_then(Result::ok))
         };
         tokio::select! {
             biased;
             places = tokio::time::timeout_at(until.into(), both) => match places {
-                Ok((all, Ok(of_plugin))) => Ok(Turn { _all: all.and_then(Result::ok), _of_plugin: of_plugin }),
-                Ok((_, Err(_))) | Err(_) => Err(CallError::new(
+                Ok((all, of_plugin)) => Ok(Turn { _all: all, _of_plugin: of_plugin }),
+                Err(_) => Err(CallError::new(
                     Kind::Busy,
                     format!(
                         "plugin `{}` is busy: no free worker within {} ms (`limits.workers_per_plugin`, \
                          `limits.concurrent_calls`); try again",
-                        entry.plugin.name(),
+                        entry.owner(),
                         wait.as_millis()
                     ),
                 )),
@@ -207,11 +236,11 @@ impl CallPath {
     }
 
     /// The plugin's host, which may have to be started first; that neither outlasts the call nor is cut short by it.
-    async fn connection(&self, entry: &Entry, context: &CallContext) -> Result<Arc<Connection>, CallError> {
-        if let Some(connection) = entry.plugin.live() {
+    async fn connection(&self, home: &OfPlugin, context: &CallContext) -> Result<Arc<Connection>, CallError> {
+        if let Some(connection) = home.plugin.live() {
             return Ok(connection);
         }
-        let (plugin, deadline) = (Arc::clone(&entry.plugin), context.deadline);
+        let (plugin, deadline) = (Arc::clone(&home.plugin), context.deadline);
         let starting = tokio::spawn(async move { plugin.connection(deadline).await });
         let failed = |error: String| CallError::new(Kind::PluginFailed, error);
         tokio::select! {
@@ -220,7 +249,7 @@ impl CallPath {
             }
             () = context.cancel.cancelled() => Err(CallError::new(Kind::Cancelled, "the call was cancelled")),
             () = tokio::time::sleep_until(deadline.into()) => {
-                Err(failed(format!("plugin `{}` was not started again in time", entry.plugin.name())))
+                Err(failed(format!("plugin `{}` was not started again in time", home.plugin.name())))
             }
         }
     }
@@ -228,12 +257,13 @@ impl CallPath {
     async fn run(
         &self,
         entry: &Entry,
+        home: &OfPlugin,
         arguments: &[u8],
         context: &Arc<CallContext>,
     ) -> Result<Vec<u8>, CallError> {
-        let plugin = entry.plugin.name();
-        let connection = self.connection(entry, context).await?;
-        connection.call(entry.item, arguments, context).await.map_err(|failure| match failure {
+        let plugin = home.plugin.name();
+        let connection = self.connection(home, context).await?;
+        connection.call(home.item, arguments, context).await.map_err(|failure| match failure {
             CallFailure::Tool(failure) => CallError::from_plugin(failure, &entry.name, plugin, |grant| {
                 self.authority.advice(grant, plugin)
             }),
@@ -282,7 +312,7 @@ impl Account<'_> {
 
 impl Drop for Account<'_> {
     fn drop(&mut self) {
-        let plugin = self.entry.as_ref().map(|entry| &entry.plugin);
+        let plugin = self.entry.as_ref().and_then(|entry| entry.plugin());
         self.path.audit.write(&Record {
             time_ms: now_ms(),
             call: self.call,
@@ -308,5 +338,5 @@ fn shortened(tool: &str) -> String {
 /// A place to run in; given back when dropped.
 struct Turn {
     _all: Option<OwnedSemaphorePermit>,
-    _of_plugin: OwnedSemaphorePermit,
+    _of_plugin: Option<OwnedSemaphorePermit>,
 }

@@ -17,7 +17,7 @@ pub(super) fn checked(
     max_bytes: usize,
 ) -> Result<Envelope, CallError> {
     let invalid = |what: String| {
-        let (tool, plugin) = (&entry.name, entry.plugin.name());
+        let (tool, plugin) = (&entry.name, entry.owner());
         CallError::new(Kind::InvalidResult, format!("`{tool}` of plugin `{plugin}` answered with {what}"))
     };
     if body.len() > max_bytes {

@@ -8,6 +8,7 @@ use llmc_core::manifest::{Annotations, Item, ItemKind};
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
+use super::builtin::Builtin;
 use super::schema::{Schema, nearest};
 use crate::config::{self, is_name};
 use crate::plugin::Supervisor;
@@ -17,6 +18,9 @@ const MAX_ITEMS: usize = 512;
 
 /// Longest description in bytes.
 const MAX_DESCRIPTION_BYTES: usize = 16 << 10;
+
+/// The tool that runs code, which calls the others.
+pub(crate) const EXECUTE_CODE: &str = "execute_code";
 
 /// A tool.
 pub(crate) struct Entry {
@@ -28,6 +32,19 @@ pub(crate) struct Entry {
     pub(crate) output_schema: Option<Value>,
     pub(crate) input: Schema,
     pub(crate) output: Option<Schema>,
+    pub(crate) home: Home,
+}
+
+/// Who answers calls of a tool.
+pub(crate) enum Home {
+    /// A plugin.
+    Plugin(OfPlugin),
+    /// The server itself.
+    Server(Builtin),
+}
+
+/// A tool's place in its plugin.
+pub(crate) struct OfPlugin {
     pub(crate) plugin: Arc<Supervisor>,
     /// Its place in the plugin's manifest.
     pub(crate) item: u16,
@@ -35,8 +52,22 @@ pub(crate) struct Entry {
     pub(crate) workers: Arc<Semaphore>,
 }
 
+impl Entry {
+    /// The plugin, unless the server itself answers.
+    pub(crate) fn plugin(&self) -> Option<&Arc<Supervisor>> {
+        match &self.home {
+            Home::Plugin(home) => Some(&home.plugin),
+            Home::Server(_) => None,
+        }
+    }
+
+    /// Name of the plugin, or `server`.
+    pub(crate) fn owner(&self) -> &str {
+        self.plugin().map_or("server", |plugin| &**plugin.name())
+    }
+}
+
 /// All tools by name.
-#[derive(Default)]
 pub(crate) struct Registry(BTreeMap<String, Arc<Entry>>);
 
 /// Why a plugin's manifest is refused.
@@ -48,6 +79,18 @@ pub(crate) struct ManifestError {
 }
 
 impl Registry {
+    /// The server's own tools.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is no tool.
+    pub(crate) fn new() -> Result<Self, ManifestError> {
+        let refused = |problem: String| ManifestError { plugin: "server".into(), problem };
+        let entries = Builtin::ALL.map(|tool| tool.entry().map_err(refused));
+        let named = |entry: Entry| (entry.name.clone(), Arc::new(entry));
+        entries.into_iter().map(|entry| entry.map(named)).collect::<Result<_, _>>().map(Self)
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<Entry>> {
         self.0.get(name)
     }
@@ -55,6 +98,14 @@ impl Registry {
     /// The tool that was probably meant.
     pub(crate) fn nearest(&self, name: &str) -> Option<&str> {
         nearest(name, self.0.keys().map(String::as_str))
+    }
+
+    /// The plugin whose tool `execute_code`, maybe behind a prefix, runs code.
+    pub(crate) fn code_plugin(&self) -> Option<&Arc<str>> {
+        let runs_code = |name: &str| name == EXECUTE_CODE || name.ends_with("_execute_code");
+        let prefixed = || self.0.values().find(|entry| runs_code(&entry.name));
+        let entry = self.0.get(EXECUTE_CODE).or_else(prefixed)?;
+        entry.plugin().map(|plugin| plugin.name())
     }
 
     /// In the order of their names, which does not change.
@@ -93,10 +144,15 @@ impl Registry {
                 return Err(about("the name must match ^[a-z][a-z0-9_]{0,63}$".into()));
             }
             if let Some(other) = self.0.get(&name) {
-                let other = other.plugin.name();
-                return Err(about(format!(
-                    "plugin `{other}` has a tool of the same name; set `prefix` for one of the two"
-                )));
+                return Err(about(match &other.home {
+                    Home::Plugin(other) => format!(
+                        "plugin `{}` has a tool of the same name; set `prefix` for one of the two",
+                        other.plugin.name()
+                    ),
+                    Home::Server(_) => {
+                        "the server has a tool of the same name; set `prefix` for the plugin".to_owned()
+                    }
+                }));
             }
             let item_index = u16::try_from(index).map_err(|_| about("too many items".into()))?;
             let entry = entry(name.clone(), item_index, &item, plugin, &workers).map_err(about)?;
@@ -140,8 +196,10 @@ fn entry(
         output_schema: item.output_schema.clone(),
         input,
         output,
-        plugin: Arc::clone(plugin),
-        item: index,
-        workers: Arc::clone(workers),
+        home: Home::Plugin(OfPlugin {
+            plugin: Arc::clone(plugin),
+            item: index,
+            workers: Arc::clone(workers),
+        }),
     })
 }

@@ -37,6 +37,8 @@ struct CallTool {
     name: String,
     #[serde(default)]
     arguments: Map<String, Value>,
+    /// The only tools that this plugin wants to reach here and below, however many it is granted.
+    within: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -61,14 +63,18 @@ impl Hub {
     }
 
     fn call_tool(&self, plugin: &str, context: &Arc<CallContext>, body: &[u8]) -> Result<Request, Failure> {
-        let CallTool { name, arguments } = parsed(body)?;
+        let CallTool { name, arguments, within } = parsed(body)?;
+        let bounds = match within {
+            Some(tools) => context.bounds.narrowed(plugin, tools),
+            None => context.bounds.clone(),
+        };
         Ok(Request {
             caller: Caller::Plugin(plugin.into()),
             tool: name,
             arguments,
             cancel: context.cancel.clone(),
             progress: None,
-            parent: Some(Parent { id: context.id, depth: context.depth, deadline: context.deadline }),
+            parent: Some(Parent { id: context.id, depth: context.depth, deadline: context.deadline, bounds }),
         })
     }
 
@@ -116,7 +122,7 @@ impl Services for Arc<Hub> {
                 op::TOOLS => {
                     let path = hub.path.get().and_then(Weak::upgrade);
                     let path = path.ok_or_else(stopping)?;
-                    json_answer(&callable(&path, &plugin))
+                    json_answer(&callable(&path, &plugin, context()?))
                 }
                 op::RUN => {
                     let request: RunRequest = parsed(&body)?;
@@ -149,14 +155,16 @@ impl Services for Arc<Hub> {
 }
 
 /// What a plugin is told about the tools that it may call.
-fn callable(path: &CallPath, plugin: &str) -> Vec<CallableTool> {
+fn callable(path: &CallPath, plugin: &str, context: &CallContext) -> Vec<CallableTool> {
     let caller = Caller::Plugin(plugin.into());
     path.visible(&caller)
+        .filter(|entry| context.bounds.allows(&caller, &entry.name).is_ok())
         .map(|entry| CallableTool {
             name: entry.name.clone(),
             title: entry.title.clone(),
             description: entry.description.clone(),
             input_schema: entry.input_schema.clone(),
+            output_schema: entry.output_schema.clone(),
         })
         .collect()
 }

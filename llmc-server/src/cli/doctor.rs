@@ -108,7 +108,11 @@ async fn server(flags: &Flags) -> Result<Value, String> {
         .plugins
         .keys()
         .map(|name| {
-            let tools = app.path.registry.entries().filter(|entry| &**entry.plugin.name() == name);
+            let tools = app
+                .path
+                .registry
+                .entries()
+                .filter(|entry| entry.plugin().is_some_and(|plugin| &**plugin.name() == name));
             json!({
                 "name": name,
                 "tools": tools.map(|entry| entry.name.as_str()).collect::<Vec<_>>(),

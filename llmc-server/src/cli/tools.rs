@@ -33,7 +33,7 @@ impl Tools {
             let width = tools.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
             let line = |entry: &&std::sync::Arc<Entry>| {
                 let first = entry.description.lines().next().unwrap_or_default();
-                format!("{:width$}  {:8}  {first}\n", entry.name, entry.plugin.name())
+                format!("{:width$}  {:8}  {first}\n", entry.name, entry.owner())
             };
             tools.iter().map(line).collect()
         };
@@ -47,8 +47,8 @@ fn described(entry: &Entry) -> serde_json::Value {
         "name": entry.name,
         "title": entry.title,
         "description": entry.description,
-        "plugin": &**entry.plugin.name(),
-        "plugin_sha256": entry.plugin.library.sha256,
+        "plugin": entry.owner(),
+        "plugin_sha256": entry.plugin().map(|plugin| &plugin.library.sha256),
         "annotations": entry.annotations,
         "input_schema": entry.input_schema,
         "output_schema": entry.output_schema,

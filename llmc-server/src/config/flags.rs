@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Access, Config, Grants, Plugin, Root, RunGrant, RunLimits, RunProfile};
+use super::{Access, Config, Grants, Mode, NamedMode, Plugin, Root, RunGrant, RunLimits, RunProfile};
 
 /// Flags of every command that starts plugins.
 #[derive(Args, Clone, Debug, Default)]
@@ -21,6 +21,9 @@ pub struct Flags {
     /// Add an installed plugin without any grant, by library name; repeatable.
     #[arg(long = "plugin", value_name = "NAME")]
     pub plugins: Vec<String>,
+    /// Tools that the client sees: `all`, or `code` for `execute_code` and what finds the others.
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub mode: Option<NamedMode>,
     /// Folder with `bin`, `libexec` and `lib`; found from the program's own place by default.
     #[arg(long, value_name = "DIR")]
     pub stage: Option<PathBuf>,
@@ -66,6 +69,9 @@ impl Flags {
     /// When a flag would have to guess a grant that the file decides.
     pub(super) fn apply(&self, config: &mut Config) -> Result<(), String> {
         let by_file = !config.plugins.is_empty();
+        if let Some(mode) = self.mode {
+            self.apply_mode(mode, config)?;
+        }
         for (index, (name, root)) in self.roots.iter().enumerate() {
             if self.roots[..index].iter().any(|(earlier, _)| earlier == name) {
                 return Err(format!(
@@ -105,6 +111,23 @@ impl Flags {
         Ok(())
     }
 
+    /// A file that lists tools for clients restricts them; `--mode all` would lift that.
+    fn apply_mode(&self, mode: NamedMode, config: &mut Config) -> Result<(), String> {
+        let by_file = &config.server.mode;
+        if mode == NamedMode::All && *by_file != Mode::default() {
+            return Err(
+                "--mode all: the configuration file shows fewer tools to clients (`server.mode`)".into()
+            );
+        }
+        if let (NamedMode::Code, Mode::Listed(_)) = (mode, by_file) {
+            return Err(
+                "--mode code: the configuration file lists the tools for clients (`server.mode`)".into()
+            );
+        }
+        config.server.mode = Mode::Named(mode);
+        Ok(())
+    }
+
     /// The built-in plugins with the least grants that make them useful.
     fn default_plugins(&self, config: &Config) -> std::collections::BTreeMap<String, Plugin> {
         let roots: Vec<String> = config.roots.keys().cloned().collect();
@@ -116,7 +139,11 @@ impl Flags {
             limits: RunLimits::default(),
         };
         let plugin = |library: &str, grants| Plugin { library: library.into(), grants, ..Plugin::default() };
-        let fs_tools = FS_TOOLS.map(String::from).to_vec();
+        let mut tools = FS_TOOLS.map(String::from).to_vec();
+        // What clients do not see would be out of reach of everybody.
+        if config.server.mode == Mode::Named(NamedMode::Code) && !self.programs.is_empty() {
+            tools.push("run_command".into());
+        }
         [
             ("fs", plugin("llmc_tools_fs", Grants { roots: roots.clone(), ..Grants::default() })),
             (
@@ -134,7 +161,7 @@ impl Flags {
                 "exec",
                 plugin(
                     "llmc_tools_exec",
-                    Grants { run: Some(run(RunProfile::Code, &[])), tools: fs_tools, ..Grants::default() },
+                    Grants { run: Some(run(RunProfile::Code, &[])), tools, ..Grants::default() },
                 ),
             ),
         ]
@@ -165,6 +192,36 @@ mod tests {
         assert_eq!(config.plugins.keys().collect::<Vec<_>>(), ["cmd", "exec", "fs"]);
         assert_eq!(config.plugins["cmd"].grants.run.as_ref().unwrap().programs, Vec::<String>::new());
         assert_eq!(config.plugins["exec"].grants.roots, Vec::<String>::new());
+    }
+
+    #[test]
+    fn code_mode_gives_code_what_clients_do_not_see() {
+        let tools = |flags: Flags| {
+            let mut config = Config::default();
+            flags.apply(&mut config).unwrap();
+            config.plugins.remove("exec").unwrap().grants.tools
+        };
+        let code = Some(NamedMode::Code);
+        let programs = vec!["git".to_owned()];
+        let run_command = "run_command".to_owned();
+        assert!(
+            tools(Flags { mode: code, programs: programs.clone(), ..Flags::default() })
+                .contains(&run_command)
+        );
+        assert!(!tools(Flags { mode: code, ..Flags::default() }).contains(&run_command));
+        assert!(!tools(Flags { programs, ..Flags::default() }).contains(&run_command));
+    }
+
+    #[test]
+    fn a_flag_does_not_show_what_a_file_hides() {
+        let apply = |file: &str, mode| {
+            let mut config: Config = toml::from_str(file).unwrap();
+            Flags { mode: Some(mode), ..Flags::default() }.apply(&mut config).map(|()| config.server.mode)
+        };
+        assert!(apply("server = { mode = 'code' }", NamedMode::All).unwrap_err().contains("server.mode"));
+        assert!(apply("server = { mode = ['stat'] }", NamedMode::Code).unwrap_err().contains("server.mode"));
+        assert_eq!(apply("", NamedMode::Code), Ok(Mode::Named(NamedMode::Code)));
+        assert_eq!(apply("server = { mode = 'all' }", NamedMode::Code), Ok(Mode::Named(NamedMode::Code)));
     }
 
     #[test]

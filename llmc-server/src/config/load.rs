@@ -184,6 +184,8 @@ fn check(config: &Config) -> Result<(), String> {
         ("concurrent_calls", limits.concurrent_calls as u64),
         ("workers_per_plugin", u64::from(limits.workers_per_plugin)),
         ("call_depth", u64::from(limits.call_depth)),
+        ("nested_calls", u64::from(limits.nested_calls)),
+        ("nested_bytes", limits.nested_bytes),
         ("max_message_bytes", limits.max_message_bytes as u64),
         ("max_result_bytes", limits.max_result_bytes as u64),
         ("load_timeout_ms", limits.load_timeout_ms),
@@ -199,11 +201,17 @@ fn check(config: &Config) -> Result<(), String> {
     if limits.concurrent_runs > 64 || limits.parked_runs > 64 {
         return Err("limits.concurrent_runs and limits.parked_runs can be at most 64".into());
     }
+    if limits.nested_calls > MAX_NESTED_CALLS {
+        return Err(format!("limits.nested_calls can be at most {MAX_NESTED_CALLS}"));
+    }
     if limits.workers_per_plugin > 256 {
         return Err("limits.workers_per_plugin can be at most 256".into());
     }
     Ok(())
 }
+
+/// Calls that the plugin which runs code keeps account of.
+const MAX_NESTED_CALLS: u32 = 10_000;
 
 /// Directories that a jail has by itself, so that no root can be bound there.
 const RESERVED: [&str; 15] = [
@@ -257,7 +265,7 @@ mod tests {
         assert!(matches!(&config.secrets["GITHUB_TOKEN"], SecretSource::File(path) if path.is_absolute()));
     }
 
-    use super::super::Access;
+    use super::super::{Access, Mode, NamedMode};
 
     #[test]
     fn a_misspelt_key_is_refused_with_the_nearest_one() {
@@ -267,6 +275,17 @@ mod tests {
         assert!(error.contains("did you mean `roots`?"), "{error}");
         let error = load_text("[rotos]").unwrap_err();
         assert!(error.contains("did you mean `roots`?"), "{error}");
+    }
+
+    #[test]
+    fn a_mode_is_all_code_or_a_list() {
+        let mode =
+            |text: &str| load_text(&format!("[server]\nmode = {text}")).map(|config| config.server.mode);
+        assert_eq!(mode("'all'"), Ok(Mode::default()));
+        assert_eq!(mode("'code'"), Ok(Mode::Named(NamedMode::Code)));
+        assert_eq!(mode("['read_file']"), Ok(Mode::Listed(vec!["read_file".into()])));
+        let error = mode("'cod'").unwrap_err();
+        assert!(error.contains("expected \"all\", \"code\" or a list of tool names"), "{error}");
     }
 
     #[test]
@@ -293,5 +312,8 @@ mod tests {
     fn limits_that_leave_nothing_are_refused() {
         assert!(load_text("[limits]\ncall_depth = 0").unwrap_err().contains("limits.call_depth"));
         assert!(load_text("[limits]\nmax_result_bytes = 999999999999").unwrap_err().contains("at most"));
+        assert!(load_text("[limits]\nnested_calls = 0").unwrap_err().contains("limits.nested_calls"));
+        assert!(load_text("[limits]\nnested_calls = 10001").unwrap_err().contains("at most 10000"));
+        assert!(load_text("[limits]\nnested_calls = 10000\nnested_bytes = 1").is_ok());
     }
 }

@@ -50,7 +50,8 @@ impl Config {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
-    /// Tools that clients see: `"all"`, or a list of names. The others stay callable from code.
+    /// Tools that clients see: `"all"`, `"code"` for `execute_code` and what finds tools, or a list of names. Those
+    /// that code is granted stay callable from code.
     pub mode: Mode,
     /// Refuse to start where user and mount namespaces are missing for plugin hosts; without this they are
     /// jailed by Landlock and seccomp alone, and `llmc doctor` says so.
@@ -59,7 +60,7 @@ pub struct Server {
 
 /// Which tools clients see.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected \"all\", \"code\" or a list of tool names")]
 pub enum Mode {
     /// A named set.
     Named(NamedMode),
@@ -68,11 +69,13 @@ pub enum Mode {
 }
 
 /// A named set of tools.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum NamedMode {
-    /// Every tool.
+    /// Every tool of every plugin.
     All,
+    /// `execute_code`, `search_tools`, `describe_tool`, `read_file` and `list_dir`.
+    Code,
 }
 
 impl Default for Mode {
@@ -259,6 +262,10 @@ pub struct Limits {
     pub workers_per_plugin: u32,
     /// How deep tools may call tools.
     pub call_depth: u8,
+    /// Calls that tools, and code, may make below one call.
+    pub nested_calls: u32,
+    /// Bytes of arguments and results that calls below one call may move.
+    pub nested_bytes: u64,
     /// Largest line that a client may send, in bytes.
     pub max_message_bytes: usize,
     /// Largest result of a tool in bytes.
@@ -288,6 +295,8 @@ impl Default for Limits {
             concurrent_calls: 128,
             workers_per_plugin: 8,
             call_depth: 4,
+            nested_calls: 1000,
+            nested_bytes: 256 * MIB as u64,
             max_message_bytes: 4 * MIB,
             max_result_bytes: 4 * MIB,
             host_memory_bytes: 1024 * MIB as u64,

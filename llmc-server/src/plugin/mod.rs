@@ -27,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use stderr::forward as forward_stderr;
 pub(crate) use supervisor::Supervisor;
 
+use crate::call::Bounds;
+
 /// What a plugin reports while a call runs.
 pub(crate) trait Progress: Send + Sync {
     /// `done` of `total`; must not block.
@@ -40,6 +42,8 @@ pub(crate) struct CallContext {
     /// Calls above this one.
     pub(crate) depth: u8,
     pub(crate) deadline: Instant,
+    /// What holds for all calls below this one.
+    pub(crate) bounds: Bounds,
     /// Cancelled when the caller withdraws, and when the call ends: whatever was started for it ends with it.
     pub(crate) cancel: CancellationToken,
     pub(crate) progress: Option<Arc<dyn Progress>>,
@@ -49,13 +53,14 @@ impl CallContext {
     pub(crate) fn new(
         depth: u8,
         deadline: Instant,
+        bounds: Bounds,
         cancel: &CancellationToken,
         progress: Option<Arc<dyn Progress>>,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         // A child: the end of this call must not look like a cancellation of the call above it.
-        Self { id, depth, deadline, cancel: cancel.child_token(), progress }
+        Self { id, depth, deadline, bounds, cancel: cancel.child_token(), progress }
     }
 }
 

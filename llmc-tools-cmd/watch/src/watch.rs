@@ -66,6 +66,11 @@ pub trait Companion {
 
     /// Does what can be done without waiting. Called after every wait, whatever ended it.
     fn step(&mut self) -> Step;
+
+    /// Whether it reports progress itself; time and output are not reported then.
+    fn tells_progress(&self) -> bool {
+        false
+    }
 }
 
 /// What a [`Companion`] thinks of the run.
@@ -166,7 +171,9 @@ impl Watch<'_> {
             }
             if now >= next_progress {
                 next_progress = now + PROGRESS_EVERY;
-                self.tell_progress();
+                if !companion.tells_progress() {
+                    self.tell_progress();
+                }
             }
         }
         let (stdout, stderr) = self.streams.finish();

@@ -4,17 +4,21 @@ Descriptor 3 is a socket to the plugin. Every message on it is a frame: length o
 kind (one byte), body (JSON):
 
     -> r {"v", "engine"}                              ready
-    <- J {"code", "tools", "max_calls", "max_open"}   the job; `tools` is JSON text or null
+    <- J {"code", "tools", "max_calls", "max_open",   the job; `tools` is JSON text or null
+          "files"?, "returns"?}                       input files; which files to return
     -> C {"id", "name", "arguments"}                  calls a tool; ids count 1, 2, 3, ...
     <- R {"id", "value"} or {"id", "error"}           the answer to a call
-    -> D {"value"?, "error"?, "exit_code"?}           done; the last frame
+    -> P {"done", "total", "message"}                 how far the code is
+    -> F {"path", "text" or "base64"}                 a result file, after the code has ended
+    -> D {"value"?, "error"?, "exit_code"?,           done; the last frame
+          "files_omitted"?}
 
 What goes over the socket is the code's own word: it runs in this very interpreter and could write there itself.
 The plugin treats all of it as data.
 
 Start-up time is what the caller waits for. So only built-in modules are imported until something else is needed
 (`json` alone would take as long as the interpreter), and what most code does not need is in files of its own that
-are compiled when it does: `tools.py` and `errors.py`. All functions are bound by name at the start, so code that
+are compiled when it does: `tools.py`, `files.py` and `errors.py`. All functions are bound by name at the start, so code that
 patches a module later does not change them.
 """
 
@@ -275,6 +279,39 @@ def _run(code, namespace):
     return report
 
 
+# Files.
+
+def _place(files):
+    """Writes the input files. Tells what became of the code if that fails: nothing."""
+    try:
+        part("files.py", _files_module()).place(files)
+    except BaseException as error:
+        message = str(error)
+        return {"error": {"type": type(error).__name__, "message": message, "traceback": None, "line": None}}
+    return None
+
+
+def _return_files(wanted):
+    """Sends the files that are wanted; returns what was left out, and why."""
+    try:
+        files = part("files.py", _files_module())
+
+        def send_file(path, contents):
+            for form, text in files.forms(contents):
+                body = dumps({"path": path, form: text}).encode()
+                if len(body) <= MAX_FRAME_BYTES:
+                    break
+            send(b"F", body)
+
+        return files.Results(wanted, send_file).collect()
+    except BaseException as error:
+        return [["", "the files could not be collected: %s" % type(error).__name__]]
+
+
+def _files_module():
+    return type(sys)("llmc_files")
+
+
 def _help(*what):
     """Tells about a module, a function or a tool."""
     import pydoc
@@ -301,7 +338,7 @@ def _llmc_module(module, job):
 
 def ahead():
     """Called in an interpreter that is started ahead of its jobs: takes over what they would wait for."""
-    for file in "tools.py", "errors.py":
+    for file in "tools.py", "files.py", "errors.py":
         compiled(file)
     for name in USUAL:
         try:
@@ -340,8 +377,12 @@ def main():
     builtins.exit = builtins.quit = sys.exit
     builtins.help = _help
 
-    report = _run(job["code"], user.__dict__)
+    report = _place(job["files"]) if "files" in job else None
+    if report is None:
+        report = _run(job["code"], user.__dict__)
     _flush()
+    if "returns" in job:
+        report["files_omitted"] = _return_files(job["returns"])
     try:
         send(b"D", dumps(report).encode(errors="replace"))
     except OSError:

@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod embedded;
 mod engine;
 mod inside;
 mod request;
@@ -21,6 +22,11 @@ mod trial;
 
 use std::io::Write;
 use std::process::ExitCode;
+
+/// Counts memory, which the embedded Python subset is bounded by. Without a limit, as in this process itself, it is the
+/// system's allocator.
+#[global_allocator]
+static ALLOCATOR: llmc_engines::Allocator = llmc_engines::Allocator;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();

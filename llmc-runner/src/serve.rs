@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -133,14 +132,11 @@ impl Runner {
             let message = format!("{} jails run already; wait for one to end", self.jails.len());
             return Err(Refused { layer: "busy".into(), message });
         }
-        let (program, system): (PathBuf, Vec<PathBuf>) = match &spec.program {
-            Program::File(file) => (file.clone(), spec.system.clone()),
-            Program::Engine(name) => {
-                let engine = self.engines.get(name, launcher)?;
-                (engine.program.clone(), [&engine.system[..], &spec.system[..]].concat())
-            }
+        let engine = match &spec.program {
+            Program::File(_) => None,
+            Program::Engine(name) => Some(self.engines.get(name, launcher)?),
         };
-        let spec: JailSpec = jail_spec(spec, program, system, fds)?;
+        let spec: JailSpec = jail_spec(spec, engine, fds)?;
         launcher.spawn(&spec).map_err(|error| refused(&error))
     }
 

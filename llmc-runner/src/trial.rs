@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use llmc_sandbox::JailError;
-use llmc_sandbox::jail::{Ending, JailLimits, JailSpec, Launcher};
+use llmc_sandbox::jail::{Ending, JailLimits, JailSpec, Launcher, Payload};
 use llmc_sandbox::profile::WORKSPACE;
 use llmc_wire::runner::Refused;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -56,8 +56,10 @@ pub(crate) fn run(
     let (stderr, stderr_writer) = pipe()?;
     let spec = JailSpec {
         profile: &WORKSPACE,
-        program: program.to_owned(),
-        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        payload: Payload::Program {
+            file: program.to_owned(),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        },
         cwd: None,
         env: Vec::new(),
         files: Vec::new(),

@@ -21,6 +21,8 @@ pub struct Profile {
     pub etc: &'static [Text],
     /// Whether `/proc` is there. It shows the jail's own processes and nothing else.
     pub proc: bool,
+    /// Whether there is scratch space.
+    pub scratch: bool,
     /// What may be executed.
     pub execute: Execute,
     /// Limits where the request names none.
@@ -68,6 +70,8 @@ pub enum Execute {
     ProgramOnly,
     /// Everything that is visible, except in scratch space.
     Everything,
+    /// Nothing: the payload is a function of the launcher's own image.
+    Nothing,
 }
 
 /// Model-written code in an interpreter: threads, no child processes, nothing but the interpreter and its libraries.
@@ -88,6 +92,7 @@ pub const CODE: Profile = Profile {
     links: &[],
     etc: &[],
     proc: true,
+    scratch: true,
     execute: Execute::ProgramOnly,
     limits: JailLimits {
         wall_ms: 30_000,
@@ -153,6 +158,7 @@ pub const WORKSPACE: Profile = Profile {
         Text { path: "/etc/hosts", contents: "127.0.0.1 localhost\n::1 localhost\n", why: "localhost" },
     ],
     proc: true,
+    scratch: true,
     execute: Execute::Everything,
     limits: JailLimits {
         wall_ms: 120_000,
@@ -168,13 +174,42 @@ pub const WORKSPACE: Profile = Profile {
     address_space_beyond_memory: 32 << 30,
 };
 
+/// Model-written code in an interpreter that is a part of the launcher: a function, so nothing has to be visible.
+///
+/// An empty, read-only root without `/proc`, `/dev` and scratch space, one process without threads, and the few
+/// system calls that computing, printing and talking to the job socket take.
+pub const ENGINE: Profile = Profile {
+    name: "engine",
+    filter: &seccomp::ENGINE,
+    system: &[],
+    devices: &[],
+    links: &[],
+    etc: &[],
+    proc: false,
+    scratch: false,
+    execute: Execute::Nothing,
+    limits: JailLimits {
+        wall_ms: 30_000,
+        cpu_ms: 10_000,
+        memory_bytes: 256 << 20,
+        processes: 1,
+        // Standard streams and the job socket, with some room for the start.
+        open_files: 8,
+        file_bytes: 0,
+        scratch_bytes: 0,
+        scratch_inodes: 0,
+    },
+    // The launcher's image, its stack, and what the allocator reserves and hardly uses.
+    address_space_beyond_memory: 256 << 20,
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_entry_says_why_and_paths_are_absolute() {
-        for profile in [&CODE, &WORKSPACE] {
+        for profile in [&CODE, &WORKSPACE, &ENGINE] {
             for entry in profile.system {
                 assert!(entry.path.starts_with('/') && !entry.why.is_empty(), "{entry:?}");
             }

@@ -14,7 +14,7 @@ use super::control::{self, Message};
 use super::identity::{Identity, owner_namespace};
 use super::init::{self, Init};
 use super::running::Jail;
-use super::spec::{GrantedRoot, JailSpec};
+use super::spec::{GrantedRoot, JailSpec, Payload};
 use super::tree::Plan;
 use crate::error::{At, JailError, Layer};
 use crate::report::{Isolation, Report};
@@ -151,8 +151,16 @@ impl Launcher {
             }
             Clone::Parent { pid, pidfd } => {
                 drop(theirs);
-                let jail =
-                    Jail { pid, pidfd, control: ours, slot, started, limits: spec.limits, ending: None };
+                let jail = Jail {
+                    pid,
+                    pidfd,
+                    control: ours,
+                    slot,
+                    started,
+                    limits: spec.limits,
+                    ending: None,
+                    is_function: matches!(spec.payload, Payload::Function(_)),
+                };
                 let deadline = started + SET_UP_TIMEOUT;
                 match self.accompany(&jail, deadline) {
                     Ok(()) => Ok(jail),

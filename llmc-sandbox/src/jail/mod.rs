@@ -3,7 +3,7 @@
 //! ```text
 //! launcher            one thread, few rights; clones mounts, writes identity maps, keeps the pidfd
 //!  └─ process 1       seven new namespaces; builds the root, drops everything, then reaps, counts, keeps limits
-//!      └─ payload     Landlock, seccomp, execve
+//!      └─ payload     Landlock, seccomp, execve; or, instead of that, a function of the launcher's own image
 //! ```
 //!
 //! The order of the steps, each of which is checked: descriptors closed; identity maps written; user changed;
@@ -28,4 +28,6 @@ pub use control::{Ending, Limit};
 pub(crate) use identity::owner_namespace;
 pub use launcher::Launcher;
 pub use running::Jail;
-pub use spec::{GrantedRoot, JailLimits, JailSpec, SmallFile};
+pub use spec::{
+    CPU_USED_UP, GrantedRoot, Inside, JailLimits, JailSpec, MEMORY_USED_UP, Payload, SmallFile, TIME_USED_UP,
+};

@@ -1,4 +1,4 @@
-//! The last steps before the program: its descriptors, its limits, Landlock, seccomp, `execve`.
+//! The last steps before the program: its descriptors, its limits, Landlock, seccomp, then `execve` or the function.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -9,10 +9,11 @@ use std::process::Command;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
 use rustix::process::Resource;
 
 use super::control;
-use super::spec::{CANARY, JailSpec, SCRATCH};
+use super::spec::{CANARY, Inside, JailSpec, Payload, SCRATCH};
 use crate::error::{At, JailError, Layer};
 use crate::landlock::{self, Required, Right, Rule};
 use crate::seccomp::Filter;
@@ -22,6 +23,8 @@ use crate::{descriptors, limits, sys};
 const ENVIRONMENT: [(&str, &str); 4] =
     [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", SCRATCH), ("LANG", "C.UTF-8"), ("TMPDIR", SCRATCH)];
 
+/// Number of the job socket.
+const JOB: RawFd = 3;
 /// Numbers from here on are not given to the payload.
 pub(super) const FIRST_FREE: RawFd = 16;
 /// Largest stack of the main thread in bytes.
@@ -29,49 +32,70 @@ const STACK_BYTES: u64 = 8 << 20;
 /// Signals that may be queued.
 const PENDING_SIGNALS: u64 = 1024;
 
-/// Becomes the program, or tells on `failure` why not.
-pub(super) fn main(spec: &JailSpec, rights: &[(PathBuf, Right)], filter: &Filter, failure: &OwnedFd) -> ! {
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let error = match become_program(spec, rights, filter, failure) {
-            Ok(never) => match never {},
-            Err(error) => error,
-        };
-        let _ = rustix::io::write(failure, &control::encode_error(&error));
+/// Becomes the program or calls the function, or tells on `failure` why not.
+pub(super) fn main(spec: &JailSpec, rights: &[(PathBuf, Right)], filter: &Filter, failure: OwnedFd) -> ! {
+    let outcome = catch_unwind(AssertUnwindSafe(|| match enter(spec, rights, filter, &failure) {
+        Ok(function) => {
+            // Its end says that the payload runs.
+            drop(failure);
+            let job = spec.job.as_ref().map(|_| sys::take(JOB));
+            function(Inside { job, limits: spec.limits })
+        }
+        Err(error) => {
+            let _ = rustix::io::write(&failure, &control::encode_error(&error));
+            126
+        }
     }));
-    sys::exit(if outcome.is_ok() { 126 } else { 125 })
+    sys::exit(outcome.unwrap_or(125).into())
 }
 
-/// Never returns on success.
-enum Never {}
-
-fn become_program(
+/// Puts up the walls. Returns the function to call; where the payload is a program, it does not return on success.
+fn enter(
     spec: &JailSpec,
     rights: &[(PathBuf, Right)],
     filter: &Filter,
     failure: &OwnedFd,
-) -> Result<Never, JailError> {
+) -> Result<fn(Inside) -> u8, JailError> {
     rustix::process::setsid().at(Layer::Process, "start a session")?;
     place_descriptors(spec, failure)?;
-    let cwd = spec.cwd.as_deref().unwrap_or(Path::new(SCRATCH));
+    let home = if spec.profile.scratch { SCRATCH } else { "/" };
+    let cwd = spec.cwd.as_deref().unwrap_or(Path::new(home));
     rustix::process::chdir(cwd).map_err(|errno| {
         JailError::Invalid(format!("working directory `{}`: {errno}", cwd.display()).into())
     })?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::default_signals().at(Layer::Process, "reset signals")?;
-    let mut program = Command::new(&spec.program);
-    program.args(&spec.args).env_clear().envs(ENVIRONMENT);
-    program.envs(spec.env.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))));
 
     restrict(rights)?;
     set_limits(spec)?;
-    filter.install()?;
-    Err(program.exec()).at(Layer::Program, format!("execute {}", spec.program.display()))
+    match &spec.payload {
+        Payload::Program { file, args } => {
+            let mut program = Command::new(file);
+            program.args(args).env_clear().envs(ENVIRONMENT);
+            program.envs(spec.env.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))));
+            filter.install()?;
+            Err(program.exec()).at(Layer::Program, format!("execute {}", file.display()))
+        }
+        Payload::Function(function) => {
+            filter.install()?;
+            Ok(*function)
+        }
+    }
+}
+
+/// What a payload without stdin reads: nothing.
+fn empty(spec: &JailSpec) -> Result<OwnedFd, JailError> {
+    if spec.profile.devices.is_empty() {
+        let pipe = rustix::pipe::pipe_with(PipeFlags::CLOEXEC);
+        return Ok(pipe.at(Layer::Descriptors, "make a pipe")?.0);
+    }
+    rustix::fs::openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .at(Layer::Descriptors, "open /dev/null")
 }
 
 /// 0, 1, 2 and perhaps 3, and nothing else that survives `execve`.
 fn place_descriptors(spec: &JailSpec, failure: &OwnedFd) -> Result<(), JailError> {
-    let null = rustix::fs::openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .at(Layer::Descriptors, "open /dev/null")?;
+    let null = empty(spec)?;
     let wanted = [
         Some(spec.stdin.as_ref().unwrap_or(&null)),
         Some(&spec.stdout),

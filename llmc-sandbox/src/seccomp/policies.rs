@@ -4,9 +4,10 @@ use rustix::io::Errno;
 
 use super::Policy;
 use super::calls::{
-    ATTRIBUTES, DESCRIPTORS, FILES, HOST_ABSENT, HOST_PROCESS, JAIL_PROCESS, JAIL_QUESTIONS, KEEP_ATTRIBUTES,
-    MEMORY, OPEN_BENEATH, PROCESSES, QUESTIONS, REFUSED, REFUSED_NAMESPACES, REFUSED_PROCESSES, SIGNAL_SELF,
-    SIGNALS, SOCKETS, THREAD_START, THREADS, TIME, WRITING, WRITING_MORE, x86_64,
+    ATTRIBUTES, DESCRIPTORS, ENGINE as ENGINE_CALLS, FILES, HOST_ABSENT, HOST_PROCESS, JAIL_PROCESS,
+    JAIL_QUESTIONS, KEEP_ATTRIBUTES, MEMORY, OPEN_BENEATH, PROCESSES, QUESTIONS, REFUSED, REFUSED_NAMESPACES,
+    REFUSED_PROCESSES, SIGNAL_SELF, SIGNALS, SOCKETS, THREAD_START, THREADS, TIME, WRITING, WRITING_MORE,
+    x86_64,
 };
 
 /// A plugin host whose roots are read-only.
@@ -113,4 +114,13 @@ pub const WORKSPACE: Policy = Policy {
     ],
     exceptions: &[REFUSED, REFUSED_NAMESPACES, x86_64::REFUSED],
     ..CODE
+};
+
+/// An interpreter that is a part of the launcher: it computes, writes to its streams, and talks to its job socket.
+pub const ENGINE: Policy = Policy {
+    name: "engine",
+    allowed: &[ENGINE_CALLS, x86_64::ENGINE],
+    otherwise: Errno::PERM,
+    exceptions: &[],
+    exceptions_errno: Errno::NOSYS,
 };

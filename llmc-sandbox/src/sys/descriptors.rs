@@ -1,6 +1,6 @@
 //! Descriptors by number.
 
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
@@ -24,4 +24,12 @@ pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
     // SAFETY: takes integers only. The replaced number belongs to nobody: callers do this right before `execve`
     // with numbers that they have kept free.
     check(libc::c_long::from(unsafe { libc::dup2(fd.as_raw_fd(), number) })).map(drop)
+}
+
+/// The owner of a descriptor that [`place`] made.
+///
+/// Only for a payload, once, after everything that owned a number was closed or forgotten.
+pub(crate) fn take(number: RawFd) -> OwnedFd {
+    // SAFETY: `place` made this descriptor from an open one in this very process, and its callers keep no owner.
+    unsafe { OwnedFd::from_raw_fd(number) }
 }

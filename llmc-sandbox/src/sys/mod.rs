@@ -10,7 +10,7 @@ mod library;
 mod mount;
 mod process;
 
-pub(crate) use descriptors::{close_range, place};
+pub(crate) use descriptors::{close_range, place, take};
 pub(crate) use filter::install_filter;
 pub(crate) use library::keep_library;
 pub(crate) use mount::{MountAttributes, set_mount_attributes};

@@ -1,15 +1,17 @@
-//! Interpreters for the `code` profile: found once, at first need, and asked in a jail what they consist of.
+//! Interpreters for the `code` profile: two that are a part of this program, and CPython, which is found once, at first
+//! need, and asked in a jail what it consists of.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use llmc_sandbox::elf;
-use llmc_sandbox::jail::Launcher;
+use llmc_sandbox::jail::{Inside, Launcher};
 use llmc_wire::runner::Refused;
 use serde::Deserialize;
 
 use crate::request::refused;
-use crate::trial;
+use crate::{embedded, trial};
 
 /// Oldest CPython that will do.
 const OLDEST: (u32, u32) = (3, 9);
@@ -62,22 +64,32 @@ json.dump({"implementation": sys.implementation.name, "version": list(sys.versio
            "stdlib": stdlib, "dynload": dynload, "files": sorted(files), "compiled": sorted(libraries() - files)}, sys.stdout)
 "#;
 
-/// An interpreter and what it needs.
+/// An interpreter.
 #[derive(Clone, Debug)]
-pub(crate) struct Engine {
-    /// Its file.
-    pub(crate) program: PathBuf,
-    /// Files and directories that belong to it.
-    system: Vec<PathBuf>,
-    /// Libraries of the machine that compiled packages expect beside, such as that of C++.
-    for_packages: Vec<PathBuf>,
+pub(crate) enum Engine {
+    /// A program and what it needs.
+    Program {
+        /// Its file.
+        file: PathBuf,
+        /// Files and directories that belong to it.
+        system: Vec<PathBuf>,
+        /// Libraries of the machine that compiled packages expect beside, such as that of C++.
+        for_packages: Vec<PathBuf>,
+    },
+    /// A function of this program.
+    Embedded(fn(Inside) -> u8),
 }
 
 impl Engine {
     /// What a jail binds for it, beside these packages.
     pub(crate) fn system(&self, packages: &[PathBuf]) -> Vec<PathBuf> {
-        let libraries = if packages.is_empty() { &[] } else { &self.for_packages[..] };
-        [&self.system, libraries, packages].concat()
+        match self {
+            Self::Program { system, for_packages, .. } => {
+                let libraries = if packages.is_empty() { &[] } else { &for_packages[..] };
+                [system, libraries, packages].concat()
+            }
+            Self::Embedded(_) => Vec::new(),
+        }
     }
 }
 
@@ -85,6 +97,7 @@ impl Engine {
 #[derive(Debug, Default)]
 pub(crate) struct Engines {
     python: Option<Engine>,
+    has_complained: bool,
 }
 
 /// What an interpreter answers.
@@ -99,23 +112,45 @@ struct Answers {
 }
 
 impl Engines {
-    /// Finds an engine, or tells what was looked for.
-    pub(crate) fn get(&mut self, name: &str, launcher: &mut Launcher) -> Result<&Engine, Refused> {
-        if name != "python" {
-            let message = format!("no engine is called `{name}`; there is `python`");
-            return Err(Refused { layer: "engine".into(), message });
+    /// Finds an engine. `python` is CPython, or monty where there is none.
+    pub(crate) fn get(&mut self, name: &str, launcher: &mut Launcher) -> Result<Engine, Refused> {
+        match name {
+            "javascript" => Ok(Engine::Embedded(embedded::quickjs)),
+            "monty" => Ok(Engine::Embedded(embedded::monty)),
+            "python" => Ok(self.python(launcher).unwrap_or(Engine::Embedded(embedded::monty))),
+            _ => {
+                let message =
+                    format!("no engine is called `{name}`; there are `python`, `javascript` and `monty`");
+                Err(Refused { layer: "engine".into(), message })
+            }
         }
-        let python = match self.python.take() {
-            Some(python) => python,
-            None => find_python(&candidates(), launcher)?,
-        };
-        Ok(self.python.insert(python))
+    }
+
+    fn python(&mut self, launcher: &mut Launcher) -> Option<Engine> {
+        if self.python.is_none() {
+            match find_python(&candidates(), launcher) {
+                Ok(python) => self.python = Some(python),
+                Err(why) => self.complain(&why),
+            }
+        }
+        self.python.clone()
+    }
+
+    /// Tells the server's log once why the subset runs.
+    fn complain(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.has_complained, true) {
+            // When stderr is gone, nobody is left to be told.
+            let _ = writeln!(
+                std::io::stderr(),
+                "llmc-runner: {why}; until then an embedded subset of Python runs"
+            );
+        }
     }
 }
 
 /// The first candidate that is what it should be. What was not found is looked for again next time: it may have been
 /// installed by then.
-fn find_python(candidates: &[PathBuf], launcher: &mut Launcher) -> Result<Engine, Refused> {
+fn find_python(candidates: &[PathBuf], launcher: &mut Launcher) -> Result<Engine, String> {
     let mut seen = BTreeSet::new();
     let mut reasons = Vec::new();
     for candidate in candidates {
@@ -131,10 +166,7 @@ fn find_python(candidates: &[PathBuf], launcher: &mut Launcher) -> Result<Engine
     let found = if reasons.is_empty() { "there is none".to_owned() } else { reasons.join(", ") };
     let looked =
         "looked for `python3` and `python3.N` in /usr/bin and /usr/local/bin and for `/opt/*/bin/python3`";
-    Err(Refused {
-        layer: "engine".into(),
-        message: format!("no usable CPython: {found}; {looked}; {REMEDY}"),
-    })
+    Err(format!("no usable CPython: {found}; {looked}; {REMEDY}"))
 }
 
 fn try_python(file: &Path, launcher: &mut Launcher) -> Result<Engine, String> {
@@ -155,7 +187,7 @@ fn try_python(file: &Path, launcher: &mut Launcher) -> Result<Engine, String> {
     })?;
     check(&answers)?;
     let for_packages = with_links(answers.compiled.iter().cloned().collect());
-    Ok(Engine { program: file.to_owned(), system: parts(answers), for_packages })
+    Ok(Engine::Program { file: file.to_owned(), system: parts(answers), for_packages })
 }
 
 fn check(answers: &Answers) -> Result<(), String> {

@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod embedded;
 mod engine;
 mod ground;
 mod inside;
@@ -29,6 +30,10 @@ use llmc_sandbox::jail::Launcher;
 use serde::Serialize;
 
 use crate::request::refused;
+/// Counts memory, which the embedded Python subset is bounded by. Without a limit, as in this process itself, it is the
+/// system's allocator.
+#[global_allocator]
+static ALLOCATOR: llmc_engines::Allocator = llmc_engines::Allocator;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();

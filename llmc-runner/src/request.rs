@@ -3,18 +3,16 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use llmc_sandbox::jail::{self, ExitStatus, GrantedRoot, JailLimits, JailSpec, SmallFile};
+use llmc_sandbox::jail::{self, ExitStatus, GrantedRoot, Inside, JailLimits, JailSpec, Payload, SmallFile};
 use llmc_sandbox::profile;
 use llmc_sandbox::{JailError, Layer};
-use llmc_wire::runner::{Limit, Limits, Outcome, Profile, Refused, Spec, Status};
+use llmc_wire::runner::{Limit, Limits, Outcome, Profile, Program, Refused, Spec, Status};
+
+use crate::embedded;
+use crate::engine::Engine;
 
 /// A request with its descriptors, in the order that [`Spec::descriptors`] tells.
-pub(crate) fn jail_spec(
-    spec: Spec,
-    program: PathBuf,
-    system: Vec<PathBuf>,
-    fds: Vec<OwnedFd>,
-) -> Result<JailSpec, Refused> {
+pub(crate) fn jail_spec(spec: Spec, engine: Option<Engine>, fds: Vec<OwnedFd>) -> Result<JailSpec, Refused> {
     check_count(&spec, &fds)?;
     let mut fds = fds.into_iter();
     let mut next = || {
@@ -31,27 +29,65 @@ pub(crate) fn jail_spec(
         .into_iter()
         .map(|bind| Ok(GrantedRoot { dir: next()?, target: bind.target, writable: bind.writable }))
         .collect::<Result<_, Refused>>()?;
-    Ok(JailSpec {
+    let files = spec.files.into_iter();
+    let request = JailSpec {
         profile: match spec.profile {
             Profile::Code => &profile::CODE,
             Profile::Workspace => &profile::WORKSPACE,
         },
-        program,
-        args: spec.args,
+        payload: Payload::Program { file: PathBuf::new(), args: spec.args },
         cwd: spec.cwd,
         env: spec.env,
-        files: spec
-            .files
-            .into_iter()
+        files: files
             .map(|file| SmallFile { name: file.name, contents: file.contents.into_bytes() })
             .collect(),
         roots,
-        system,
+        system: spec.system,
         limits: limits(spec.limits),
         stdin,
         stdout,
         stderr,
         job,
+    };
+    match (spec.program, engine) {
+        (Program::File(file), _) => Ok(with_program(request, file)),
+        (Program::Engine(_), Some(engine)) => match &engine {
+            Engine::Embedded(function) => embedded_in(request, *function),
+            Engine::Program { file, .. } => {
+                let system = engine.system(&request.system);
+                Ok(with_program(JailSpec { system, ..request }, file.clone()))
+            }
+        },
+        (Program::Engine(name), None) => {
+            let message = format!("engine `{name}` was not looked for");
+            Err(Refused { layer: "engine".into(), message })
+        }
+    }
+}
+
+fn with_program(request: JailSpec, file: PathBuf) -> JailSpec {
+    let args = match request.payload {
+        Payload::Program { args, .. } => args,
+        Payload::Function(_) => Vec::new(),
+    };
+    JailSpec { payload: Payload::Program { file, args }, ..request }
+}
+
+/// An embedded interpreter takes its job from the socket: what the request brings along for a program is left out.
+fn embedded_in(request: JailSpec, function: fn(Inside) -> u8) -> Result<JailSpec, Refused> {
+    if request.profile.name != profile::CODE.name || !request.roots.is_empty() {
+        let message = "embedded engines run with profile `code` and without granted directories".into();
+        return Err(Refused { layer: Layer::Request.name().into(), message });
+    }
+    Ok(JailSpec {
+        profile: &profile::ENGINE,
+        payload: Payload::Function(function),
+        cwd: None,
+        env: Vec::new(),
+        files: Vec::new(),
+        system: Vec::new(),
+        limits: embedded::limits(request.limits),
+        ..request
     })
 }
 
@@ -124,7 +160,7 @@ pub(crate) fn limits(limits: Limits) -> JailLimits {
 
 #[cfg(test)]
 mod tests {
-    use llmc_wire::runner::{Bind, Program};
+    use llmc_wire::runner::Bind;
 
     use super::*;
 
@@ -173,7 +209,7 @@ mod tests {
 
     #[test]
     fn descriptors_keep_their_order() {
-        let jail = jail_spec(spec(), "/bin/true".into(), Vec::new(), numbered(5)).unwrap();
+        let jail = jail_spec(spec(), None, numbered(5)).unwrap();
         let order = [jail.stdin.as_ref().unwrap(), &jail.stdout, &jail.stderr, jail.job.as_ref().unwrap()];
         assert_eq!(order.map(number), ["0", "1", "2", "3"]);
         assert_eq!(number(&jail.roots[0].dir), "4");
@@ -183,8 +219,31 @@ mod tests {
     #[test]
     fn a_wrong_number_of_descriptors_is_refused() {
         for count in [0, 4, 6] {
-            let refused = jail_spec(spec(), "/bin/true".into(), Vec::new(), numbered(count)).unwrap_err();
+            let refused = jail_spec(spec(), None, numbered(count)).unwrap_err();
             assert_eq!(refused.layer, "request");
         }
+    }
+
+    #[test]
+    fn an_embedded_engine_gets_its_streams_and_nothing_else() {
+        let asked = || Spec {
+            profile: Profile::Code,
+            program: Program::Engine("javascript".into()),
+            args: vec!["-x".into()],
+            env: vec![("KEY".into(), "value".into())],
+            system: vec!["/usr/lib".into()],
+            binds: Vec::new(),
+            ..spec()
+        };
+        let engine = || Some(Engine::Embedded(embedded::quickjs));
+        let jail = jail_spec(asked(), engine(), numbered(4)).unwrap();
+        assert_eq!(jail.profile.name, "engine");
+        assert!(jail.env.is_empty() && jail.system.is_empty() && jail.files.is_empty());
+        assert_eq!((jail.limits.wall_ms, jail.limits.processes, jail.limits.file_bytes), (1, 1, 0));
+        assert!(matches!(jail.payload, Payload::Function(_)));
+        let with_root = Spec { binds: spec().binds, ..asked() };
+        assert_eq!(jail_spec(with_root, engine(), numbered(5)).unwrap_err().layer, "request");
+        let as_command = Spec { profile: Profile::Workspace, ..asked() };
+        assert_eq!(jail_spec(as_command, engine(), numbered(4)).unwrap_err().layer, "request");
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -180,7 +179,7 @@ impl Runner {
     /// The kind of a run, if a zygote could take it.
     fn kind_of(&mut self, spec: &Spec) -> Option<Kind> {
         let (Program::Engine(name), Ok(launcher)) = (&spec.program, &mut self.launcher) else { return None };
-        Kind::of(spec, self.engines.get(name, launcher).ok()?)
+        Kind::of(spec, &self.engines.get(name, launcher).ok()?)
     }
 
     fn has_room(&self) -> bool {
@@ -237,14 +236,11 @@ impl Runner {
             let message = format!("{} jails run already; wait for one to end", self.runs.len());
             return Err(Refused { layer: "busy".into(), message });
         }
-        let (program, system): (PathBuf, Vec<PathBuf>) = match &spec.program {
-            Program::File(file) => (file.clone(), spec.system.clone()),
-            Program::Engine(name) => {
-                let engine = self.engines.get(name, launcher)?;
-                (engine.program.clone(), engine.system(&spec.system))
-            }
+        let engine = match &spec.program {
+            Program::File(_) => None,
+            Program::Engine(name) => Some(self.engines.get(name, launcher)?),
         };
-        let spec = jail_spec(spec, program, system, fds)?;
+        let spec = jail_spec(spec, engine, fds)?;
         launcher.spawn(&spec).map(|jail| Run { jail, zygote: None }).map_err(|error| refused(&error))
     }
 

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use llmc_sandbox::jail::{JailSpec, Launcher, Parked, SmallFile, Zygote};
+use llmc_sandbox::jail::{JailSpec, Launcher, Parked, Payload, SmallFile, Zygote};
 use llmc_sandbox::profile::ZYGOTE;
 use llmc_wire::runner::{Program, Spec};
 
@@ -79,8 +79,9 @@ impl Kind {
         let script = spec.args.last()?.strip_prefix(FILES)?;
         let known = spec.files.iter().any(|file| file.name == script);
         let is_engine = matches!(spec.program, Program::Engine(_));
+        let Engine::Program { file, .. } = engine else { return None };
         (plain && known && is_engine).then(|| Self {
-            program: engine.program.clone(),
+            program: file.clone(),
             system: engine.system(&spec.system),
             args: spec.args.clone(),
             files: spec.files.iter().map(|file| (file.name.clone(), file.contents.clone())).collect(),
@@ -99,8 +100,7 @@ impl Kind {
         let files = self.files.iter().map(|(name, contents)| (name.as_str(), contents.as_str()));
         Ok(JailSpec {
             profile: &ZYGOTE,
-            program: self.program.clone(),
-            args,
+            payload: Payload::Program { file: self.program.clone(), args },
             cwd: None,
             env: Vec::new(),
             files: files

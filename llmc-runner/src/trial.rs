@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use llmc_sandbox::JailError;
-use llmc_sandbox::jail::{Ending, ExitStatus, Jail, JailLimits, JailSpec, Launcher};
+use llmc_sandbox::jail::{Ending, ExitStatus, Jail, JailLimits, JailSpec, Launcher, Payload};
 use llmc_sandbox::probe::{self, Finding};
 use llmc_sandbox::profile::{CODE, Execute, Profile, WORKSPACE};
 use llmc_wire::runner::Refused;
@@ -76,7 +76,7 @@ fn start_inside(launcher: &mut Launcher, profile: &'static Profile, bait: &Bait)
     let ground = ground.map_err(|error| failed(error.into()))?;
     let system = match profile.execute {
         Execute::ProgramOnly => own_libraries().map_err(failed)?,
-        Execute::Everything => Vec::new(),
+        Execute::Everything | Execute::Nothing => Vec::new(),
     };
     let limits = probe::limits(WORKSPACE.limits);
     let started = start(profile, limits, launcher, &own, &["--inside", &ground], system);
@@ -145,8 +145,10 @@ fn start(
     let (stderr, stderr_writer) = pipe()?;
     let spec = JailSpec {
         profile,
-        program: program.to_owned(),
-        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        payload: Payload::Program {
+            file: program.to_owned(),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        },
         cwd: None,
         env: Vec::new(),
         files: Vec::new(),

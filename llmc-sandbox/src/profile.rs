@@ -21,6 +21,8 @@ pub struct Profile {
     pub etc: &'static [Text],
     /// What `/proc` shows.
     pub proc: Proc,
+    /// Whether there is scratch space.
+    pub scratch: bool,
     /// Whether Landlock is put around the payload. Every profile has it whose payload runs what somebody else wrote.
     pub landlock: bool,
     /// What may be executed.
@@ -82,6 +84,8 @@ pub enum Execute {
     ProgramOnly,
     /// Everything that is visible, except in scratch space.
     Everything,
+    /// Nothing: the payload is a function of the launcher's own image.
+    Nothing,
 }
 
 /// Model-written code in an interpreter: threads, no child processes, nothing but the interpreter and its libraries.
@@ -102,6 +106,7 @@ pub const CODE: Profile = Profile {
     links: &[],
     etc: &[],
     proc: Proc::Own,
+    scratch: true,
     landlock: true,
     execute: Execute::ProgramOnly,
     limits: JailLimits {
@@ -184,6 +189,7 @@ pub const WORKSPACE: Profile = Profile {
         Text { path: "/etc/hosts", contents: "127.0.0.1 localhost\n::1 localhost\n", why: "localhost" },
     ],
     proc: Proc::Own,
+    scratch: true,
     landlock: true,
     execute: Execute::Everything,
     limits: JailLimits {
@@ -201,13 +207,44 @@ pub const WORKSPACE: Profile = Profile {
     address_space_beyond_memory: 32 << 30,
 };
 
+/// Model-written code in an interpreter that is a part of the launcher: a function, so nothing has to be visible.
+///
+/// An empty, read-only root without `/proc`, `/dev` and scratch space, one process without threads, and the few
+/// system calls that computing, printing and talking to the job socket take.
+pub const ENGINE: Profile = Profile {
+    name: "engine",
+    filter: &seccomp::ENGINE,
+    system: &[],
+    devices: &[],
+    links: &[],
+    etc: &[],
+    proc: Proc::None,
+    scratch: false,
+    landlock: true,
+    execute: Execute::Nothing,
+    limits: JailLimits {
+        wall_ms: 30_000,
+        cpu_ms: 10_000,
+        memory_bytes: 256 << 20,
+        processes: 1,
+        // Standard streams and the job socket, with some room for the start.
+        open_files: 8,
+        file_bytes: 0,
+        scratch_bytes: 0,
+        scratch_inodes: 0,
+        workspace_bytes: 0,
+    },
+    // The launcher's image, its stack, and what the allocator reserves and hardly uses.
+    address_space_beyond_memory: 256 << 20,
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_entry_says_why_and_paths_are_absolute() {
-        for profile in [&CODE, &WORKSPACE] {
+        for profile in [&CODE, &WORKSPACE, &ENGINE] {
             for entry in profile.system {
                 assert!(entry.path.starts_with('/') && !entry.why.is_empty(), "{entry:?}");
             }

@@ -100,7 +100,7 @@ impl Init<'_> {
         let growth = Growth::begin(&proc, writable, self.spec.limits.workspace_bytes)?;
         let started = Instant::now();
         match sys::clone(self.proof, Namespaces::empty()).at(Layer::Process, "start the payload")? {
-            Clone::Child => payload::main(self.spec, &self.plan.rights, &self.filter, &writer),
+            Clone::Child => payload::main(self.spec, &self.plan.rights, &self.filter, writer),
             Clone::Parent { pid, pidfd } => {
                 drop(writer);
                 if let Some(error) = failure(&reader)? {
@@ -182,7 +182,7 @@ fn check_pid_namespace(proc: &OwnedFd) -> Result<(), JailError> {
     }
 }
 
-/// Why the payload could not start; `None` once `execve` has closed its end of the pipe.
+/// Why the payload could not start; `None` once its end of the pipe is closed, by `execve` or before a function.
 pub(super) fn failure(reader: &OwnedFd) -> Result<Option<JailError>, JailError> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 1024];

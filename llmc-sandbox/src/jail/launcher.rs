@@ -16,7 +16,7 @@ use super::control::{self, Message};
 use super::identity::{Identity, owner_namespace};
 use super::init::{self, Init};
 use super::running::{Jail, Origin};
-use super::spec::{GrantedRoot, JailSpec};
+use super::spec::{GrantedRoot, JailSpec, Payload};
 use super::tree::Plan;
 use crate::error::{At, JailError, Layer};
 use crate::landlock::Right;
@@ -164,7 +164,15 @@ impl Launcher {
             Clone::Parent { pid, pidfd } => {
                 drop(theirs);
                 let origin = Origin::Launcher { pid, slot };
-                let jail = Jail { origin, pidfd, control: ours, started, limits: spec.limits, ending: None };
+                let jail = Jail {
+                    origin,
+                    pidfd,
+                    control: ours,
+                    started,
+                    limits: spec.limits,
+                    ending: None,
+                    is_function: matches!(spec.payload, Payload::Function(_)),
+                };
                 let deadline = started + SET_UP_TIMEOUT;
                 match self.accompany(&jail, (pid, slot), deadline) {
                     Ok(()) => Ok(jail),

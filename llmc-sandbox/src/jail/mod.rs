@@ -3,7 +3,7 @@
 //! ```text
 //! launcher            one thread, few rights; clones mounts, writes identity maps, keeps the pidfd
 //!  └─ process 1       seven new namespaces; builds the root, drops everything, then reaps, counts, keeps limits
-//!      └─ payload     Landlock, seccomp, execve
+//!      └─ payload     Landlock, seccomp, execve; or, instead of that, a function of the launcher's own image
 //! ```
 //!
 //! The order of the steps, each of which is checked: descriptors closed; identity maps written; user changed;
@@ -42,5 +42,7 @@ pub use parked::{Finished, Waiting};
 pub use reached::Reached;
 pub use running::Jail;
 pub(crate) use spec::{CANARY, SCRATCH};
-pub use spec::{GrantedRoot, JailLimits, JailSpec, SmallFile};
+pub use spec::{
+    CPU_USED_UP, GrantedRoot, Inside, JailLimits, JailSpec, MEMORY_USED_UP, Payload, SmallFile, TIME_USED_UP,
+};
 pub use zygote::{Handover, Parked, Zygote};

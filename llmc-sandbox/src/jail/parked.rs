@@ -181,6 +181,7 @@ impl Waiting {
         let stdin = fds.stdin.then(|| rest.next()).flatten();
         payload::place_descriptors(
             [stdin, Some(stdout), Some(stderr), rest.next()],
+            &CODE,
             &[&self.failure, &self.finished.0],
         )?;
         payload::set_limits(&limits, &CODE)

@@ -1,4 +1,4 @@
-//! The last steps before the program: its descriptors, its limits, Landlock, seccomp, `execve`.
+//! The last steps before the program: its descriptors, its limits, Landlock, seccomp, then `execve` or the function.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -9,10 +9,11 @@ use std::process::Command;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
 use rustix::process::Resource;
 
 use super::control;
-use super::spec::{CANARY, JailLimits, JailSpec, SCRATCH};
+use super::spec::{CANARY, Inside, JailLimits, JailSpec, Payload, SCRATCH};
 use crate::error::{At, JailError, Layer};
 use crate::landlock::{self, Required, Right, Rule};
 use crate::profile::Profile;
@@ -23,6 +24,8 @@ use crate::{descriptors, limits, sys};
 const ENVIRONMENT: [(&str, &str); 4] =
     [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", SCRATCH), ("LANG", "C.UTF-8"), ("TMPDIR", SCRATCH)];
 
+/// Number of the job socket.
+const JOB: RawFd = 3;
 /// Numbers from here on are not given to the payload.
 pub(super) const FIRST_FREE: RawFd = 16;
 /// Largest stack of the main thread in bytes.
@@ -30,41 +33,52 @@ const STACK_BYTES: u64 = 8 << 20;
 /// Signals that may be queued.
 const PENDING_SIGNALS: u64 = 1024;
 
-/// Becomes the program, or tells on `failure` why not.
-pub(super) fn main(spec: &JailSpec, rights: &[(PathBuf, Right)], filter: &Filter, failure: &OwnedFd) -> ! {
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let error = match become_program(spec, rights, filter, failure) {
-            Ok(never) => match never {},
-            Err(error) => error,
-        };
-        let _ = rustix::io::write(failure, &control::encode_error(&error));
+/// Becomes the program or calls the function, or tells on `failure` why not.
+pub(super) fn main(spec: &JailSpec, rights: &[(PathBuf, Right)], filter: &Filter, failure: OwnedFd) -> ! {
+    let outcome = catch_unwind(AssertUnwindSafe(|| match enter(spec, rights, filter, &failure) {
+        Ok(function) => {
+            // Its end says that the payload runs.
+            drop(failure);
+            let job = spec.job.as_ref().and_then(|_| sys::take(JOB).ok());
+            function(Inside { job, limits: spec.limits })
+        }
+        Err(error) => {
+            let _ = rustix::io::write(&failure, &control::encode_error(&error));
+            126
+        }
     }));
-    sys::exit(if outcome.is_ok() { 126 } else { 125 })
+    sys::exit(outcome.unwrap_or(125).into())
 }
 
-/// Never returns on success.
-enum Never {}
-
-fn become_program(
+/// Puts up the walls. Returns the function to call; where the payload is a program, it does not return on success.
+fn enter(
     spec: &JailSpec,
     rights: &[(PathBuf, Right)],
     filter: &Filter,
     failure: &OwnedFd,
-) -> Result<Never, JailError> {
+) -> Result<fn(Inside) -> u8, JailError> {
     let streams = [spec.stdin.as_ref(), Some(&spec.stdout), Some(&spec.stderr), spec.job.as_ref()];
-    place_descriptors(streams, &[failure])?;
-    settle(spec.cwd.as_deref().unwrap_or(Path::new(SCRATCH)))?;
+    place_descriptors(streams, spec.profile, &[failure])?;
+    let home = if spec.profile.scratch { SCRATCH } else { "/" };
+    settle(spec.cwd.as_deref().unwrap_or(Path::new(home)))?;
     sys::default_signals().at(Layer::Process, "reset signals")?;
-    let mut program = Command::new(&spec.program);
-    program.args(&spec.args).env_clear().envs(ENVIRONMENT);
-    program.envs(spec.env.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))));
-
     if spec.profile.landlock {
         restrict(rights)?;
     }
     set_limits(&spec.limits, spec.profile)?;
-    filter.install()?;
-    Err(program.exec()).at(Layer::Program, format!("execute {}", spec.program.display()))
+    match &spec.payload {
+        Payload::Program { file, args } => {
+            let mut program = Command::new(file);
+            program.args(args).env_clear().envs(ENVIRONMENT);
+            program.envs(spec.env.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))));
+            filter.install()?;
+            Err(program.exec()).at(Layer::Program, format!("execute {}", file.display()))
+        }
+        Payload::Function(function) => {
+            filter.install()?;
+            Ok(*function)
+        }
+    }
 }
 
 /// Session, working directory, mask of modes.
@@ -77,10 +91,23 @@ pub(super) fn settle(cwd: &Path) -> Result<(), JailError> {
     Ok(())
 }
 
-/// 0 (`/dev/null` where none is given), 1, 2 and perhaps 3, and nothing else that survives `execve`; `others` do not.
-pub(super) fn place_descriptors(wanted: [Option<&OwnedFd>; 4], others: &[&OwnedFd]) -> Result<(), JailError> {
-    let null = rustix::fs::openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .at(Layer::Descriptors, "open /dev/null")?;
+/// What a payload without stdin reads: nothing.
+fn empty(profile: &Profile) -> Result<OwnedFd, JailError> {
+    if profile.devices.is_empty() {
+        let pipe = rustix::pipe::pipe_with(PipeFlags::CLOEXEC);
+        return Ok(pipe.at(Layer::Descriptors, "make a pipe")?.0);
+    }
+    rustix::fs::openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .at(Layer::Descriptors, "open /dev/null")
+}
+
+/// 0 (empty where none is given), 1, 2 and perhaps 3, and nothing else that survives `execve`; `others` do not.
+pub(super) fn place_descriptors(
+    wanted: [Option<&OwnedFd>; 4],
+    profile: &Profile,
+    others: &[&OwnedFd],
+) -> Result<(), JailError> {
+    let null = empty(profile)?;
     let [stdin, stdout, stderr, job] = wanted;
     // First out of the way of the numbers that are about to be taken.
     let copies = [stdin.or(Some(&null)), stdout, stderr, job]

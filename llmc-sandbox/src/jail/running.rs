@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use super::control::{self, Ending, Limit, Message};
 use super::launcher::Launcher;
 use super::reached::Reached;
-use super::spec::JailLimits;
+use super::spec::{CPU_USED_UP, JailLimits, MEMORY_USED_UP, TIME_USED_UP};
 use crate::sys::{self, ExitStatus};
 
 /// How much longer than its wall limit process 1 may take to end a jail before the launcher does it.
@@ -25,6 +25,8 @@ pub struct Jail {
     pub(super) started: Instant,
     pub(super) limits: JailLimits,
     pub(super) ending: Option<Ending>,
+    /// Whether the payload is a function of the launcher's own, whose exit codes have a meaning.
+    pub(super) is_function: bool,
 }
 
 /// Where a jail comes from.
@@ -83,7 +85,11 @@ impl Jail {
             Ok(Some(ended)) => (ended.cpu, ended.peak_resident_bytes),
             _ => (Duration::ZERO, 0),
         };
-        self.ending.unwrap_or_else(|| {
+        let own_limit = |ending: Ending| Ending {
+            limit: ending.limit.or_else(|| self.limit_told(ending.status)),
+            ..ending
+        };
+        self.ending.map(own_limit).unwrap_or_else(|| {
             // Process 1 was killed before it could report: from outside, or here because it was late.
             let late = wall >= Duration::from_millis(self.limits.wall_ms).saturating_add(GRACE);
             Ending {
@@ -101,6 +107,18 @@ impl Jail {
     pub(super) fn end(self, launcher: &mut Launcher) -> Ending {
         self.kill();
         self.finish(launcher)
+    }
+
+    /// The limit of its own that a function says it reached. A program's exit code says nothing of the kind.
+    fn limit_told(&self, status: ExitStatus) -> Option<Limit> {
+        let ExitStatus::Exited(code) = status else { return None };
+        match u8::try_from(code) {
+            _ if !self.is_function => None,
+            Ok(TIME_USED_UP) => Some(Limit::Wall),
+            Ok(CPU_USED_UP) => Some(Limit::Cpu),
+            Ok(MEMORY_USED_UP) => Some(Limit::Memory),
+            _ => None,
+        }
     }
 
     /// Ends a jail whose set-up failed, before it had its slot.

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::JailError;
-use crate::profile::Profile;
+use crate::profile::{Execute, Profile};
 
 /// Scratch directory, and the home of the payload.
 pub(crate) const SCRATCH: &str = "/tmp";
@@ -44,10 +44,8 @@ const RESERVED: [&str; 22] = [
 pub struct JailSpec {
     /// Its rules.
     pub profile: &'static Profile,
-    /// Absolute path of the program, on the machine and in the jail alike.
-    pub program: PathBuf,
-    /// Arguments after the program's name.
-    pub args: Vec<String>,
+    /// What runs.
+    pub payload: Payload,
     /// Working directory inside; scratch when absent.
     pub cwd: Option<PathBuf>,
     /// Environment beside the fixed one; a name given here replaces a fixed value.
@@ -68,6 +66,38 @@ pub struct JailSpec {
     pub stderr: OwnedFd,
     /// Becomes descriptor 3.
     pub job: Option<OwnedFd>,
+}
+
+/// What runs in a jail.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// A program.
+    Program {
+        /// Absolute path, on the machine and in the jail alike.
+        file: PathBuf,
+        /// Arguments after the program's name.
+        args: Vec<String>,
+    },
+    /// A function of the launcher's own image, which is called after the last step. It runs in a copy of the
+    /// launcher's memory: nothing is executed, so nothing has to be visible. What it returns is its exit code; see
+    /// [`CPU_USED_UP`], [`MEMORY_USED_UP`] and [`TIME_USED_UP`].
+    Function(fn(Inside) -> u8),
+}
+
+/// Exit code of a function that ended itself because its time by the clock was over.
+pub const TIME_USED_UP: u8 = 64;
+/// Exit code of a function that ended itself because its memory was used up.
+pub const MEMORY_USED_UP: u8 = 65;
+/// Exit code of a function that ended itself because its processor time was used up.
+pub const CPU_USED_UP: u8 = 66;
+
+/// What a function finds in its jail, beside descriptors 0, 1 and 2.
+#[derive(Debug)]
+pub struct Inside {
+    /// Descriptor 3.
+    pub job: Option<OwnedFd>,
+    /// Limits of the jail.
+    pub limits: JailLimits,
 }
 
 /// A small file put into the jail.
@@ -137,8 +167,24 @@ impl JailSpec {
     /// Checks what can be checked without touching the machine.
     pub(crate) fn validate(&self) -> Result<(), JailError> {
         let invalid = |what: String| Err(JailError::Invalid(what.into()));
-        if !is_plain_absolute(&self.program) {
-            return invalid(format!("program `{}` is not an absolute path", self.program.display()));
+        match &self.payload {
+            Payload::Program { file, args } => {
+                if !is_plain_absolute(file) {
+                    return invalid(format!("program `{}` is not an absolute path", file.display()));
+                }
+                if args.iter().any(|arg| arg.contains('\0')) {
+                    return invalid("an argument contains a zero byte".to_owned());
+                }
+            }
+            Payload::Function(_) => {
+                if !(self.files.is_empty() && self.roots.is_empty() && self.system.is_empty()) {
+                    return invalid("a function sees no files, roots or system paths".to_owned());
+                }
+            }
+        }
+        let executes_nothing = self.profile.execute == Execute::Nothing;
+        if executes_nothing != matches!(self.payload, Payload::Function(_)) {
+            return invalid(format!("profile `{}` is not for this kind of payload", self.profile.name));
         }
         if let Some(cwd) = self.cwd.as_deref().filter(|cwd| !cwd.is_absolute()) {
             return invalid(format!("working directory `{}` is not an absolute path", cwd.display()));
@@ -170,9 +216,6 @@ impl JailSpec {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
                 return invalid(format!("environment variable `{}` is malformed", name.escape_default()));
             }
-        }
-        if self.args.iter().any(|arg| arg.contains('\0')) {
-            return invalid("an argument contains a zero byte".to_owned());
         }
         if self.limits.processes == 0 || self.limits.wall_ms == 0 || self.limits.open_files < 4 {
             return invalid("limits leave no room for one process with its standard descriptors".to_owned());
@@ -210,11 +253,14 @@ mod tests {
         std::fs::File::open("/dev/null").unwrap().into()
     }
 
+    fn program(file: &str, args: &[&str]) -> Payload {
+        Payload::Program { file: file.into(), args: args.iter().map(|&arg| arg.to_owned()).collect() }
+    }
+
     fn spec() -> JailSpec {
         JailSpec {
             profile: &crate::profile::WORKSPACE,
-            program: "/bin/true".into(),
-            args: Vec::new(),
+            payload: program("/bin/true", &[]),
             cwd: None,
             env: Vec::new(),
             files: Vec::new(),
@@ -245,14 +291,14 @@ mod tests {
 
     #[test]
     fn odd_requests_are_refused() {
-        assert!(refused(|spec| spec.program = "bin/true".into()));
-        assert!(refused(|spec| spec.program = "/usr/../bin/true".into()));
+        assert!(refused(|spec| spec.payload = program("bin/true", &[])));
+        assert!(refused(|spec| spec.payload = program("/usr/../bin/true", &[])));
         assert!(refused(|spec| spec.cwd = Some("work".into())));
         assert!(refused(|spec| spec.system.push("/".into())));
         assert!(refused(|spec| spec.files.push(SmallFile { name: "a/b".into(), contents: Vec::new() })));
         assert!(refused(|spec| spec.files.push(SmallFile { name: "..".into(), contents: Vec::new() })));
         assert!(refused(|spec| spec.env.push(("A=B".into(), String::new()))));
-        assert!(refused(|spec| spec.args.push("a\0b".into())));
+        assert!(refused(|spec| spec.payload = program("/bin/true", &["a\0b"])));
         assert!(refused(|spec| spec.limits.processes = 0));
         for target in ["/usr", "work", "/a/b", "/", "/..", "/.hidden", "/tmp"] {
             assert!(
@@ -266,6 +312,29 @@ mod tests {
             for _ in 0..2 {
                 spec.roots.push(GrantedRoot { dir: null(), target: "/work".into(), writable: false });
             }
+        }));
+    }
+
+    #[test]
+    fn a_function_sees_nothing_and_nothing_else_gets_its_profile() {
+        let function = |spec: &mut JailSpec| {
+            spec.profile = &crate::profile::ENGINE;
+            spec.payload = Payload::Function(|_| 0);
+        };
+        assert!(!refused(function));
+        assert!(refused(|spec| spec.profile = &crate::profile::ENGINE));
+        assert!(refused(|spec| spec.payload = Payload::Function(|_| 0)));
+        assert!(refused(|spec| {
+            function(spec);
+            spec.roots.push(GrantedRoot { dir: null(), target: "/work".into(), writable: false });
+        }));
+        assert!(refused(|spec| {
+            function(spec);
+            spec.system.push("/usr/lib".into());
+        }));
+        assert!(refused(|spec| {
+            function(spec);
+            spec.files.push(SmallFile { name: "boot.py".into(), contents: Vec::new() });
         }));
     }
 }

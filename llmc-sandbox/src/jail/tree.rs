@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::launcher::Owners;
-use super::spec::{CANARY, FILES, GrantedRoot, JailSpec, SCRATCH};
+use super::spec::{CANARY, FILES, GrantedRoot, JailSpec, Payload, SCRATCH};
 use crate::error::{At, JailError, Layer};
 use crate::landlock::Right;
 use crate::mounts::{self, HARMLESS, ShownProc};
@@ -34,6 +34,7 @@ pub(crate) struct Plan {
     /// Rights for Landlock.
     pub(crate) rights: Vec<(PathBuf, Right)>,
     proc: Proc,
+    scratch: bool,
     scratch_bytes: u64,
     scratch_inodes: u64,
 }
@@ -52,13 +53,14 @@ impl Plan {
         let profile = spec.profile;
         let mut plan = Self {
             proc: profile.proc,
+            scratch: profile.scratch,
             scratch_bytes: spec.limits.scratch_bytes,
             scratch_inodes: spec.limits.scratch_inodes,
             ..Self::default()
         };
         let everything = match profile.execute {
             Execute::Everything => Right::ReadExecute,
-            Execute::ProgramOnly => Right::Read,
+            Execute::ProgramOnly | Execute::Nothing => Right::Read,
         };
         for entry in profile.system {
             plan.bind_system(Path::new(entry.path), everything, Missing::Skip)?;
@@ -66,7 +68,9 @@ impl Plan {
         for path in &spec.system {
             plan.bind_system(path, everything, Missing::Refuse)?;
         }
-        plan.bind_program(&spec.program, profile.execute)?;
+        if let Payload::Program { file, .. } = &spec.payload {
+            plan.bind_program(file, profile.execute)?;
+        }
         for device in profile.devices {
             plan.bind_device(device.path)?;
         }
@@ -83,7 +87,9 @@ impl Plan {
         for root in &spec.roots {
             plan.bind_root(root, profile.execute, owners)?;
         }
-        plan.rights.push((SCRATCH.into(), Right::Scratch));
+        if plan.scratch {
+            plan.rights.push((SCRATCH.into(), Right::Scratch));
+        }
         if plan.proc != Proc::None {
             plan.rights.push(("/proc".into(), Right::Read));
         }
@@ -194,9 +200,9 @@ impl Plan {
         owners.map(&mount, &stat, root)?;
         let right = match (root.writable, execute) {
             (true, Execute::Everything) => Right::WriteExecute,
-            (true, Execute::ProgramOnly) => Right::Write,
+            (true, Execute::ProgramOnly | Execute::Nothing) => Right::Write,
             (false, Execute::Everything) => Right::ReadExecute,
-            (false, Execute::ProgramOnly) => Right::Read,
+            (false, Execute::ProgramOnly | Execute::Nothing) => Right::Read,
         };
         self.rights.push((root.target.clone(), right));
         self.make_way(root)?;
@@ -263,8 +269,10 @@ impl Plan {
                 .at(Layer::Root, "make a root file system")?;
         mounts::hang_in(&tree)?;
         // Scratch space first, so that a program that lies below /tmp on the machine can be put there.
-        let scratch = new_scratch(self.scratch_bytes, self.scratch_inodes)?;
-        place(&tree, Path::new("tmp"), &scratch).at(Layer::Root, "attach scratch space")?;
+        if self.scratch {
+            let scratch = new_scratch(self.scratch_bytes, self.scratch_inodes)?;
+            place(&tree, Path::new("tmp"), &scratch).at(Layer::Root, "attach scratch space")?;
+        }
         if let Some(proc) = proc {
             place(&tree, Path::new("proc"), &proc).at(Layer::Proc, "attach /proc")?;
         }
@@ -279,7 +287,9 @@ impl Plan {
 
     /// Asks the kernel for the flags of everything that was attached.
     fn read_back(&self) -> Result<(), JailError> {
-        check_flags(Path::new(SCRATCH), SCRATCH_FLAGS)?;
+        if self.scratch {
+            check_flags(Path::new(SCRATCH), SCRATCH_FLAGS)?;
+        }
         for (path, piece) in &self.pieces {
             if let Piece::Mount { kind, read_only, .. } = piece {
                 let mut wanted = StatVfsMountFlags::NOSUID;

@@ -228,7 +228,15 @@ impl Parked {
             [Some(job.stdout), Some(job.stderr), job.stdin, job.job].into_iter().flatten().collect();
         passing::send(&handover, &bytes, &fds, SendFlags::DONTWAIT).at(Layer::Process, "hand over a job")?;
         control::send(&control, &Message::Begin(limits)).at(Layer::Process, "talk to process 1")?;
-        let jail = Jail { origin: Origin::Zygote, pidfd: self.pidfd, control, started, limits, ending: None };
+        let jail = Jail {
+            origin: Origin::Zygote,
+            pidfd: self.pidfd,
+            control,
+            started,
+            limits,
+            ending: None,
+            is_function: false,
+        };
         match expect(&jail, started + SET_UP_TIMEOUT, |message| matches!(message, Message::Started)) {
             Ok(()) => Ok(jail),
             Err(error) => {

@@ -48,6 +48,10 @@ const NAMESPACES: u32 = 0x7e02_0000;
 /// Flags that change who traces or parents a new process.
 const CLONE_ODD: u32 = (libc::CLONE_PTRACE | libc::CLONE_UNTRACED | libc::CLONE_PARENT) as u32;
 const CLONE_THREAD: u32 = libc::CLONE_THREAD as u32;
+/// Flag of memory that may be executed.
+const EXECUTABLE: u32 = libc::PROT_EXEC as u32;
+/// Flag of memory that is no file.
+const ANONYMOUS: u32 = libc::MAP_ANONYMOUS as u32;
 const AF_UNIX: u32 = libc::AF_UNIX as u32;
 /// The part of a socket type that is not a flag.
 const SOCK_TYPE: u32 = 0xf;
@@ -423,6 +427,39 @@ pub(super) const NESTING: &[Call] = &[
     call!(SYS_landlock_restrict_self, "the child's own rules"),
 ];
 
+/// All that an interpreter in the launcher's image needs.
+pub(super) const ENGINE: &[Call] = &[
+    call!(SYS_read, "standard input and the job socket"),
+    call!(SYS_write, "standard output, standard error and the job socket"),
+    call!(SYS_close, "the pipe that tells that the set-up is done, the job socket"),
+    call!(SYS_ppoll, "waiting for the job socket until a deadline"),
+    call!(
+        SYS_mmap,
+        &[&[masked(2, EXECUTABLE, 0), masked(3, ANONYMOUS, ANONYMOUS)]],
+        "memory, never executable"
+    ),
+    call!(SYS_munmap, "memory"),
+    call!(SYS_mprotect, &[&[masked(2, EXECUTABLE, 0)]], "heaps of the allocator, never executable"),
+    call!(SYS_mremap, "memory"),
+    call!(SYS_madvise, "memory"),
+    call!(SYS_brk, "memory"),
+    call!(SYS_futex, "locks of the C library"),
+    call!(SYS_getrandom, "random bytes"),
+    call!(SYS_clock_gettime, "clocks, processor time"),
+    call!(SYS_gettimeofday, "clocks"),
+    call!(SYS_clock_nanosleep, "sleeping"),
+    call!(SYS_rt_sigaction, "abort: default action"),
+    call!(SYS_rt_sigprocmask, "abort: masks"),
+    call!(SYS_rt_sigreturn, "the kernel returns from handlers through it"),
+    call!(SYS_sigaltstack, "the end of a thread gives its stack for handlers back"),
+    call!(SYS_getpid, "abort: own number"),
+    call!(SYS_gettid, "abort: own number"),
+    call!(SYS_tgkill, "abort; the only other process here is process 1, which takes no signals"),
+    call!(SYS_exit, "end of the process"),
+    call!(SYS_exit_group, "end of the process"),
+    call!(SYS_restart_syscall, "the kernel resumes a wait through it"),
+];
+
 /// Older twins of the calls above that exist on x86-64 only.
 #[cfg(target_arch = "x86_64")]
 pub(super) mod x86_64 {
@@ -452,6 +489,9 @@ pub(super) mod x86_64 {
         call!(SYS_mkdir, "new directories"),
         call!(SYS_rename, "renaming"),
     ];
+
+    /// With [`super::ENGINE`].
+    pub(in super::super) const ENGINE: &[Call] = &[call!(SYS_poll, "waiting for the job socket")];
 
     /// For programs of all ages in a jail.
     pub(in super::super) const JAIL: &[Call] = &[
@@ -498,6 +538,7 @@ pub(super) mod x86_64 {
 
     pub(in super::super) const ALL: &[Call] = &[];
     pub(in super::super) const WRITING: &[Call] = &[];
+    pub(in super::super) const ENGINE: &[Call] = &[];
     pub(in super::super) const JAIL: &[Call] = &[];
     pub(in super::super) const PROCESSES: &[Call] = &[];
     pub(in super::super) const REFUSED: &[Call] = &[];

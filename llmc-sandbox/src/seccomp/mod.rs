@@ -22,7 +22,7 @@ use self::program::{Answer, Rule, WordTest};
 use crate::error::{At, JailError, Layer};
 use crate::sys;
 
-pub use policies::{CODE, HOST, HOST_WRITING, WORKSPACE, ZYGOTE};
+pub use policies::{CODE, ENGINE, HOST, HOST_WRITING, WORKSPACE, ZYGOTE};
 
 /// A named filter.
 #[derive(Clone, Copy, Debug)]
@@ -174,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [&Policy; 5] = [&HOST, &HOST_WRITING, &CODE, &WORKSPACE, &ZYGOTE];
+    const ALL: [&Policy; 6] = [&HOST, &HOST_WRITING, &CODE, &WORKSPACE, &ENGINE, &ZYGOTE];
 
     fn names(groups: &[&[Call]]) -> Vec<&'static str> {
         groups.iter().copied().flatten().map(Call::name).collect()
@@ -387,12 +387,56 @@ mod tests {
 
     #[test]
     fn only_workspace_starts_programs_by_fork() {
-        for (policy, forks) in [(&HOST, false), (&HOST_WRITING, false), (&CODE, false), (&WORKSPACE, true)] {
+        let policies =
+            [(&HOST, false), (&HOST_WRITING, false), (&CODE, false), (&ENGINE, false), (&WORKSPACE, true)];
+        for (policy, forks) in policies {
             let allowed = names(policy.allowed);
             assert_eq!(allowed.contains(&"setsid"), forks, "{}", policy.name);
             assert_eq!(allowed.contains(&"wait4"), forks, "{}", policy.name);
         }
         assert!(!names(HOST_WRITING.allowed).contains(&"execve"));
+    }
+
+    #[test]
+    fn an_engine_opens_starts_and_asks_nothing() {
+        let allowed = names(ENGINE.allowed);
+        assert!(allowed.len() <= 30, "{}", allowed.len());
+        let never = [
+            "open",
+            "openat",
+            "openat2",
+            "execve",
+            "clone",
+            "fork",
+            "vfork",
+            "socketpair",
+            "sendmsg",
+            "recvmsg",
+            "kill",
+            "stat",
+            "newfstatat",
+            "statx",
+            "access",
+            "readlink",
+            "getdents64",
+            "ioctl",
+            "fcntl",
+            "dup",
+            "dup2",
+            "dup3",
+            "pipe2",
+            "prctl",
+            "prlimit64",
+            "uname",
+            "sysinfo",
+            "getuid",
+            "getppid",
+            "chdir",
+            "wait4",
+        ];
+        for name in never {
+            assert!(!allowed.contains(&name), "{name}");
+        }
     }
 
     #[test]

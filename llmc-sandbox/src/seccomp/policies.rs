@@ -4,10 +4,10 @@ use rustix::io::Errno;
 
 use super::Policy;
 use super::calls::{
-    ALLOCATION, ATTRIBUTES, DESCRIPTORS, FILES, HOST_ABSENT, HOST_PROCESS, JAIL_PROCESS, JAIL_PROPERTIES,
-    JAIL_QUESTIONS, KEEP_ATTRIBUTES, MEMORY, NESTING, OPEN_BENEATH, PROCESSES, QUESTIONS, REFUSED,
-    REFUSED_NAMESPACES, REFUSED_PROCESSES, SIGNAL_SELF, SIGNALS, SOCKETS, THREAD_START, THREADS, TIME,
-    WRITING, WRITING_MORE, x86_64,
+    ALLOCATION, ATTRIBUTES, DESCRIPTORS, ENGINE as ENGINE_CALLS, FILES, HOST_ABSENT, HOST_PROCESS,
+    JAIL_PROCESS, JAIL_PROPERTIES, JAIL_QUESTIONS, KEEP_ATTRIBUTES, MEMORY, NESTING, OPEN_BENEATH, PROCESSES,
+    QUESTIONS, REFUSED, REFUSED_NAMESPACES, REFUSED_PROCESSES, SIGNAL_SELF, SIGNALS, SOCKETS, THREAD_START,
+    THREADS, TIME, WRITING, WRITING_MORE, x86_64,
 };
 
 /// A plugin host whose roots are read-only.
@@ -150,4 +150,14 @@ pub const ZYGOTE: Policy = Policy {
     ],
     exceptions: &[],
     ..CODE
+};
+
+/// An interpreter that is a part of the launcher: it computes, writes to its streams, and talks to its job socket.
+pub const ENGINE: Policy = Policy {
+    name: "engine",
+    allowed: &[ENGINE_CALLS, x86_64::ENGINE],
+    otherwise: Errno::PERM,
+    exceptions: &[],
+    exceptions_errno: Errno::NOSYS,
+    unsupported: &[],
 };

@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use llmc_sandbox::jail::{
-    Ending, ExitStatus, GrantedRoot, Jail, JailLimits, JailSpec, Launcher, Limit, SmallFile,
+    Ending, ExitStatus, GrantedRoot, Jail, JailLimits, JailSpec, Launcher, Limit, Payload, SmallFile,
 };
 use llmc_sandbox::profile::{CODE, Profile, WORKSPACE};
 use llmc_sandbox::{JailError, Layer};
@@ -23,6 +23,7 @@ use tempfile::TempDir;
 use crate::{Case, Outcomes, attack, payload};
 
 mod ends;
+mod functions;
 mod roots;
 
 pub(crate) use ends::{ROLE_ENDING, ending_role};
@@ -34,6 +35,10 @@ use ends::{
     processes_are_bounded, scratch_space_does_not_outlive_its_jail,
     scratch_space_is_bounded_and_executes_nothing, scratch_space_of_no_size_is_not_endless,
     too_large_a_file_names_its_limit,
+};
+use functions::{
+    a_function_computes_and_talks, a_function_is_shut_in, a_function_that_fails_stays_in_its_jail,
+    limits_of_a_function_are_named,
 };
 use roots::{
     a_great_many_empty_files_are_bounded, a_moved_root_is_the_same_directory,
@@ -88,6 +93,10 @@ cases![
     a_moved_root_is_the_same_directory,
     programs_outside_the_profile_are_bound,
     a_program_inside_a_root_is_found_there,
+    a_function_computes_and_talks,
+    a_function_is_shut_in,
+    limits_of_a_function_are_named,
+    a_function_that_fails_stays_in_its_jail,
     what_cannot_start_is_refused_and_executes_nothing,
     slots_are_bounded_and_come_back,
     jails_do_not_see_each_other,
@@ -156,8 +165,10 @@ fn request(profile: &'static Profile, program: impl Into<PathBuf>, args: &[&str]
     let (stderr, stderr_writer) = std::io::pipe().unwrap();
     let spec = JailSpec {
         profile,
-        program: program.into(),
-        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        payload: Payload::Program {
+            file: program.into(),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        },
         cwd: None,
         env: Vec::new(),
         files: Vec::new(),

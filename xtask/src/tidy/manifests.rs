@@ -12,8 +12,9 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("llmc-core-macros", &[]),
     ("llmc-wire", &[]),
     ("llmc-sandbox", &[]),
+    ("llmc-engines", &[]),
     ("llmc-host", &["llmc-abi", "llmc-sandbox", "llmc-wire"]),
-    ("llmc-runner", &["llmc-sandbox", "llmc-wire"]),
+    ("llmc-runner", &["llmc-engines", "llmc-sandbox", "llmc-wire"]),
     ("llmc-zygote", &["llmc-sandbox"]),
     ("llmc-server", &["llmc-core", "llmc-sandbox", "llmc-wire"]),
     // What `run_command` and `execute_code` share: plugins do not import each other.
@@ -32,8 +33,10 @@ const PLUGIN_MAY_USE: &[&str] = &["llmc-core"];
 const HOMES: &[(&str, &[&str])] = &[
     ("abi_stable", &["llmc-abi", "llmc-core", "llmc-host"]),
     ("landlock", &["llmc-sandbox"]),
+    ("monty", &["llmc-engines"]),
     ("libloading", &["llmc-host"]),
     ("rmcp", &["llmc-bench", "llmc-server"]),
+    ("rquickjs", &["llmc-engines"]),
     ("seccompiler", &["llmc-sandbox"]),
     ("tokio", &["llmc-bench", "llmc-server"]),
 ];

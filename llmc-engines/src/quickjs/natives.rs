@@ -1,0 +1,89 @@
+//! What JavaScript gets from outside: output, input, tool calls, a clock; and who watches rejected promises.
+
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+use std::time::Instant;
+
+use rquickjs::{Array, Ctx, Error, Function, Object, Persistent, Runtime, Value};
+
+use crate::job::{CallError, Host};
+
+/// The functions that `prelude.js` builds on. They hold on to the host only while it lives: the interpreter is left
+/// behind with its memory, and must not keep descriptors open.
+pub(super) fn object<'js>(
+    ctx: &Ctx<'js>,
+    host: &Rc<Host>,
+    tools: Option<String>,
+) -> Result<Object<'js>, Error> {
+    let native = Object::new(ctx.clone())?;
+    let out = Rc::downgrade(host);
+    let print = move |stream: u8, text: String| {
+        let Some(host) = out.upgrade() else { return };
+        if stream == 1 { &host.stdout } else { &host.stderr }.print(&text);
+    };
+    native.set("print", Function::new(ctx.clone(), print)?)?;
+    let input = Rc::downgrade(host);
+    let stdin = move || input.upgrade().map_or_else(String::new, |host| host.input().to_owned());
+    native.set("stdin", Function::new(ctx.clone(), stdin)?)?;
+    let start = Instant::now();
+    native.set("now", Function::new(ctx.clone(), move || start.elapsed().as_secs_f64() * 1000.0)?)?;
+    let caller = Rc::downgrade(host);
+    let call = move |ctx: Ctx<'js>, name: String, arguments: String| answer(&ctx, &caller, &name, &arguments);
+    native.set("call", Function::new(ctx.clone(), call)?)?;
+    if let Some(tools) = tools {
+        native.set("tools", tools)?;
+    }
+    Ok(native)
+}
+
+/// `[did it succeed, JSON]`.
+fn answer<'js>(ctx: &Ctx<'js>, host: &Weak<Host>, name: &str, arguments: &str) -> Result<Array<'js>, Error> {
+    let answer = host.upgrade().map_or(Err(CallError::Over), |host| host.call(name, arguments));
+    let (ok, json) = match answer {
+        Ok(value) => (true, value),
+        Err(CallError::Tool(failure)) => (false, serde_json::to_string(&failure).unwrap_or_default()),
+        Err(CallError::NotMade(message)) => (false, serde_json::json!({ "message": message }).to_string()),
+        Err(CallError::Over) => (false, serde_json::json!({ "message": "the run is over" }).to_string()),
+    };
+    let answer = Array::new(ctx.clone())?;
+    answer.set(0, ok)?;
+    answer.set(1, json)?;
+    Ok(answer)
+}
+
+/// A promise and the reason for which it was rejected.
+type Rejection = (Persistent<Value<'static>>, Persistent<Value<'static>>);
+
+/// Promises that were rejected and that nothing handles.
+#[derive(Clone, Default)]
+pub(super) struct Rejections(Rc<RefCell<Vec<Rejection>>>);
+
+impl Rejections {
+    pub(super) fn watch(runtime: &Runtime) -> Self {
+        let rejections = Self::default();
+        let watcher = rejections.clone();
+        runtime.set_host_promise_rejection_tracker(Some(Box::new(
+            move |ctx, promise, reason, is_handled| {
+                if is_handled {
+                    watcher.forget(&ctx, &promise);
+                } else {
+                    let pair = (Persistent::save(&ctx, promise), Persistent::save(&ctx, reason));
+                    watcher.0.borrow_mut().push(pair);
+                }
+            },
+        )));
+        rejections
+    }
+
+    /// The reason of the first one.
+    pub(super) fn first<'js>(&self, ctx: &Ctx<'js>) -> Option<Value<'js>> {
+        let (_, reason) = self.0.borrow().first().cloned()?;
+        reason.restore(ctx).ok()
+    }
+
+    fn forget<'js>(&self, ctx: &Ctx<'js>, promise: &Value<'js>) {
+        let is_other =
+            |(saved, _): &Rejection| saved.clone().restore(ctx).is_ok_and(|saved| saved != *promise);
+        self.0.borrow_mut().retain(is_other);
+    }
+}

@@ -1,0 +1,44 @@
+//! Interpreters that are a part of this program: functions, called in a forked copy of it after the last wall is up.
+
+use llmc_engines::{Ending, Limits, Spent, Streams};
+use llmc_sandbox::jail::{CPU_USED_UP, Inside, JailLimits, MEMORY_USED_UP, TIME_USED_UP};
+use llmc_sandbox::profile::ENGINE;
+
+/// JavaScript.
+pub(crate) fn quickjs(inside: Inside) -> u8 {
+    run(llmc_engines::quickjs::run, inside)
+}
+
+/// A subset of Python.
+pub(crate) fn monty(inside: Inside) -> u8 {
+    run(llmc_engines::monty::run, inside)
+}
+
+/// What a request may use of an interpreter that has no processes, files and scratch space.
+pub(crate) fn limits(asked: JailLimits) -> JailLimits {
+    JailLimits {
+        wall_ms: asked.wall_ms,
+        cpu_ms: asked.cpu_ms,
+        memory_bytes: asked.memory_bytes,
+        ..ENGINE.limits
+    }
+}
+
+fn run(engine: fn(Streams, Limits) -> Ending, inside: Inside) -> u8 {
+    let Some(job) = inside.job else { return 2 };
+    let JailLimits { wall_ms, cpu_ms, memory_bytes, .. } = inside.limits;
+    let streams = Streams {
+        job,
+        stdin: Box::new(std::io::stdin()),
+        stdout: Box::new(std::io::stdout()),
+        stderr: Box::new(std::io::stderr()),
+    };
+    match engine(streams, Limits { wall_ms, cpu_ms, memory_bytes }) {
+        Ending::Done => 0,
+        Ending::Failed => 1,
+        Ending::Broken => 2,
+        Ending::Limit(Spent::Wall) => TIME_USED_UP,
+        Ending::Limit(Spent::Cpu) => CPU_USED_UP,
+        Ending::Limit(Spent::Memory) => MEMORY_USED_UP,
+    }
+}

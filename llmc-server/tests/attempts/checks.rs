@@ -107,10 +107,10 @@ fn pidfds_of(pid: u32) -> BTreeSet<u32> {
 
 fn jails_are_held_by_pidfd() -> (Shown, Shown) {
     let mut server = Setup::new(RUNS).serve();
-    let [runner] = server.children("llmc-runner")[..] else { panic!("one runner") };
     let id = server.send_call("run_command", json!({"argv": ["sh", "-c", "touch ready; sleep 1000"]}));
     let ready = server.setup.work("ready");
     eventually("a command runs", || ready.exists());
+    let [runner] = server.children("llmc-runner")[..] else { panic!("one runner") };
     // Process 1 of its jail is the child of the runner below which the shell is.
     let firsts = crate::support::children(runner);
     let runs_sleep = |&&first: &&u32| descendants(first).iter().any(|process| process.name == "sleep");

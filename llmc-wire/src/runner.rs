@@ -102,6 +102,7 @@ pub struct Spec {
     /// Granted directories.
     pub binds: Vec<Bind>,
     /// Files and directories of the machine that the program needs beside the profile's own, read-only, same path.
+    /// For an engine: the directories of packages that the operator grants.
     pub system: Vec<PathBuf>,
     /// Limits of the whole tree.
     pub limits: Limits,

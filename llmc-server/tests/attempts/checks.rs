@@ -107,25 +107,30 @@ fn pidfds_of(pid: u32) -> BTreeSet<u32> {
 
 fn jails_are_held_by_pidfd() -> (Shown, Shown) {
     let mut server = Setup::new(RUNS).serve();
-    let jailed = with_runs(&mut server);
+    let id = server.send_call("run_command", json!({"argv": ["sh", "-c", "touch ready; sleep 1000"]}));
+    let ready = server.setup.work("ready");
+    eventually("a command runs", || ready.exists());
     let [runner] = server.children("llmc-runner")[..] else { panic!("one runner") };
+    // Process 1 of its jail is the child of the runner below which the shell is.
+    let firsts = crate::support::children(runner);
+    let runs_sleep = |&&first: &&u32| descendants(first).iter().any(|process| process.name == "sleep");
+    eventually("it sleeps", || firsts.iter().any(|first| runs_sleep(&first)));
+    let jail: Vec<&u32> = firsts.iter().filter(runs_sleep).collect();
     let held = pidfds_of(runner);
-    let firsts: BTreeSet<u32> = jailed
-        .iter()
-        .map(|process| process.pid)
-        .filter(|&pid| crate::support::children(runner).contains(&pid))
-        .collect();
-    // No program of the jails' side knows another way to end a process than by its handle.
+    // Nor do the sources know another way to end a jail than by its handle.
     let sources = [
         include_str!("../../../llmc-sandbox/src/jail/running.rs"),
         include_str!("../../../llmc-runner/src/serve.rs"),
     ];
     let by_number =
         sources.iter().any(|source| source.contains("kill_process(") || source.contains("libc::kill"));
-    let seen = json!({"jails": firsts.len(), "held by pidfd": firsts.is_subset(&held), "killed by number": by_number});
-    let expected = json!({"jails": 2, "held by pidfd": true, "killed by number": false});
+    let is_held = jail.iter().all(|first| held.contains(first));
+    let seen = json!({"jails": jail.len(), "held by pidfd": is_held, "killed by number": by_number});
+    let expected = json!({"jails": 1, "held by pidfd": true, "killed by number": false});
+    server.notify("notifications/cancelled", json!({"requestId": id, "reason": "enough"}));
+    eventually("a cancelled run ends", || jail.iter().all(|first| !crate::support::lives(**first)));
     let well = is_well(&mut server);
-    // Its runs would go on for long; the server dies with this test, and they with it.
+    server.stop();
     (shown(expected, seen), shown(json!(true), json!(well)))
 }
 

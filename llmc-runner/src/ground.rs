@@ -9,6 +9,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use llmc_sandbox::Isolation;
 use llmc_sandbox::probe::{Finding, Ground};
 
 /// Where the bait lies; every machine has it, and everybody may write there.
@@ -50,9 +51,10 @@ impl Bait {
     }
 
     /// What a jail of this profile is told.
-    pub(crate) fn ground(&self, profile: &str) -> io::Result<Ground> {
+    pub(crate) fn ground(&self, profile: &str, isolation: Isolation) -> io::Result<Ground> {
         Ok(Ground {
             profile: profile.to_owned(),
+            isolation,
             file: self.folder.join("file"),
             port: self.tcp.local_addr()?.port(),
             abstract_name: self.abstract_name.clone(),

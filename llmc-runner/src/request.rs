@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use llmc_sandbox::jail::{self, ExitStatus, GrantedRoot, JailLimits, JailSpec, SmallFile};
 use llmc_sandbox::profile;
 use llmc_sandbox::{JailError, Layer};
-use llmc_wire::runner::{Limit, Limits, Outcome, Profile, Refused, Spec, Status};
+use llmc_wire::runner::{Isolation, Limit, Limits, Outcome, Profile, Refused, Spec, Status};
 
 /// A request with its descriptors, in the order that [`Spec::descriptors`] tells.
 pub(crate) fn jail_spec(
@@ -77,6 +77,14 @@ pub(crate) fn outcome(ending: &jail::Ending) -> Outcome {
         wall_ms: millis(ending.wall),
         cpu_ms: millis(ending.cpu),
         peak_memory_bytes: ending.peak_memory_bytes,
+    }
+}
+
+/// The strength of jails, as an answer.
+pub(crate) fn isolation(isolation: llmc_sandbox::Isolation) -> Isolation {
+    match isolation {
+        llmc_sandbox::Isolation::Namespaces => Isolation::Namespaces,
+        llmc_sandbox::Isolation::Landlock => Isolation::Landlock,
     }
 }
 

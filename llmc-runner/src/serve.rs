@@ -16,8 +16,8 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::engine::Engines;
-use crate::request::{jail_spec, outcome, refused};
-use crate::{fail, trial};
+use crate::request::{isolation, jail_spec, outcome, refused};
+use crate::{fail, tier, trial};
 
 /// Largest request in bytes; it holds small files and no data.
 const MAX_REQUEST: usize = llmc_wire::runner::MAX_SPEC_BYTES;
@@ -66,11 +66,11 @@ impl Runner {
     /// Gives up what is not needed, tries a jail, and tells the server.
     fn start(init: &Init, sender: Sender) -> io::Result<Self> {
         let slots = init.max_jails.clamp(1, MAX_JAILS);
-        let prepared = Launcher::prepare(slots, Some(init.server_pid)).map_err(|error| refused(&error));
-        let launcher = prepared.and_then(|mut launcher| trial::whole_jail(&mut launcher).map(|()| launcher));
+        let launcher = tier::launcher(slots, Some(init.server_pid), init.min_isolation)
+            .and_then(|mut launcher| trial::holds(&mut launcher).map(|()| launcher));
         let hello = Hello {
             pid: std::process::id(),
-            jails: launcher.as_ref().map(drop).map_err(Clone::clone),
+            jails: launcher.as_ref().map(|launcher| isolation(launcher.isolation())).map_err(Clone::clone),
             payload_identity: launcher.as_ref().map_or_else(|_| "none".to_owned(), Launcher::identity),
             accounting: launcher.as_ref().map_or("none", |launcher| launcher.accounting()).to_owned(),
         };

@@ -23,6 +23,8 @@ pub struct Profile {
     pub proc: bool,
     /// What may be executed.
     pub execute: Execute,
+    /// System calls where the kernel gives no namespaces; the profile is not run there when absent.
+    pub without_namespaces: Option<&'static Policy>,
     /// Limits where the request names none.
     pub limits: JailLimits,
     /// Address space of each process in bytes, beyond the memory limit (`RLIMIT_AS`): a back-stop for the accounting
@@ -89,6 +91,7 @@ pub const CODE: Profile = Profile {
     etc: &[],
     proc: true,
     execute: Execute::ProgramOnly,
+    without_namespaces: Some(&seccomp::CODE_ALONE),
     limits: JailLimits {
         wall_ms: 30_000,
         cpu_ms: 10_000,
@@ -155,6 +158,8 @@ pub const WORKSPACE: Profile = Profile {
     ],
     proc: true,
     execute: Execute::Everything,
+    // Its children could outlive it, and nothing would bound what they write.
+    without_namespaces: None,
     limits: JailLimits {
         wall_ms: 120_000,
         cpu_ms: 60_000,

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
+mod lesser;
+
 use std::io::{PipeReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -12,8 +14,8 @@ use std::time::{Duration, Instant};
 use llmc_sandbox::probe::Finding;
 use llmc_wire::Header;
 use llmc_wire::runner::{
-    Bind, File, Hello, Init, Limit, Limits, Outcome, Profile, Program, Refused, Spec, Status, from_runner,
-    to_runner,
+    Bind, File, Hello, Init, Isolation, Limit, Limits, Outcome, Profile, Program, Refused, Spec, Status,
+    from_runner, to_runner,
 };
 use llmc_wire::socket::{Receiver, Sender, split};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -54,12 +56,16 @@ impl Runner {
         Self::start_with(Command::new(RUNNER), 8)
     }
 
-    fn start_with(mut command: Command, max_jails: u32) -> Self {
+    fn start_with(command: Command, max_jails: u32) -> Self {
+        Self::start_for(command, max_jails, Isolation::Namespaces)
+    }
+
+    fn start_for(mut command: Command, max_jails: u32, min_isolation: Isolation) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let child = command.env_clear().stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).spawn().unwrap();
         ours.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let (sender, mut receiver) = split(ours, 1 << 20);
-        let init = Init { server_pid: std::process::id(), max_jails };
+        let init = Init { server_pid: std::process::id(), max_jails, min_isolation };
         let header = Header { kind: to_runner::INIT, ..Header::default() };
         sender.send(header, &serde_json::to_vec(&init).unwrap(), &[]).unwrap();
         let frame = receiver.receive().unwrap().expect("an answer to the first message");
@@ -169,7 +175,7 @@ fn directory(path: &Path) -> OwnedFd {
 fn it_says_what_it_can_do() {
     let runner = Runner::start();
     assert_eq!(runner.hello.pid, runner.child.id());
-    assert_eq!(runner.hello.jails, Ok(()));
+    assert_eq!(runner.hello.jails, Ok(Isolation::Namespaces));
     assert_eq!(runner.hello.accounting, "rlimits + tree accounting");
     let uid = rustix::process::geteuid();
     let wanted =

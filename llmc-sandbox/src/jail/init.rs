@@ -13,7 +13,7 @@ use rustix::thread::CapabilitySet;
 use super::control::{self, Message};
 use super::growth::Growth;
 use super::identity::PAYLOAD_ID;
-use super::monitor::Monitor;
+use super::monitor::{Monitor, Watched};
 use super::payload;
 use super::spec::JailSpec;
 use super::tree::Plan;
@@ -27,7 +27,7 @@ use crate::{descriptors, linux_caps, process};
 pub(crate) const HOST_NAME: &str = "llmc";
 
 /// How willingly the kernel ends this tree in a shortage of memory, from -1000 to 1000; ordinary processes have 0.
-const OOM_SCORE: &str = "500";
+pub(super) const OOM_SCORE: &str = "500";
 
 /// What process 1 was given, in its copy of the launcher's memory.
 pub(super) struct Init<'a> {
@@ -141,7 +141,15 @@ impl Init<'_> {
                 descriptors::keep_only(&keep)?;
                 control::send(&self.control, &Message::Started).at(Layer::Process, "talk to the launcher")?;
                 let limits = self.spec.limits;
-                Ok(Monitor { proc, payload: pid, payload_fd: pidfd, limits, growth, started })
+                Ok(Monitor {
+                    proc,
+                    payload: pid,
+                    payload_fd: pidfd,
+                    limits,
+                    growth,
+                    watched: Watched::Namespace,
+                    started,
+                })
             }
         }
     }
@@ -167,7 +175,7 @@ fn check_pid_namespace(proc: &OwnedFd) -> Result<(), JailError> {
 }
 
 /// Why the payload could not start; `None` once `execve` has closed its end of the pipe.
-fn failure(reader: &OwnedFd) -> Result<Option<JailError>, JailError> {
+pub(super) fn failure(reader: &OwnedFd) -> Result<Option<JailError>, JailError> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 1024];
     loop {

@@ -10,11 +10,13 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use super::alone;
 use super::control::{self, Message};
+use super::folder::{Folder, RunFolder};
 use super::identity::{Identity, owner_namespace};
 use super::init::{self, Init};
 use super::running::Jail;
-use super::spec::{GrantedRoot, JailSpec};
+use super::spec::{GrantedRoot, JailSpec, SmallFile};
 use super::tree::Plan;
 use crate::error::{At, JailError, Layer};
 use crate::report::{Isolation, Report};
@@ -22,7 +24,7 @@ use crate::seccomp::Filter;
 use crate::sys::{self, Clone, MountAttributes, Namespaces, SingleThreaded};
 
 /// How long the set-up of a jail may take. It takes milliseconds; this is for machines in distress.
-const SET_UP_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const SET_UP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Namespaces of a jail.
 const NAMESPACES: Namespaces = Namespaces::NEWUSER
@@ -35,8 +37,11 @@ const NAMESPACES: Namespaces = Namespaces::NEWUSER
 
 /// Starts jails. Belongs to a small process with one thread that does nothing else.
 pub struct Launcher {
-    proof: SingleThreaded,
-    identity: Identity,
+    pub(super) proof: SingleThreaded,
+    pub(super) identity: Identity,
+    isolation: Isolation,
+    /// Where files of requests go, in the lesser tier.
+    folder: Option<Folder>,
     slots: Vec<bool>,
     filters: HashMap<&'static str, Filter>,
     owner_maps: HashMap<(u32, u32, u32), OwnedFd>,
@@ -60,13 +65,30 @@ impl Launcher {
     pub fn prepare(max_jails: u32, parent: Option<u32>) -> Result<Self, JailError> {
         let proof = SingleThreaded::check().at(Layer::Process, "check that there is one thread")?;
         let identity = Identity::take(max_jails, parent)?;
-        Ok(Self {
-            proof,
-            identity,
-            slots: vec![false; max_jails as usize],
-            filters: HashMap::new(),
-            owner_maps: HashMap::new(),
-        })
+        Ok(Self::new(proof, identity, Isolation::Namespaces, max_jails))
+    }
+
+    /// [`Launcher::prepare`] where the kernel gives no user namespaces: for profiles that can do without, in jails of
+    /// Landlock and seccomp alone.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn without_namespaces(max_jails: u32, parent: Option<u32>) -> Result<Self, JailError> {
+        let proof = SingleThreaded::check().at(Layer::Process, "check that there is one thread")?;
+        let identity = Identity::take_without_namespaces(max_jails, parent)?;
+        Ok(Self::new(proof, identity, Isolation::Landlock, max_jails))
+    }
+
+    fn new(proof: SingleThreaded, identity: Identity, isolation: Isolation, max_jails: u32) -> Self {
+        let slots = vec![false; max_jails as usize];
+        let (filters, owner_maps) = Default::default();
+        Self { proof, identity, isolation, folder: None, slots, filters, owner_maps }
+    }
+
+    /// How strong the walls around every jail are.
+    pub fn isolation(&self) -> Isolation {
+        self.isolation
     }
 
     /// Users of the machine that payloads run as, for the reader.
@@ -82,7 +104,26 @@ impl Launcher {
     /// The layers around every jail that starts; a jail without one of them does not start.
     pub fn report(&self) -> Report {
         let mut report = Report::new();
-        report.isolation = Isolation::Namespaces;
+        report.isolation = self.isolation;
+        if self.isolation == Isolation::Landlock {
+            report.enforced(Layer::Identity, self.identity.to_string());
+            report.enforced(Layer::Limits, self.accounting());
+            report.enforced(Layer::Capabilities, "none");
+            report.enforced(Layer::NoNewPrivs, "set");
+            report.enforced(Layer::Landlock, "the program's own files, read-only; no signals outside");
+            report.enforced(
+                Layer::Seccomp,
+                "allow-list of the profile; no sockets, no children, no changes to files",
+            );
+            report.enforced(
+                Layer::ParentDeath,
+                "the payload dies with its guardian, and that with the launcher",
+            );
+            report.gap(
+                "no namespaces: existence, kind and size of files, and numbers of processes, are visible",
+            );
+            return report;
+        }
         report.enforced(
             Layer::UserNamespace,
             format!("own, with pid, net, ipc, uts and cgroup; {}", self.identity),
@@ -113,8 +154,10 @@ impl Launcher {
     /// [`JailError`] with the layer that failed; nothing was executed then.
     pub fn spawn(&mut self, spec: &JailSpec) -> Result<Jail, JailError> {
         spec.validate()?;
-        let slot = self.slots.iter().position(|taken| !taken);
-        let slot = slot.ok_or_else(|| JailError::missing(Layer::Process, "room for another jail"))?;
+        if self.isolation == Isolation::Landlock {
+            return alone::spawn(self, spec);
+        }
+        let slot = self.free_slot()?;
         let host_id = self.identity.host_id(slot);
         let plan = Plan::make(spec, &mut MapOwners { launcher: self, host_id })?;
         let filter = match self.filters.get(spec.profile.name) {
@@ -126,8 +169,30 @@ impl Launcher {
             }
         };
         let jail = self.start(spec, plan, filter, slot)?;
-        self.slots[slot] = true;
+        self.take(slot);
         Ok(jail)
+    }
+
+    pub(super) fn free_slot(&self) -> Result<usize, JailError> {
+        let slot = self.slots.iter().position(|taken| !taken);
+        slot.ok_or_else(|| JailError::missing(Layer::Process, "room for another jail"))
+    }
+
+    pub(super) fn take(&mut self, slot: usize) {
+        self.slots[slot] = true;
+    }
+
+    /// Files of a request in a directory of the machine.
+    pub(super) fn files(&mut self, files: &[SmallFile]) -> Result<Option<RunFolder>, JailError> {
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let folder = match self.folder.take() {
+            Some(folder) => folder,
+            None => Folder::make().at(Layer::Root, "make a directory for files in /tmp")?,
+        };
+        let folder = self.folder.insert(folder);
+        folder.write(files).map(Some).at(Layer::Root, "write the files of the request")
     }
 
     /// Takes back the slot of a jail that is gone.
@@ -151,8 +216,16 @@ impl Launcher {
             }
             Clone::Parent { pid, pidfd } => {
                 drop(theirs);
-                let jail =
-                    Jail { pid, pidfd, control: ours, slot, started, limits: spec.limits, ending: None };
+                let jail = Jail {
+                    pid,
+                    pidfd,
+                    control: ours,
+                    slot,
+                    started,
+                    limits: spec.limits,
+                    files: None,
+                    ending: None,
+                };
                 let deadline = started + SET_UP_TIMEOUT;
                 match self.accompany(&jail, deadline) {
                     Ok(()) => Ok(jail),
@@ -212,7 +285,11 @@ impl Owners for MapOwners<'_> {
 }
 
 /// Waits for one particular message of process 1.
-fn expect(jail: &Jail, deadline: Instant, wanted: impl Fn(&Message) -> bool) -> Result<(), JailError> {
+pub(super) fn expect(
+    jail: &Jail,
+    deadline: Instant,
+    wanted: impl Fn(&Message) -> bool,
+) -> Result<(), JailError> {
     match await_message(&jail.control, deadline)? {
         Some(message) if wanted(&message) => Ok(()),
         Some(Message::Failed(error)) => Err(error),

@@ -11,9 +11,12 @@
 //! read-only, flags read back; host name; capabilities, bounding set and securebits gone and read back;
 //! `no_new_privs`; payload forked; its descriptors, limits, Landlock with a probe, seccomp with a probe; `execve`.
 //!
-//! Only with namespaces: where the kernel refuses them nothing is started. There is no weaker tier.
+//! Where the kernel refuses namespaces nothing is started, unless the launcher was made for the lesser tier: one process
+//! behind Landlock and seccomp alone.
 
+mod alone;
 mod control;
+mod folder;
 mod growth;
 mod identity;
 mod init;

@@ -31,8 +31,13 @@ const PENDING_SIGNALS: u64 = 1024;
 
 /// Becomes the program, or tells on `failure` why not.
 pub(super) fn main(spec: &JailSpec, rights: &[(PathBuf, Right)], filter: &Filter, failure: &OwnedFd) -> ! {
+    run(failure, || become_program(spec, rights, filter, failure))
+}
+
+/// Does the last steps, or tells on `failure` why they failed.
+pub(super) fn run(failure: &OwnedFd, become_program: impl FnOnce() -> Result<Never, JailError>) -> ! {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let error = match become_program(spec, rights, filter, failure) {
+        let error = match become_program() {
             Ok(never) => match never {},
             Err(error) => error,
         };
@@ -42,7 +47,16 @@ pub(super) fn main(spec: &JailSpec, rights: &[(PathBuf, Right)], filter: &Filter
 }
 
 /// Never returns on success.
-enum Never {}
+pub(super) enum Never {}
+
+/// What a payload has room for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Files that it may write.
+    pub(super) files: bool,
+    /// A count of processes of its own: those of its user are all its own.
+    pub(super) processes: bool,
+}
 
 fn become_program(
     spec: &JailSpec,
@@ -63,13 +77,13 @@ fn become_program(
     program.envs(spec.env.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))));
 
     restrict(rights)?;
-    set_limits(spec)?;
+    set_limits(spec, Room { files: true, processes: true })?;
     filter.install()?;
     Err(program.exec()).at(Layer::Program, format!("execute {}", spec.program.display()))
 }
 
 /// 0, 1, 2 and perhaps 3, and nothing else that survives `execve`.
-fn place_descriptors(spec: &JailSpec, failure: &OwnedFd) -> Result<(), JailError> {
+pub(super) fn place_descriptors(spec: &JailSpec, failure: &OwnedFd) -> Result<(), JailError> {
     let null = rustix::fs::openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .at(Layer::Descriptors, "open /dev/null")?;
     let wanted = [
@@ -96,9 +110,13 @@ fn place_descriptors(spec: &JailSpec, failure: &OwnedFd) -> Result<(), JailError
     Ok(())
 }
 
-fn set_limits(spec: &JailSpec) -> Result<(), JailError> {
+pub(super) fn set_limits(spec: &JailSpec, room: Room) -> Result<(), JailError> {
     let wanted = &spec.limits;
     let address_space = wanted.memory_bytes.saturating_add(spec.profile.address_space_beyond_memory);
+    if room.processes {
+        // Process 1 counts, too.
+        limits::set(&[(Resource::Nproc, u64::from(wanted.processes) + 1)])?;
+    }
     limits::set(&[
         // Not 0: where core dumps go to a program on the machine, 0 still starts it; 1 does not, and no file has 1 byte.
         (Resource::Core, 1),
@@ -109,10 +127,8 @@ fn set_limits(spec: &JailSpec) -> Result<(), JailError> {
         (Resource::Sigpending, PENDING_SIGNALS),
         (Resource::Stack, STACK_BYTES),
         (Resource::As, address_space),
-        (Resource::Fsize, wanted.file_bytes),
+        (Resource::Fsize, if room.files { wanted.file_bytes } else { 0 }),
         (Resource::Nofile, wanted.open_files.into()),
-        // Process 1 counts, too.
-        (Resource::Nproc, u64::from(wanted.processes) + 1),
         // Each process; the accounting of the tree comes first. Soft and hard alike: the soft signal can be ignored.
         (Resource::Cpu, wanted.cpu_ms.div_ceil(1000) + 1),
     ])

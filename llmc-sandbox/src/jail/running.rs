@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::control::{self, Ending, Limit, Message};
+use super::folder::RunFolder;
 use super::launcher::Launcher;
 use super::reached::Reached;
 use super::spec::JailLimits;
@@ -25,6 +26,8 @@ pub struct Jail {
     pub(super) slot: usize,
     pub(super) started: Instant,
     pub(super) limits: JailLimits,
+    /// Its files, where they lie on the machine.
+    pub(super) files: Option<RunFolder>,
     pub(super) ending: Option<Ending>,
 }
 
@@ -49,6 +52,7 @@ impl Jail {
     pub fn finish(mut self, launcher: &mut Launcher) -> Ending {
         self.listen();
         let ended = sys::wait(Some(self.pid), WaitOptions::empty());
+        drop(self.files.take());
         launcher.free(self.slot);
         let wall = self.started.elapsed();
         let (cpu, peak_memory_bytes) = match ended {

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use llmc_core::run::{Isolation, RunLimit, RunOutcome, RunStatus};
 use llmc_wire::frame::MAX_PAYLOAD_BYTES;
-use llmc_wire::runner::{Hello, Init, MAX_SPEC_BYTES, Outcome, Refused, Spec, from_runner, to_runner};
+use llmc_wire::runner::{
+    self as wire, Hello, Init, MAX_SPEC_BYTES, Outcome, Refused, Spec, from_runner, to_runner,
+};
 use llmc_wire::socket::receive_with_fds;
 use llmc_wire::{Decoder, Header};
 use tokio::io::Interest;
@@ -19,6 +21,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
+use crate::config::MinIsolation;
 use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned, Spawner};
 use crate::secret::Secrets;
@@ -34,6 +37,9 @@ pub(crate) struct Link {
     program: PathBuf,
     spawner: Spawner,
     max_jails: u32,
+    min_isolation: wire::Isolation,
+    /// How strong the jails of the runner that runs are.
+    isolation: Mutex<Isolation>,
     current: Mutex<Option<Arc<Live>>>,
     /// When it was started last, by the one who starts it.
     starting: Arc<tokio::sync::Mutex<Option<Instant>>>,
@@ -59,9 +65,24 @@ struct Slot {
 }
 
 impl Link {
-    pub(crate) fn new(program: PathBuf, spawner: Spawner, max_jails: u32) -> Self {
+    pub(crate) fn new(
+        program: PathBuf,
+        spawner: Spawner,
+        max_jails: u32,
+        min_isolation: MinIsolation,
+    ) -> Self {
         let (current, starting) = Default::default();
-        Self { program, spawner, max_jails, current, starting }
+        let min_isolation = match min_isolation {
+            MinIsolation::Namespaces => wire::Isolation::Namespaces,
+            MinIsolation::Landlock => wire::Isolation::Landlock,
+        };
+        let isolation = Mutex::new(Isolation::Namespaces);
+        Self { program, spawner, max_jails, min_isolation, isolation, current, starting }
+    }
+
+    /// How strong the jails are; known once one has started.
+    pub(crate) fn isolation(&self) -> Isolation {
+        *lock(&self.isolation)
     }
 
     /// The first start, in the background; from now on runs wait for it.
@@ -87,7 +108,8 @@ impl Link {
             process,
             runs: Mutex::default(),
         });
-        let init = Init { server_pid: std::process::id(), max_jails: self.max_jails };
+        let (server_pid, max_jails) = (std::process::id(), self.max_jails);
+        let init = Init { server_pid, max_jails, min_isolation: self.min_isolation };
         let payload = serde_json::to_vec(&init).map_err(|error| error.to_string())?;
         let mut reader = Reader { decoder: Decoder::new(MAX_PAYLOAD_BYTES), fds: VecDeque::new() };
         let greeting = async {
@@ -96,8 +118,13 @@ impl Link {
         };
         match tokio::time::timeout(HELLO_TIMEOUT, greeting).await {
             Ok(Ok(hello)) => {
+                let isolation = match hello.jails {
+                    Ok(wire::Isolation::Landlock) => Isolation::Landlock,
+                    Ok(wire::Isolation::Namespaces) | Err(_) => Isolation::Namespaces,
+                };
+                *lock(&self.isolation) = isolation;
                 *lock(&self.current) = Some(Arc::clone(&live));
-                tokio::spawn(live.read(reader));
+                tokio::spawn(live.read(reader, isolation));
                 Ok(hello)
             }
             Ok(Err(error)) => {
@@ -170,9 +197,9 @@ impl Link {
 }
 
 impl Live {
-    async fn read(self: Arc<Self>, mut reader: Reader) {
+    async fn read(self: Arc<Self>, mut reader: Reader, isolation: Isolation) {
         while let Ok(Some((header, payload, fds))) = reader.next(&self).await {
-            self.on_frame(header, &payload, fds);
+            self.on_frame(header, &payload, fds, isolation);
         }
         let live = Arc::clone(&self);
         let end = tokio::task::spawn_blocking(move || live.process.reap()).await.unwrap_or_default();
@@ -183,11 +210,11 @@ impl Live {
             std::mem::take(&mut table.slots)
         };
         for slot in slots.into_values() {
-            slot.ended.send_replace(Some(lost()));
+            slot.ended.send_replace(Some(lost(isolation)));
         }
     }
 
-    fn on_frame(&self, header: Header, payload: &[u8], mut fds: Vec<OwnedFd>) {
+    fn on_frame(&self, header: Header, payload: &[u8], mut fds: Vec<OwnedFd>, isolation: Isolation) {
         let mut table = lock(&self.runs);
         match header.kind {
             from_runner::STARTED => {
@@ -211,8 +238,9 @@ impl Live {
             }
             from_runner::EXITED => {
                 if let Some(slot) = table.slots.remove(&header.call) {
-                    let outcome = serde_json::from_slice::<Outcome>(payload).map(super::outcome);
-                    slot.ended.send_replace(Some(outcome.unwrap_or_else(|_| lost())));
+                    let outcome = serde_json::from_slice::<Outcome>(payload);
+                    let outcome = outcome.map(|outcome| super::outcome(outcome, isolation));
+                    slot.ended.send_replace(Some(outcome.unwrap_or_else(|_| lost(isolation))));
                 }
             }
             kind => warn!(kind, "the runner sent an unknown message"),
@@ -227,7 +255,7 @@ impl Drop for Live {
 }
 
 /// What happened to a run that nobody can tell about any more: the jail died with the runner.
-pub(super) fn lost() -> RunOutcome {
+pub(super) fn lost(isolation: Isolation) -> RunOutcome {
     RunOutcome {
         status: RunStatus::Signalled(9),
         limit: Some(RunLimit::RunnerLost),
@@ -235,7 +263,7 @@ pub(super) fn lost() -> RunOutcome {
         wall_ms: 0,
         cpu_ms: 0,
         peak_memory_bytes: 0,
-        isolation: Isolation::Namespaces,
+        isolation,
     }
 }
 

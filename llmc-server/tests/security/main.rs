@@ -22,6 +22,7 @@ mod environment;
 mod fail_closed;
 mod grants;
 mod hostile_host;
+mod lesser_tier;
 mod lifetime;
 mod limits;
 mod loading;

@@ -30,3 +30,4 @@ mod memory;
 mod one_path;
 mod refusals;
 mod stdout;
+mod storms;

@@ -10,10 +10,13 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use llmc_sandbox::Isolation;
+use llmc_sandbox::jail::sweep;
 use llmc_sandbox::probe::{Finding, Ground};
 
 /// Where the bait lies; every machine has it, and everybody may write there.
 const FOLDER: &str = "/tmp";
+/// How its folder is called; the number of this process follows.
+const PREFIX: &str = "llmc-trial-";
 /// What the file says.
 const TEXT: &str = "bait of a self-test\n";
 
@@ -86,7 +89,8 @@ impl Drop for Bait {
 /// A folder that was not there before, and its name.
 fn new_folder() -> io::Result<(PathBuf, String)> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let name = format!("llmc-trial-{}-{}", std::process::id(), now.as_nanos());
+    sweep(PREFIX);
+    let name = format!("{PREFIX}{}-{}", std::process::id(), now.as_nanos());
     let folder = PathBuf::from(FOLDER).join(&name);
     DirBuilder::new().mode(0o755).create(&folder)?;
     Ok((folder, name))

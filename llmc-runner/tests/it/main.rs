@@ -386,26 +386,41 @@ fn findings(command: &mut Command) -> (Vec<Finding>, Vec<String>) {
 
 #[test]
 fn the_self_test_finds_every_wall_in_place() {
-    let bait = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("llmc-trial-");
     let (findings, wrong) = findings(Command::new(RUNNER).arg("--self-test"));
     assert_eq!(wrong, Vec::<String>::new());
     for (jail, at_least) in [("code", 60), ("workspace", 60), ("outside", 4)] {
         let count = findings.iter().filter(|finding| finding.jail == jail).count();
         assert!(count >= at_least, "{count} findings: {jail}");
     }
-    // Other tests lay bait of their own, and each takes its away.
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while std::fs::read_dir("/tmp").unwrap().flatten().any(|entry| bait(&entry)) {
-        assert!(Instant::now() < deadline, "the bait is taken away");
-        std::thread::sleep(Duration::from_millis(5));
+}
+
+/// Makes a file two hours old.
+fn make_old(path: &Path) {
+    let then = std::time::SystemTime::now() - Duration::from_secs(7200);
+    std::fs::File::open(path).unwrap().set_modified(then).unwrap();
+}
+
+#[test]
+fn bait_of_a_killed_runner_is_removed_by_the_next() {
+    let forgotten = format!("/tmp/llmc-trial-{}-1", u32::MAX);
+    std::fs::create_dir_all(&forgotten).unwrap();
+    std::fs::write(Path::new(&forgotten).join("file"), "bait").unwrap();
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&forgotten, Some(63_999), Some(63_999)).unwrap();
     }
+    // Young, it may belong to a runner in another container.
+    findings(Command::new(RUNNER).arg("--self-test"));
+    assert!(Path::new(&forgotten).exists());
+    make_old(Path::new(&forgotten));
+    findings(Command::new(RUNNER).arg("--self-test"));
+    assert!(!Path::new(&forgotten).exists());
 }
 
 /// A probe that cannot fail proves nothing: without walls most of them find an open door. The namespaces around them
 /// keep what they do from the machine.
 #[test]
 fn the_probes_of_the_self_test_notice_missing_walls() {
-    let ground = r#"{"profile": "code", "file": "/etc/passwd", "port": 9, "abstract_name": "no-such-listener", "socket": "/no-such-socket"}"#;
+    let ground = r#"{"profile": "code", "isolation": "namespaces", "file": "/etc/passwd", "port": 9, "abstract_name": "no-such-listener", "socket": "/no-such-socket"}"#;
     // Writable is scratch space alone. The program may lie below it.
     let script = "exec 3< \"$0\" && for d in /usr /etc; do mount --rbind $d $d && mount -o remount,ro,bind $d || exit; done && mount -o remount,ro,bind / && \
                   mount -t tmpfs -o size=1m none /tmp && exec /proc/self/fd/3 --inside \"$1\"";

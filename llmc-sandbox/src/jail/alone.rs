@@ -67,7 +67,12 @@ pub(super) fn spawn(launcher: &mut Launcher, spec: &JailSpec) -> Result<Jail, Ja
         return Err(JailError::Invalid("without namespaces there are no granted directories".into()));
     }
     let slot = launcher.free_slot()?;
-    let files = launcher.files(&spec.files)?;
+    let files = match spec.files.is_empty() {
+        true => None,
+        false => {
+            Some(RunFolder::make(&spec.files).at(Layer::Root, "write the files of the request to /tmp")?)
+        }
+    };
     let (ours, theirs) = rustix::net::socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,

@@ -12,11 +12,11 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::alone;
 use super::control::{self, Message};
-use super::folder::{Folder, RunFolder};
+use super::folder;
 use super::identity::{Identity, owner_namespace};
 use super::init::{self, Init};
 use super::running::Jail;
-use super::spec::{GrantedRoot, JailSpec, SmallFile};
+use super::spec::{GrantedRoot, JailSpec};
 use super::tree::Plan;
 use crate::error::{At, JailError, Layer};
 use crate::report::{Isolation, Report};
@@ -40,8 +40,6 @@ pub struct Launcher {
     pub(super) proof: SingleThreaded,
     pub(super) identity: Identity,
     isolation: Isolation,
-    /// Where files of requests go, in the lesser tier.
-    folder: Option<Folder>,
     slots: Vec<bool>,
     filters: HashMap<&'static str, Filter>,
     owner_maps: HashMap<(u32, u32, u32), OwnedFd>,
@@ -77,13 +75,14 @@ impl Launcher {
     pub fn without_namespaces(max_jails: u32, parent: Option<u32>) -> Result<Self, JailError> {
         let proof = SingleThreaded::check().at(Layer::Process, "check that there is one thread")?;
         let identity = Identity::take_without_namespaces(max_jails, parent)?;
+        folder::sweep_runs();
         Ok(Self::new(proof, identity, Isolation::Landlock, max_jails))
     }
 
     fn new(proof: SingleThreaded, identity: Identity, isolation: Isolation, max_jails: u32) -> Self {
         let slots = vec![false; max_jails as usize];
         let (filters, owner_maps) = Default::default();
-        Self { proof, identity, isolation, folder: None, slots, filters, owner_maps }
+        Self { proof, identity, isolation, slots, filters, owner_maps }
     }
 
     /// How strong the walls around every jail are.
@@ -180,19 +179,6 @@ impl Launcher {
 
     pub(super) fn take(&mut self, slot: usize) {
         self.slots[slot] = true;
-    }
-
-    /// Files of a request in a directory of the machine.
-    pub(super) fn files(&mut self, files: &[SmallFile]) -> Result<Option<RunFolder>, JailError> {
-        if files.is_empty() {
-            return Ok(None);
-        }
-        let folder = match self.folder.take() {
-            Some(folder) => folder,
-            None => Folder::make().at(Layer::Root, "make a directory for files in /tmp")?,
-        };
-        let folder = self.folder.insert(folder);
-        folder.write(files).map(Some).at(Layer::Root, "write the files of the request")
     }
 
     /// Takes back the slot of a jail that is gone.

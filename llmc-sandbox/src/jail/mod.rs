@@ -30,6 +30,7 @@ mod tree;
 
 pub use crate::sys::ExitStatus;
 pub use control::{Ending, Limit};
+pub use folder::sweep;
 pub(crate) use identity::owner_namespace;
 pub(crate) use init::HOST_NAME;
 pub use launcher::Launcher;

@@ -210,7 +210,7 @@ pub enum RunLimit {
     Cpu,
     /// Memory.
     Memory,
-    /// Number of processes and threads; seen, never the end of a run.
+    /// Number of processes and threads; the end of a run without namespaces only, else seen.
     Processes,
     /// Open files of one process; seen, never the end of a run.
     OpenFiles,

@@ -9,10 +9,14 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use llmc_sandbox::Isolation;
+use llmc_sandbox::jail::sweep;
 use llmc_sandbox::probe::{Finding, Ground};
 
 /// Where the bait lies; every machine has it, and everybody may write there.
 const FOLDER: &str = "/tmp";
+/// How its folder is called; the number of this process follows.
+const PREFIX: &str = "llmc-trial-";
 /// What the file says.
 const TEXT: &str = "bait of a self-test\n";
 
@@ -50,9 +54,10 @@ impl Bait {
     }
 
     /// What a jail of this profile is told.
-    pub(crate) fn ground(&self, profile: &str) -> io::Result<Ground> {
+    pub(crate) fn ground(&self, profile: &str, isolation: Isolation) -> io::Result<Ground> {
         Ok(Ground {
             profile: profile.to_owned(),
+            isolation,
             file: self.folder.join("file"),
             port: self.tcp.local_addr()?.port(),
             abstract_name: self.abstract_name.clone(),
@@ -84,7 +89,8 @@ impl Drop for Bait {
 /// A folder that was not there before, and its name.
 fn new_folder() -> io::Result<(PathBuf, String)> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let name = format!("llmc-trial-{}-{}", std::process::id(), now.as_nanos());
+    sweep(PREFIX);
+    let name = format!("{PREFIX}{}-{}", std::process::id(), now.as_nanos());
     let folder = PathBuf::from(FOLDER).join(&name);
     DirBuilder::new().mode(0o755).create(&folder)?;
     Ok((folder, name))

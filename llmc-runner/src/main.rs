@@ -6,10 +6,11 @@
 //! server and go into the jail.
 //!
 //! ```text
-//! llmc-runner              serve the socket on stdin
-//! llmc-runner --survey     print as JSON which layers of protection this machine offers
-//! llmc-runner --self-test  try to get out of jails and print as JSON what came of each attempt
-//! llmc-runner --inside GROUND  the payload of a trial: looks around and tells what it saw
+//! llmc-runner                         serve the socket on stdin
+//! llmc-runner --survey                print as JSON which layers of protection this machine offers
+//! llmc-runner --self-test [landlock]  try to get out of jails and print as JSON what came of each attempt;
+//!                                     with `landlock`, of lesser ones where no whole ones are to be had
+//! llmc-runner --inside GROUND         the payload of a trial: looks around and tells what it saw
 //! ```
 
 #![forbid(unsafe_code)]
@@ -21,15 +22,15 @@ mod inside;
 mod request;
 mod serve;
 mod stock;
+mod tier;
 mod trial;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use llmc_sandbox::jail::Launcher;
+use llmc_wire::runner::Isolation;
 use serde::Serialize;
 
-use crate::request::refused;
 /// Counts memory, which the embedded Python subset is bounded by. Without a limit, as in this process itself, it is the
 /// system's allocator.
 #[global_allocator]
@@ -40,7 +41,8 @@ fn main() -> ExitCode {
     match args.iter().map(|arg| arg.to_str()).collect::<Vec<_>>()[..] {
         [] => serve::serve(),
         [Some("--survey")] => survey(),
-        [Some("--self-test")] => self_test(),
+        [Some("--self-test")] => self_test(Isolation::Namespaces),
+        [Some("--self-test"), Some("landlock")] => self_test(Isolation::Landlock),
         [Some("--inside"), Some(ground)] => inside::look(ground),
         _ => fail("llmc-runner is started by llmc; by hand it knows `--survey` and `--self-test`"),
     }
@@ -54,9 +56,8 @@ fn survey() -> ExitCode {
     print(&layers)
 }
 
-fn self_test() -> ExitCode {
-    let findings = Launcher::prepare(trial::JAILS, None)
-        .map_err(|error| refused(&error))
+fn self_test(min_isolation: Isolation) -> ExitCode {
+    let findings = tier::launcher(trial::JAILS, None, min_isolation)
         .and_then(|mut launcher| trial::findings(&mut launcher));
     match findings {
         Ok(findings) => print(&findings),

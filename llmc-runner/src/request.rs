@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use llmc_sandbox::jail::{self, ExitStatus, GrantedRoot, Inside, JailLimits, JailSpec, Payload, SmallFile};
 use llmc_sandbox::profile;
 use llmc_sandbox::{JailError, Layer};
-use llmc_wire::runner::{Limit, Limits, Outcome, Profile, Program, Refused, Spec, Status};
+use llmc_wire::runner::{Isolation, Limit, Limits, Outcome, Profile, Program, Refused, Spec, Status};
 
 use crate::embedded;
 use crate::engine::Engine;
@@ -126,6 +126,14 @@ pub(crate) fn outcome(ending: &jail::Ending) -> Outcome {
         wall_ms: millis(ending.wall),
         cpu_ms: millis(ending.cpu),
         peak_memory_bytes: ending.peak_memory_bytes,
+    }
+}
+
+/// The strength of jails, as an answer.
+pub(crate) fn isolation(isolation: llmc_sandbox::Isolation) -> Isolation {
+    match isolation {
+        llmc_sandbox::Isolation::Namespaces => Isolation::Namespaces,
+        llmc_sandbox::Isolation::Landlock => Isolation::Landlock,
     }
 }
 

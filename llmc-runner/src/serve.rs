@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use llmc_sandbox::Isolation;
 use llmc_sandbox::jail::{Handover, Jail, Launcher};
 use llmc_wire::Header;
 use llmc_wire::runner::{Hello, Init, Program, Refused, Spec, from_runner, to_runner};
@@ -15,9 +16,9 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::engine::Engines;
-use crate::request::{jail_spec, limits, outcome, refused, streams};
+use crate::request::{isolation, jail_spec, limits, outcome, refused, streams};
 use crate::stock::{Kind, Stock};
-use crate::{fail, trial};
+use crate::{fail, tier, trial};
 
 /// Largest request in bytes; it holds small files and no data.
 const MAX_REQUEST: usize = llmc_wire::runner::MAX_SPEC_BYTES;
@@ -91,17 +92,20 @@ impl Runner {
     /// Gives up what is not needed, tries a jail, and tells the server.
     fn start(init: &Init, sender: Sender) -> io::Result<Self> {
         let max_jails = init.max_jails.clamp(1, MAX_JAILS);
-        let prepared =
-            Launcher::prepare(max_jails + OWN_JAILS, Some(init.server_pid)).map_err(|error| refused(&error));
-        let launcher = prepared.and_then(|mut launcher| trial::whole_jail(&mut launcher).map(|()| launcher));
+        let launcher = tier::launcher(max_jails + OWN_JAILS, Some(init.server_pid), init.min_isolation)
+            .and_then(|mut launcher| trial::holds(&mut launcher).map(|()| launcher));
         let hello = Hello {
             pid: std::process::id(),
-            jails: launcher.as_ref().map(drop).map_err(Clone::clone),
+            jails: launcher.as_ref().map(|launcher| isolation(launcher.isolation())).map_err(Clone::clone),
             payload_identity: launcher.as_ref().map_or_else(|_| "none".to_owned(), Launcher::identity),
             accounting: launcher.as_ref().map_or("none", |launcher| launcher.accounting()).to_owned(),
         };
         let (runs, waiting) = Default::default();
-        let (max_jails, stock) = (max_jails as usize, Stock::new(init.parked_runs));
+        // Where there are no namespaces, nothing can be forked into them.
+        let has_namespaces =
+            launcher.as_ref().is_ok_and(|launcher| launcher.isolation() == Isolation::Namespaces);
+        let stock = Stock::new(if has_namespaces { init.parked_runs } else { 0 });
+        let max_jails = max_jails as usize;
         let engines = Engines::default();
         let mut runner = Self { launcher, max_jails, engines, stock, sender, runs, waiting };
         runner.answer(from_runner::HELLO, 0, &hello)?;

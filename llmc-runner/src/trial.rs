@@ -4,10 +4,10 @@ use std::io::{PipeReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use llmc_sandbox::JailError;
 use llmc_sandbox::jail::{Ending, ExitStatus, Jail, JailLimits, JailSpec, Launcher, Payload};
 use llmc_sandbox::probe::{self, Finding};
 use llmc_sandbox::profile::{CODE, Execute, Profile, WORKSPACE};
+use llmc_sandbox::{Isolation, JailError};
 use llmc_wire::runner::Refused;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -37,7 +37,7 @@ pub(crate) struct Answer {
 /// # Errors
 ///
 /// The first thing that is not as it should be, or why no jail could be made.
-pub(crate) fn whole_jail(launcher: &mut Launcher) -> Result<(), Refused> {
+pub(crate) fn holds(launcher: &mut Launcher) -> Result<(), Refused> {
     let findings = findings(launcher)?;
     let wrong: Vec<String> =
         findings.iter().filter(|finding| !finding.holds()).map(ToString::to_string).collect();
@@ -53,8 +53,12 @@ pub(crate) fn findings(launcher: &mut Launcher) -> Result<Vec<Finding>, Refused>
         Bait::lay().map_err(|error| broken(&format!("lay bait in /tmp for the self-test: {error}")))?;
     let mut findings = Vec::new();
     let mut waiting: Vec<(&Profile, Started)> = Vec::new();
+    let profiles: &[&'static Profile] = match launcher.isolation() {
+        Isolation::Namespaces => &[&CODE, &WORKSPACE],
+        Isolation::Landlock => &[&CODE],
+    };
     // Side by side, where two jails may live at a time.
-    for profile in [&CODE, &WORKSPACE] {
+    for &profile in profiles {
         if !launcher.has_room() {
             for (profile, started) in waiting.drain(..) {
                 findings.extend(read(profile, started.finish(launcher))?);
@@ -72,12 +76,16 @@ pub(crate) fn findings(launcher: &mut Launcher) -> Result<Vec<Finding>, Refused>
 fn start_inside(launcher: &mut Launcher, profile: &'static Profile, bait: &Bait) -> Result<Started, Refused> {
     let failed = |error: std::io::Error| broken(&format!("prepare the self-test: {error}"));
     let own = std::env::current_exe().map_err(failed)?;
-    let ground = serde_json::to_string(&bait.ground(profile.name).map_err(failed)?);
+    let ground = bait.ground(profile.name, launcher.isolation()).map_err(failed)?;
+    let ground = serde_json::to_string(&ground);
     let ground = ground.map_err(|error| failed(error.into()))?;
-    let system = match profile.execute {
+    let mut system = match profile.execute {
         Execute::ProgramOnly => own_libraries().map_err(failed)?,
         Execute::Everything | Execute::Nothing => Vec::new(),
     };
+    if launcher.isolation() == Isolation::Landlock {
+        system.extend(["/proc/self/status", "/proc/self/uid_map"].map(PathBuf::from));
+    }
     let limits = probe::limits(WORKSPACE.limits);
     let started = start(profile, limits, launcher, &own, &["--inside", &ground], system);
     started.map_err(|error| refused(&error))
@@ -114,13 +122,20 @@ fn broken(what: &str) -> Refused {
     Refused { layer: "trial".into(), message: what.to_owned() }
 }
 
-/// Runs a program of this machine in a `workspace` jail without roots, and waits for it.
+/// Runs a program of this machine in a jail where it sees the machine's libraries, and waits for it.
 pub(crate) fn run(
     launcher: &mut Launcher,
     program: &Path,
     args: &[&str],
-    system: Vec<PathBuf>,
+    mut system: Vec<PathBuf>,
 ) -> Result<Answer, JailError> {
+    if launcher.isolation() == Isolation::Landlock {
+        // What profile `workspace` shows, and what tells which libraries are in use.
+        let libraries = ["/usr", "/lib", "/lib32", "/lib64"].map(PathBuf::from);
+        system.extend(libraries.into_iter().filter(|path| path.exists()));
+        system.push("/proc/self/maps".into());
+        return Ok(start(&CODE, WORKSPACE.limits, launcher, program, args, system)?.finish(launcher));
+    }
     Ok(start(&WORKSPACE, WORKSPACE.limits, launcher, program, args, system)?.finish(launcher))
 }
 

@@ -11,7 +11,10 @@
 //! What the jails do not stop: a bug in the kernel, which all jails share; side channels of the processor; and
 //! whatever a program does within the rights that it was given.
 //!
-//! Left out on purpose: networking of any kind inside a jail, cgroups, and any tier weaker than these walls.
+//! Where the kernel gives no namespaces, hosts, and one-shot jails of a single process if the launcher was made for that,
+//! stand behind Landlock and seccomp alone, and say so.
+//!
+//! Left out on purpose: networking of any kind inside a jail, cgroups, and anything weaker than that.
 
 pub mod descriptors;
 pub mod elf;

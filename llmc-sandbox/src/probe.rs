@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::jail::{CANARY, HOST_NAME, JailLimits, SCRATCH};
+use crate::report::Isolation;
 use crate::sys;
 
 /// Scratch space of a jail that is tested: little, so that filling it takes no time.
@@ -32,6 +33,8 @@ pub const SCRATCH_INODES: u64 = 16;
 pub struct Ground {
     /// Profile of the jail: `code` or `workspace`.
     pub profile: String,
+    /// The walls that it is said to have.
+    pub isolation: Isolation,
     /// A file that everybody may read.
     pub file: PathBuf,
     /// Port of a listener on 127.0.0.1.
@@ -81,7 +84,7 @@ pub fn limits(limits: JailLimits) -> JailLimits {
 
 /// Tries everything. Only for the payload of a jail: what succeeds is not taken back.
 pub fn look(ground: &Ground) -> Vec<Finding> {
-    let mut table = Table { jail: &ground.profile, findings: Vec::new() };
+    let mut table = Table { jail: &ground.profile, isolation: ground.isolation, findings: Vec::new() };
     table.identity();
     table.files(ground);
     table.sockets(ground);
@@ -104,6 +107,7 @@ const POSSIBLE: &str = "possible";
 
 struct Table<'a> {
     jail: &'a str,
+    isolation: Isolation,
     findings: Vec<Finding>,
 }
 
@@ -114,35 +118,70 @@ impl Table<'_> {
 
     /// Who this process is and what it may.
     fn identity(&mut self) {
-        self.add("own process id", &["2"], std::process::id().to_string());
-        self.add("own user", &["1000"], rustix::process::geteuid().as_raw().to_string());
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             line.map_or("absent", str::trim).to_owned()
         };
-        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
             self.add(format!("capabilities, {set}"), &["0000000000000000"], field(set));
         }
         self.add("no_new_privs", &["1"], field("NoNewPrivs"));
         self.add("mode of seccomp", &["2"], field("Seccomp"));
+        self.add("environment of process 1", self.absent(), outcome(open("/proc/1/environ", OFlags::RDONLY)));
+        if self.isolation == Isolation::Landlock {
+            let is_root = rustix::process::geteuid().is_root() && maps_root();
+            self.add("being root of the machine", &["no"], if is_root { "yes" } else { "no" });
+            self.add("other processes", &["0"], visible_processes().to_string());
+            let parent = rustix::process::getppid().map(rustix::process::test_kill_process);
+            self.add("a signal to the parent", &["EPERM"], parent.map_or("no parent".into(), outcome));
+            return;
+        }
+        self.add("capabilities, CapBnd", &["0000000000000000"], field("CapBnd"));
+        self.add("own process id", &["2"], std::process::id().to_string());
+        self.add("own user", &["1000"], rustix::process::geteuid().as_raw().to_string());
         let name = rustix::system::uname();
         self.add("host name", &[HOST_NAME], name.nodename().to_string_lossy());
         self.add("visible processes", &["1"], visible_processes().to_string());
-        self.add("environment of process 1", &["ENOENT"], outcome(open("/proc/1/environ", OFlags::RDONLY)));
+    }
+
+    /// What an attempt comes to on what is not there: in the lesser tier it is there and closed.
+    fn absent(&self) -> &'static [&'static str] {
+        match self.isolation {
+            Isolation::Namespaces => &["ENOENT"],
+            Isolation::Landlock => &["EACCES", "ENOENT"],
+        }
     }
 
     /// Files outside, and files inside that are not for it.
     fn files(&mut self, ground: &Ground) {
-        self.add("a file outside", &["ENOENT"], outcome(open(&ground.file, OFlags::RDONLY)));
-        self.add("existence of a file outside", &["ENOENT"], outcome(rustix::fs::stat(&ground.file)));
+        let absent = self.absent();
+        self.add("a file outside", absent, outcome(open(&ground.file, OFlags::RDONLY)));
+        let existence: &[&str] = match self.isolation {
+            Isolation::Namespaces => &["ENOENT"],
+            // Known and documented.
+            Isolation::Landlock => &[POSSIBLE],
+        };
+        self.add("existence of a file outside", existence, outcome(rustix::fs::stat(&ground.file)));
+        // The mode that it has.
+        let mode = rustix::fs::chmod(&ground.file, Mode::from_raw_mode(0o644));
+        let kept: &[&str] = match self.isolation {
+            Isolation::Namespaces => &["ENOENT"],
+            Isolation::Landlock => &["EPERM"],
+        };
+        self.add("changing the mode of a file outside", kept, outcome(mode));
         for path in ["/etc/shadow", "/root", "/home", "/sys", "/run", "/proc/sys", "/proc/kcore", "/dev/mem"]
         {
-            self.add(path, &["ENOENT"], outcome(rustix::fs::lstat(path)));
+            self.add(path, absent, outcome(open(path, OFlags::RDONLY)));
         }
         let core = open("/proc/sys/kernel/core_pattern", OFlags::WRONLY);
-        self.add("writing core_pattern", &["ENOENT"], outcome(core));
-        self.add("Landlock: the closed file", &["EACCES"], outcome(open(CANARY, OFlags::RDONLY)));
+        self.add("writing core_pattern", absent, outcome(core));
+        match self.isolation {
+            Isolation::Namespaces => {
+                self.add("Landlock: the closed file", &["EACCES"], outcome(open(CANARY, OFlags::RDONLY)));
+            }
+            Isolation::Landlock => self.add("listing `/`", &["EACCES"], outcome(open("/", OFlags::RDONLY))),
+        }
         let create = OFlags::WRONLY | OFlags::CREATE;
         for path in ["/llmc-probe", "/usr/llmc-probe", "/etc/llmc-probe"] {
             self.add(format!("making {path}"), &["EROFS", "EACCES", "ENOENT"], outcome(open(path, create)));
@@ -182,6 +221,11 @@ impl Table<'_> {
 
     /// Scratch space: there, without programs, and with an end.
     fn scratch(&mut self) {
+        if self.isolation == Isolation::Landlock {
+            let file = File::create(Path::new(SCRATCH).join(format!("llmc-probe-{}", std::process::id())));
+            self.add("a file in the machine's /tmp", &["EACCES"], io_outcome(file));
+            return;
+        }
         let program = Path::new(SCRATCH).join("program");
         let made = File::create(&program).and_then(|mut file| {
             file.write_all(b"#!/no-such-interpreter\n")?;
@@ -200,6 +244,12 @@ impl Table<'_> {
             .try_for_each(|number| File::create(Path::new(SCRATCH).join(format!("file-{number}"))).map(drop));
         self.add("more files than scratch space has", &["ENOSPC"], io_outcome(files));
     }
+}
+
+/// Whether root here is root outside.
+fn maps_root() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_ascii_whitespace().nth(1).is_none_or(|outside| outside == "0")
 }
 
 fn visible_processes() -> usize {

@@ -27,6 +27,8 @@ pub struct Profile {
     pub landlock: bool,
     /// What may be executed.
     pub execute: Execute,
+    /// System calls where the kernel gives no namespaces; the profile is not run there when absent.
+    pub without_namespaces: Option<&'static Policy>,
     /// Limits where the request names none.
     pub limits: JailLimits,
     /// Address space of each process in bytes, beyond the memory limit (`RLIMIT_AS`): a back-stop for the accounting
@@ -109,6 +111,7 @@ pub const CODE: Profile = Profile {
     scratch: true,
     landlock: true,
     execute: Execute::ProgramOnly,
+    without_namespaces: Some(&seccomp::CODE_ALONE),
     limits: JailLimits {
         wall_ms: 30_000,
         cpu_ms: 10_000,
@@ -136,6 +139,7 @@ pub const ZYGOTE: Profile = Profile {
     landlock: false,
     limits: JailLimits::UNLIMITED,
     address_space_beyond_memory: 0,
+    without_namespaces: None,
     ..CODE
 };
 
@@ -192,6 +196,8 @@ pub const WORKSPACE: Profile = Profile {
     scratch: true,
     landlock: true,
     execute: Execute::Everything,
+    // Its children could outlive it, and nothing would bound what they write.
+    without_namespaces: None,
     limits: JailLimits {
         wall_ms: 120_000,
         cpu_ms: 60_000,
@@ -236,6 +242,7 @@ pub const ENGINE: Profile = Profile {
     },
     // The launcher's image, its stack, and what the allocator reserves and hardly uses.
     address_space_beyond_memory: 256 << 20,
+    without_namespaces: Some(&seccomp::ENGINE),
 };
 
 #[cfg(test)]

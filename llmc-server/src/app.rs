@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use llmc_wire::host::{HostLimits, Init, InitRoot, Ready};
-use llmc_wire::runner::Hello;
+use llmc_wire::runner::{Hello, Isolation};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
@@ -77,6 +77,7 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
             let init = llmc_wire::runner::Init {
                 server_pid: std::process::id(),
                 max_jails: config.limits.concurrent_runs,
+                min_isolation: config.server.min_isolation.into(),
                 parked_runs: config.limits.parked_runs,
                 runs_code: grants.values().any(Grant::runs_code),
             };
@@ -304,9 +305,20 @@ fn checked(hello: Result<Hello, String>) -> anyhow::Result<Hello> {
     if let Err(refused) = &hello.jails {
         anyhow::bail!(
             "plugins are granted `run`, but no jail can be made here: layer `{}`: {}; `llmc doctor` tells more, or \
-             remove the `run` grants",
+             remove the `run` grants{}",
             refused.layer,
-            refused.message
+            refused.message,
+            match refused.layer.as_str() {
+                "user namespace" | "mount namespace" | "root" | "proc" =>
+                    ", or read in SECURITY.md what `server.min_isolation = \"landlock\"` gives up",
+                _ => "",
+            }
+        );
+    }
+    if hello.jails == Ok(Isolation::Landlock) {
+        warn!(
+            "no user namespaces here: code runs behind Landlock and seccomp alone (`server.min_isolation`), commands \
+             are refused; `llmc doctor` tells more"
         );
     }
     debug!(pid = hello.pid, identity = hello.payload_identity, "runner is ready");

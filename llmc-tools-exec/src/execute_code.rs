@@ -109,7 +109,7 @@ pub struct Executed {
     timeout_ms: u64,
     /// Whether its time was over.
     timed_out: bool,
-    /// The limit that ended it: wall, cpu, memory, file_size, output, cancelled, killed or runner_lost.
+    /// The limit that ended it: wall, cpu, memory, processes, file_size, output, cancelled, killed or runner_lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<&'static str>,
     /// Limits that it was seen at: processes, open_files, scratch_bytes or scratch_inodes.

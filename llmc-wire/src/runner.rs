@@ -49,6 +49,18 @@ pub struct Init {
     pub parked_runs: u32,
     /// Whether code may be run, so that an interpreter is worth looking for at the start.
     pub runs_code: bool,
+    /// The weakest jail that will do.
+    pub min_isolation: Isolation,
+}
+
+/// How a jail is kept apart from the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// Own namespaces and an own root, with Landlock and seccomp behind them.
+    Namespaces,
+    /// Landlock and seccomp alone, where the kernel gives no user namespaces.
+    Landlock,
 }
 
 /// What the runner can do here.
@@ -56,8 +68,8 @@ pub struct Init {
 pub struct Hello {
     /// Its process id.
     pub pid: u32,
-    /// Whether a whole jail could be set up, or why not.
-    pub jails: Result<(), Refused>,
+    /// How strong its jails are, each tried; or why there are none.
+    pub jails: Result<Isolation, Refused>,
     /// Whom payloads run as, a sentence for the reader.
     pub payload_identity: String,
     /// How the resources of a whole tree are counted, for the reader.
@@ -195,7 +207,7 @@ pub enum Limit {
     Workspace,
     /// Size of one file.
     FileSize,
-    /// Processes and threads; seen, never the end of a run.
+    /// Processes and threads; the end of a run without namespaces only, else seen.
     Processes,
     /// Open descriptors of one process; seen, never the end of a run.
     OpenFiles,

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers outside of test functions")]
 
+mod hostile;
+mod lesser;
+
 use std::io::{PipeReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -12,8 +15,8 @@ use std::time::{Duration, Instant};
 use llmc_sandbox::probe::Finding;
 use llmc_wire::Header;
 use llmc_wire::runner::{
-    Bind, File, Hello, Init, Limit, Limits, Outcome, Profile, Program, Refused, Spec, Status, from_runner,
-    to_runner,
+    Bind, File, Hello, Init, Isolation, Limit, Limits, Outcome, Profile, Program, Refused, Spec, Status,
+    from_runner, to_runner,
 };
 use llmc_wire::socket::{Receiver, Sender, split};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -54,12 +57,17 @@ impl Runner {
         Self::start_with(Command::new(RUNNER), 8)
     }
 
-    fn start_with(mut command: Command, max_jails: u32) -> Self {
+    fn start_with(command: Command, max_jails: u32) -> Self {
+        Self::start_for(command, max_jails, Isolation::Namespaces)
+    }
+
+    fn start_for(mut command: Command, max_jails: u32, min_isolation: Isolation) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let child = command.env_clear().stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).spawn().unwrap();
         ours.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let (sender, mut receiver) = split(ours, 1 << 20);
-        let init = Init { server_pid: std::process::id(), max_jails, parked_runs: 0, runs_code: false };
+        let server_pid = std::process::id();
+        let init = Init { server_pid, max_jails, min_isolation, parked_runs: 0, runs_code: false };
         let header = Header { kind: to_runner::INIT, ..Header::default() };
         sender.send(header, &serde_json::to_vec(&init).unwrap(), &[]).unwrap();
         let frame = receiver.receive().unwrap().expect("an answer to the first message");
@@ -169,7 +177,7 @@ fn directory(path: &Path) -> OwnedFd {
 fn it_says_what_it_can_do() {
     let runner = Runner::start();
     assert_eq!(runner.hello.pid, runner.child.id());
-    assert_eq!(runner.hello.jails, Ok(()));
+    assert_eq!(runner.hello.jails, Ok(Isolation::Namespaces));
     assert_eq!(runner.hello.accounting, "rlimits + tree accounting");
     let uid = rustix::process::geteuid();
     let wanted =
@@ -379,26 +387,41 @@ fn findings(command: &mut Command) -> (Vec<Finding>, Vec<String>) {
 
 #[test]
 fn the_self_test_finds_every_wall_in_place() {
-    let bait = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("llmc-trial-");
     let (findings, wrong) = findings(Command::new(RUNNER).arg("--self-test"));
     assert_eq!(wrong, Vec::<String>::new());
     for (jail, at_least) in [("code", 60), ("workspace", 60), ("outside", 4)] {
         let count = findings.iter().filter(|finding| finding.jail == jail).count();
         assert!(count >= at_least, "{count} findings: {jail}");
     }
-    // Other tests lay bait of their own, and each takes its away.
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while std::fs::read_dir("/tmp").unwrap().flatten().any(|entry| bait(&entry)) {
-        assert!(Instant::now() < deadline, "the bait is taken away");
-        std::thread::sleep(Duration::from_millis(5));
+}
+
+/// Makes a file two hours old.
+fn make_old(path: &Path) {
+    let then = std::time::SystemTime::now() - Duration::from_secs(7200);
+    std::fs::File::open(path).unwrap().set_modified(then).unwrap();
+}
+
+#[test]
+fn bait_of_a_killed_runner_is_removed_by_the_next() {
+    let forgotten = format!("/tmp/llmc-trial-{}-1", u32::MAX);
+    std::fs::create_dir_all(&forgotten).unwrap();
+    std::fs::write(Path::new(&forgotten).join("file"), "bait").unwrap();
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&forgotten, Some(63_999), Some(63_999)).unwrap();
     }
+    // Young, it may belong to a runner in another container.
+    findings(Command::new(RUNNER).arg("--self-test"));
+    assert!(Path::new(&forgotten).exists());
+    make_old(Path::new(&forgotten));
+    findings(Command::new(RUNNER).arg("--self-test"));
+    assert!(!Path::new(&forgotten).exists());
 }
 
 /// A probe that cannot fail proves nothing: without walls most of them find an open door. The namespaces around them
 /// keep what they do from the machine.
 #[test]
 fn the_probes_of_the_self_test_notice_missing_walls() {
-    let ground = r#"{"profile": "code", "file": "/etc/passwd", "port": 9, "abstract_name": "no-such-listener", "socket": "/no-such-socket"}"#;
+    let ground = r#"{"profile": "code", "isolation": "namespaces", "file": "/etc/passwd", "port": 9, "abstract_name": "no-such-listener", "socket": "/no-such-socket"}"#;
     // Writable is scratch space alone. The program may lie below it.
     let script = "exec 3< \"$0\" && for d in /usr /etc; do mount --rbind $d $d && mount -o remount,ro,bind $d || exit; done && mount -o remount,ro,bind / && \
                   mount -t tmpfs -o size=1m none /tmp && exec /proc/self/fd/3 --inside \"$1\"";

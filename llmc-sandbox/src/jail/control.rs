@@ -64,7 +64,7 @@ pub enum Limit {
     Workspace,
     /// Size of one file.
     FileSize,
-    /// Processes and threads; seen, never the end of a run.
+    /// Processes and threads; the end of a run without namespaces only, else seen.
     Processes,
     /// Open descriptors of one process; seen, never the end of a run.
     OpenFiles,

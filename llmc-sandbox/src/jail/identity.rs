@@ -34,6 +34,9 @@ const KEPT: CapabilitySet = CapabilitySet::SETUID
     .union(CapabilitySet::SYS_ADMIN)
     .union(CapabilitySet::DAC_READ_SEARCH);
 
+/// What it keeps where there are no user namespaces: a user for each payload.
+const KEPT_WITHOUT_NAMESPACES: CapabilitySet = CapabilitySet::SETUID.union(CapabilitySet::SETGID);
+
 /// As whom jails run.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Identity {
@@ -59,7 +62,7 @@ impl Identity {
             && held.contains(KEPT | CapabilitySet::SETPCAP)
             && are_mapped(&reserved)
         {
-            become_reserved()?;
+            become_reserved(KEPT)?;
             Self::Reserved
         } else if uid.is_root() && are_mapped(&(0..u32::MAX)) {
             return Err(JailError::missing(
@@ -69,6 +72,33 @@ impl Identity {
             ));
         } else {
             enter_own_namespaces(uid.as_raw(), gid.as_raw())?;
+            Self::Own { uid: uid.as_raw(), gid: gid.as_raw() }
+        };
+        process::forbid_new_privileges()?;
+        process::make_undumpable()?;
+        process::die_with_parent(parent)?;
+        Ok(identity)
+    }
+
+    /// [`Identity::take`] where the kernel gives no user namespaces.
+    pub(super) fn take_without_namespaces(slots: u32, parent: Option<u32>) -> Result<Self, JailError> {
+        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        let held = rustix::thread::capabilities(None).at(Layer::Capabilities, "read capabilities")?.effective;
+        let reserved = FIRST_HOST_ID - 1..FIRST_HOST_ID.saturating_add(slots);
+        let identity = if uid.is_root()
+            && held.contains(KEPT_WITHOUT_NAMESPACES | CapabilitySet::SETPCAP)
+            && are_mapped(&reserved)
+        {
+            become_reserved(KEPT_WITHOUT_NAMESPACES)?;
+            Self::Reserved
+        } else if uid.is_root() && may_be_root_of_the_machine() {
+            return Err(JailError::missing(
+                Layer::Identity,
+                "root without the capabilities SETUID, SETGID and SETPCAP, or without other users, cannot give payloads \
+                 another user; run llmc as another user",
+            ));
+        } else {
+            linux_caps::drop_all()?;
             Self::Own { uid: uid.as_raw(), gid: gid.as_raw() }
         };
         process::forbid_new_privileges()?;
@@ -161,11 +191,11 @@ fn write_proc(pid: Pid, file: &str, text: &str) -> Result<(), JailError> {
         .at(Layer::UserNamespace, format!("write {file}"))
 }
 
-/// Becomes the user before the first slot, and keeps [`KEPT`] only.
-fn become_reserved() -> Result<(), JailError> {
+/// Becomes the user before the first slot, and keeps these capabilities only.
+fn become_reserved(kept: CapabilitySet) -> Result<(), JailError> {
     let id = FIRST_HOST_ID - 1;
     // Locks securebits so that the change of user below takes nothing away and gives nothing back.
-    linux_caps::restrict_to(KEPT)?;
+    linux_caps::restrict_to(kept)?;
     rustix::thread::set_thread_groups(&[]).at(Layer::Identity, "drop supplementary groups")?;
     let gid = rustix::process::Gid::from_raw(id);
     rustix::thread::set_thread_res_gid(gid, gid, gid).at(Layer::Identity, "change group")?;
@@ -178,7 +208,7 @@ fn become_reserved() -> Result<(), JailError> {
     {
         return Err(JailError::not_in_force(Layer::Identity, "user or group did not change"));
     }
-    if held.permitted != KEPT || held.effective != KEPT {
+    if held.permitted != kept || held.effective != kept {
         return Err(JailError::not_in_force(Layer::Capabilities, format!("capabilities are {held:?}")));
     }
     Ok(())
@@ -199,6 +229,13 @@ fn are_mapped(ids: &Range<u32>) -> bool {
     ["/proc/self/uid_map", "/proc/self/gid_map"]
         .iter()
         .all(|file| std::fs::read_to_string(file).is_ok_and(|map| map.lines().any(|line| covers(line, ids))))
+}
+
+/// Whether root here is root of the namespace around this one, and so perhaps of the machine.
+fn may_be_root_of_the_machine() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let root = map.lines().find(|line| covers(line, &(0..1)));
+    root.is_none_or(|line| line.split_ascii_whitespace().nth(1) == Some("0"))
 }
 
 /// Whether one line of an identity map has all of these ids.

@@ -13,7 +13,7 @@ use rustix::thread::CapabilitySet;
 use super::control::{self, Message};
 use super::growth::Growth;
 use super::identity::PAYLOAD_ID;
-use super::monitor::Monitor;
+use super::monitor::{Monitor, Watched};
 use super::payload;
 use super::spec::JailSpec;
 use super::tree::Plan;
@@ -27,7 +27,7 @@ use crate::{descriptors, linux_caps, process};
 pub(crate) const HOST_NAME: &str = "llmc";
 
 /// How willingly the kernel ends this tree in a shortage of memory, from -1000 to 1000; ordinary processes have 0.
-const OOM_SCORE: &str = "500";
+pub(super) const OOM_SCORE: &str = "500";
 
 /// What process 1 was given, in its copy of the launcher's memory.
 pub(super) struct Init<'a> {
@@ -118,6 +118,7 @@ impl Init<'_> {
                     payload_fd,
                     limits,
                     growth,
+                    watched: Watched::Namespace,
                     started,
                     used_before: Duration::ZERO,
                     finished: None,

@@ -12,7 +12,9 @@ use rustix::mount::MountAttrFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Pid;
 
+use super::alone;
 use super::control::{self, Message};
+use super::folder;
 use super::identity::{Identity, owner_namespace};
 use super::init::{self, Init};
 use super::running::{Jail, Origin};
@@ -38,8 +40,9 @@ pub(super) const NAMESPACES: Namespaces = Namespaces::NEWUSER
 
 /// Starts jails. Belongs to a small process with one thread that does nothing else.
 pub struct Launcher {
-    proof: SingleThreaded,
-    identity: Identity,
+    pub(super) proof: SingleThreaded,
+    pub(super) identity: Identity,
+    isolation: Isolation,
     slots: Vec<bool>,
     filters: HashMap<&'static str, Filter>,
     owner_maps: HashMap<(u32, u32, u32), OwnedFd>,
@@ -63,13 +66,31 @@ impl Launcher {
     pub fn prepare(max_jails: u32, parent: Option<u32>) -> Result<Self, JailError> {
         let proof = SingleThreaded::check().at(Layer::Process, "check that there is one thread")?;
         let identity = Identity::take(max_jails, parent)?;
-        Ok(Self {
-            proof,
-            identity,
-            slots: vec![false; max_jails as usize],
-            filters: HashMap::new(),
-            owner_maps: HashMap::new(),
-        })
+        Ok(Self::new(proof, identity, Isolation::Namespaces, max_jails))
+    }
+
+    /// [`Launcher::prepare`] where the kernel gives no user namespaces: for profiles that can do without, in jails of
+    /// Landlock and seccomp alone.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn without_namespaces(max_jails: u32, parent: Option<u32>) -> Result<Self, JailError> {
+        let proof = SingleThreaded::check().at(Layer::Process, "check that there is one thread")?;
+        let identity = Identity::take_without_namespaces(max_jails, parent)?;
+        folder::sweep_runs();
+        Ok(Self::new(proof, identity, Isolation::Landlock, max_jails))
+    }
+
+    fn new(proof: SingleThreaded, identity: Identity, isolation: Isolation, max_jails: u32) -> Self {
+        let slots = vec![false; max_jails as usize];
+        let (filters, owner_maps) = Default::default();
+        Self { proof, identity, isolation, slots, filters, owner_maps }
+    }
+
+    /// How strong the walls around every jail are.
+    pub fn isolation(&self) -> Isolation {
+        self.isolation
     }
 
     /// Users of the machine that payloads run as, for the reader.
@@ -85,7 +106,26 @@ impl Launcher {
     /// The layers around every jail that starts; a jail without one of them does not start.
     pub fn report(&self) -> Report {
         let mut report = Report::new();
-        report.isolation = Isolation::Namespaces;
+        report.isolation = self.isolation;
+        if self.isolation == Isolation::Landlock {
+            report.enforced(Layer::Identity, self.identity.to_string());
+            report.enforced(Layer::Limits, self.accounting());
+            report.enforced(Layer::Capabilities, "none");
+            report.enforced(Layer::NoNewPrivs, "set");
+            report.enforced(Layer::Landlock, "the program's own files, read-only; no signals outside");
+            report.enforced(
+                Layer::Seccomp,
+                "allow-list of the profile; no sockets, no children, no changes to files",
+            );
+            report.enforced(
+                Layer::ParentDeath,
+                "the payload dies with its guardian, and that with the launcher",
+            );
+            report.gap(
+                "no namespaces: existence, kind and size of files, and numbers of processes, are visible",
+            );
+            return report;
+        }
         report.enforced(
             Layer::UserNamespace,
             format!("own, with pid, net, ipc, uts and cgroup; {}", self.identity),
@@ -124,8 +164,10 @@ impl Launcher {
         spec: &JailSpec,
     ) -> Result<(Jail, Vec<(PathBuf, Right)>), JailError> {
         spec.validate()?;
-        let slot = self.slots.iter().position(|taken| !taken);
-        let slot = slot.ok_or_else(|| JailError::missing(Layer::Process, "room for another jail"))?;
+        if self.isolation == Isolation::Landlock {
+            return alone::spawn(self, spec).map(|jail| (jail, Vec::new()));
+        }
+        let slot = self.free_slot()?;
         let host_id = self.identity.host_id(slot);
         let plan = Plan::make(spec, &mut MapOwners { launcher: self, host_id })?;
         let filter = match self.filters.get(spec.profile.name) {
@@ -138,8 +180,17 @@ impl Launcher {
         };
         let rights = plan.rights.clone();
         let jail = self.start(spec, plan, filter, slot)?;
-        self.slots[slot] = true;
+        self.take(slot);
         Ok((jail, rights))
+    }
+
+    pub(super) fn free_slot(&self) -> Result<usize, JailError> {
+        let slot = self.slots.iter().position(|taken| !taken);
+        slot.ok_or_else(|| JailError::missing(Layer::Process, "room for another jail"))
+    }
+
+    pub(super) fn take(&mut self, slot: usize) {
+        self.slots[slot] = true;
     }
 
     /// Takes back the slot of a jail that is gone.
@@ -170,6 +221,7 @@ impl Launcher {
                     control: ours,
                     started,
                     limits: spec.limits,
+                    files: None,
                     ending: None,
                     is_function: matches!(spec.payload, Payload::Function(_)),
                 };

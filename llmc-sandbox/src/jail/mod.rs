@@ -14,9 +14,12 @@
 //! An interpreter that is slow to start can be started once, as a **zygote**, and forked into jails ahead of time: the
 //! same steps, with the program already there ([`Zygote`], [`Nest`]).
 //!
-//! Only with namespaces: where the kernel refuses them nothing is started. There is no weaker tier.
+//! Where the kernel refuses namespaces nothing is started, unless the launcher was made for the lesser tier: one process
+//! behind Landlock and seccomp alone.
 
+mod alone;
 mod control;
+mod folder;
 mod growth;
 mod identity;
 mod init;
@@ -34,6 +37,7 @@ mod zygote;
 
 pub use crate::sys::ExitStatus;
 pub use control::{Ending, Limit};
+pub use folder::sweep;
 pub(crate) use identity::owner_namespace;
 pub(crate) use init::HOST_NAME;
 pub use launcher::Launcher;

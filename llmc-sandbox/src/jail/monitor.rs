@@ -39,6 +39,8 @@ pub(super) struct Monitor {
     pub(super) limits: JailLimits,
     /// What it may add to the file systems of writable roots.
     pub(super) growth: Growth,
+    /// What there is to watch.
+    pub(super) watched: Watched,
     /// When it began.
     pub(super) started: Instant,
     /// Processor time that the payload had used by then.
@@ -46,6 +48,16 @@ pub(super) struct Monitor {
     /// Where a payload that was forked says its exit code, instead of exiting: taking its memory apart takes longer
     /// than many a run, and nobody needs to wait for that. It could as well exit with that code.
     pub(super) finished: Option<OwnedFd>,
+}
+
+/// What belongs to a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watched {
+    /// Every process of the pid namespace, and scratch space.
+    Namespace,
+    /// The payload, which has no children and no scratch space. Where its user has processes elsewhere, nothing but
+    /// this count bounds its threads.
+    OneProcess,
 }
 
 /// What a tree uses.
@@ -94,7 +106,10 @@ impl Monitor {
             peak = peak.max(now.memory_bytes);
             self.note(&now, &mut reached);
             let wall = self.started.elapsed();
-            let limit = self.limit_reached(ended, wall, now.memory_bytes, cpu, reached);
+            let limit = self.limit_reached(ended, wall, now.memory_bytes, cpu, reached).or_else(|| {
+                let is_over = ended.is_none() && now.processes > self.limits.processes;
+                (self.watched == Watched::OneProcess && is_over).then_some(Limit::Processes)
+            });
             if ended.is_none() && limit.is_none() {
                 continue;
             }
@@ -172,6 +187,9 @@ impl Monitor {
         reached.note(Limit::Processes, now.processes >= self.limits.processes);
         reached.note(Limit::OpenFiles, now.open_files >= self.limits.open_files.into());
         reached.note(Limit::Workspace, self.growth.is_too_much());
+        if self.watched == Watched::OneProcess {
+            return;
+        }
         if let Ok(scratch) = rustix::fs::statvfs(SCRATCH) {
             reached.note(Limit::ScratchBytes, scratch.f_bfree == 0);
             // The directory itself takes the first one.
@@ -215,26 +233,36 @@ impl Monitor {
     /// What the tree uses now. A process that vanishes half-way is left out.
     fn count(&self) -> Use {
         let mut total = Use { cpu: sys::children_cpu().unwrap_or_default(), ..Use::default() };
+        if self.watched == Watched::OneProcess {
+            self.add(&self.payload.to_string(), &mut total);
+            return total;
+        }
         let Ok(entries) = Dir::read_from(&self.proc) else { return total };
         for entry in entries.flatten() {
             let name = entry.file_name().to_bytes();
             if name == b"1" || !name.iter().all(u8::is_ascii_digit) {
                 continue;
             }
-            let Ok(name) = std::str::from_utf8(name) else { continue };
-            if let Some(status) = self.read(&format!("{name}/status")) {
-                total.memory_bytes += memory_in_status(&status);
-                total.processes = total.processes.saturating_add(threads_in_status(&status));
-            }
-            // Since Linux 6.2 the size of this directory is the number of open descriptors; before that it is 0.
-            if let Ok(stat) = rustix::fs::statat(&self.proc, format!("{name}/fd"), AtFlags::empty()) {
-                total.open_files = total.open_files.max(u64::try_from(stat.st_size).unwrap_or(0));
-            }
-            if let Some(stat) = self.read(&format!("{name}/stat")) {
-                total.cpu += cpu_in_stat(&stat, rustix::param::clock_ticks_per_second());
+            if let Ok(name) = std::str::from_utf8(name) {
+                self.add(name, &mut total);
             }
         }
         total
+    }
+
+    /// Adds what one process uses.
+    fn add(&self, name: &str, total: &mut Use) {
+        if let Some(status) = self.read(&format!("{name}/status")) {
+            total.memory_bytes += memory_in_status(&status);
+            total.processes = total.processes.saturating_add(threads_in_status(&status));
+        }
+        // Since Linux 6.2 the size of this directory is the number of open descriptors; before that it is 0.
+        if let Ok(stat) = rustix::fs::statat(&self.proc, format!("{name}/fd"), AtFlags::empty()) {
+            total.open_files = total.open_files.max(u64::try_from(stat.st_size).unwrap_or(0));
+        }
+        if let Some(stat) = self.read(&format!("{name}/stat")) {
+            total.cpu += cpu_in_stat(&stat, rustix::param::clock_ticks_per_second());
+        }
     }
 
     fn read(&self, path: &str) -> Option<Vec<u8>> {

@@ -24,10 +24,10 @@ use super::control::{self, Message};
 use super::growth::Growth;
 use super::identity::PAYLOAD_ID;
 use super::init;
-use super::monitor::Monitor;
+use super::monitor::{Monitor, Watched};
 use super::nest::Nest;
 use super::passing;
-use super::payload;
+use super::payload::{self, Room};
 use super::spec::{JailLimits, SCRATCH};
 use super::tree;
 use crate::descriptors;
@@ -184,7 +184,7 @@ impl Waiting {
             &CODE,
             &[&self.failure, &self.finished.0],
         )?;
-        payload::set_limits(&limits, &CODE)
+        payload::set_limits(&limits, &CODE, Room::OWN)
     }
 }
 
@@ -221,8 +221,9 @@ impl Guard {
         let Self { proc, payload, payload_fd, finished, .. } = self;
         let finished = Some(finished);
         // It has no root, whose growth would have to be watched.
-        let growth = Growth::default();
-        Monitor { proc, payload, payload_fd, limits, growth, started, used_before, finished }.run(control);
+        let (growth, watched) = (Growth::default(), Watched::Namespace);
+        Monitor { proc, payload, payload_fd, limits, growth, watched, started, used_before, finished }
+            .run(control);
         Ok(())
     }
 

@@ -35,11 +35,20 @@ const PENDING_SIGNALS: u64 = 1024;
 
 /// Becomes the program or calls the function, or tells on `failure` why not.
 pub(super) fn main(spec: &JailSpec, rights: &[(PathBuf, Right)], filter: &Filter, failure: OwnedFd) -> ! {
-    let outcome = catch_unwind(AssertUnwindSafe(|| match enter(spec, rights, filter, &failure) {
+    run(spec, failure, |failure| enter(spec, rights, filter, failure))
+}
+
+/// Does the last steps and calls the function that they return, or tells on `failure` why they failed.
+pub(super) fn run(
+    spec: &JailSpec,
+    failure: OwnedFd,
+    steps: impl FnOnce(&OwnedFd) -> Result<fn(Inside) -> u8, JailError>,
+) -> ! {
+    let outcome = catch_unwind(AssertUnwindSafe(|| match steps(&failure) {
         Ok(function) => {
             // Its end says that the payload runs.
             drop(failure);
-            let job = spec.job.as_ref().and_then(|_| sys::take(JOB).ok());
+            let job = spec.job.as_ref().map(|_| sys::owner_of(JOB));
             function(Inside { job, limits: spec.limits })
         }
         Err(error) => {
@@ -48,6 +57,20 @@ pub(super) fn main(spec: &JailSpec, rights: &[(PathBuf, Right)], filter: &Filter
         }
     }));
     sys::exit(outcome.unwrap_or(125).into())
+}
+
+/// What a payload has room for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Files that it may write.
+    pub(super) files: bool,
+    /// A count of processes of its own: those of its user are all its own.
+    pub(super) processes: bool,
+}
+
+impl Room {
+    /// In namespaces of its own.
+    pub(super) const OWN: Self = Self { files: true, processes: true };
 }
 
 /// Puts up the walls. Returns the function to call; where the payload is a program, it does not return on success.
@@ -65,7 +88,7 @@ fn enter(
     if spec.profile.landlock {
         restrict(rights)?;
     }
-    set_limits(&spec.limits, spec.profile)?;
+    set_limits(&spec.limits, spec.profile, Room::OWN)?;
     match &spec.payload {
         Payload::Program { file, args } => {
             let mut program = Command::new(file);
@@ -127,8 +150,12 @@ pub(super) fn place_descriptors(
     Ok(())
 }
 
-pub(super) fn set_limits(wanted: &JailLimits, profile: &Profile) -> Result<(), JailError> {
+pub(super) fn set_limits(wanted: &JailLimits, profile: &Profile, room: Room) -> Result<(), JailError> {
     let address_space = wanted.memory_bytes.saturating_add(profile.address_space_beyond_memory);
+    if room.processes {
+        // Process 1 counts, too.
+        limits::set(&[(Resource::Nproc, u64::from(wanted.processes) + 1)])?;
+    }
     limits::set(&[
         // Not 0: where core dumps go to a program on the machine, 0 still starts it; 1 does not, and no file has 1 byte.
         (Resource::Core, 1),
@@ -139,10 +166,8 @@ pub(super) fn set_limits(wanted: &JailLimits, profile: &Profile) -> Result<(), J
         (Resource::Sigpending, PENDING_SIGNALS),
         (Resource::Stack, STACK_BYTES),
         (Resource::As, address_space),
-        (Resource::Fsize, wanted.file_bytes),
+        (Resource::Fsize, if room.files { wanted.file_bytes } else { 0 }),
         (Resource::Nofile, wanted.open_files.into()),
-        // Process 1 counts, too.
-        (Resource::Nproc, u64::from(wanted.processes) + 1),
         // Each process; the accounting of the tree comes first. Soft and hard alike: the soft signal can be ignored.
         (Resource::Cpu, wanted.cpu_ms.div_ceil(1000) + 1),
     ])

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::control::{self, Ending, Limit, Message};
+use super::folder::RunFolder;
 use super::launcher::Launcher;
 use super::reached::Reached;
 use super::spec::{CPU_USED_UP, JailLimits, MEMORY_USED_UP, TIME_USED_UP};
@@ -24,6 +25,8 @@ pub struct Jail {
     pub(super) control: OwnedFd,
     pub(super) started: Instant,
     pub(super) limits: JailLimits,
+    /// Its files, where they lie on the machine.
+    pub(super) files: Option<RunFolder>,
     pub(super) ending: Option<Ending>,
     /// Whether the payload is a function of the launcher's own, whose exit codes have a meaning.
     pub(super) is_function: bool,
@@ -75,6 +78,7 @@ impl Jail {
         let ended = match self.origin {
             Origin::Launcher { pid, slot } => {
                 let ended = sys::wait(Some(pid), WaitOptions::empty());
+                drop(self.files.take());
                 launcher.free(slot);
                 ended
             }

@@ -234,6 +234,7 @@ impl Parked {
             control,
             started,
             limits,
+            files: None,
             ending: None,
             is_function: false,
         };

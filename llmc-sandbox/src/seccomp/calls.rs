@@ -335,6 +335,10 @@ pub(super) const JAIL_PROCESS: &[Call] = &[
     call!(SYS_kill, "own tree only: no other process is in this pid namespace"),
     call!(SYS_tgkill, "own tree only"),
     call!(SYS_tkill, "own tree only"),
+];
+
+/// Alarms, and waiting for what a process itself began.
+pub(super) const CLOCKS_AND_WAITS: &[Call] = &[
     call!(SYS_rt_sigpending, "waiting for signals"),
     call!(SYS_rt_sigsuspend, "waiting for signals"),
     call!(SYS_rt_sigtimedwait, "waiting for signals"),
@@ -371,6 +375,30 @@ pub(super) const JAIL_PROPERTIES: &[Call] = &[call!(
     ],
     "names, own death signal and dumpable flag, questions; whoever survives its parent still dies with the jail"
 )];
+/// What code without namespaces may do with itself.
+pub(super) const ALONE_PROCESS: &[Call] = &[
+    call!(SYS_execve, "starts the program; only what Landlock lets it execute can be started"),
+    call!(SYS_set_tid_address, "start of a program"),
+    call!(
+        SYS_prctl,
+        &[
+            &[is(0, libc::PR_SET_NAME as u32)],
+            &[is(0, libc::PR_GET_NAME as u32)],
+            &[is(0, libc::PR_SET_VMA as u32)],
+            &[is(0, libc::PR_GET_PDEATHSIG as u32)],
+            &[is(0, libc::PR_GET_DUMPABLE as u32)],
+            &[is(0, libc::PR_GET_NO_NEW_PRIVS as u32)],
+            &[is(0, libc::PR_SET_NO_NEW_PRIVS as u32)],
+            &[is(0, libc::PR_GET_SECCOMP as u32)],
+            &[is(0, libc::PR_CAPBSET_READ as u32)],
+        ],
+        "names and questions; its death signal stays"
+    ),
+    call!(SYS_prlimit64, &[&[is(0, 0)]], "own limits, which can only be lowered"),
+    call!(SYS_sched_setaffinity, &[&[is(0, 0)]], "own processors"),
+    call!(SYS_kill, &[&[own_pid(0)]], "itself; Landlock would stop other signals, too"),
+    call!(SYS_umask, "modes of new files, of which there are none"),
+];
 
 /// Starting and awaiting processes.
 pub(super) const PROCESSES: &[Call] = &[
@@ -504,6 +532,10 @@ pub(super) mod x86_64 {
         call!(SYS_utime, "keeps a time stamp"),
         call!(SYS_utimes, "keeps a time stamp"),
         call!(SYS_futimesat, "keeps a time stamp"),
+    ];
+
+    /// For programs of all ages that change no file.
+    pub(in super::super) const ALONE: &[Call] = &[
         call!(SYS_dup2, "copy of a descriptor to a number"),
         call!(SYS_pipe, "pipes within the process tree"),
         call!(SYS_select, "waiting for descriptors"),
@@ -539,6 +571,7 @@ pub(super) mod x86_64 {
     pub(in super::super) const ALL: &[Call] = &[];
     pub(in super::super) const WRITING: &[Call] = &[];
     pub(in super::super) const ENGINE: &[Call] = &[];
+    pub(in super::super) const ALONE: &[Call] = &[];
     pub(in super::super) const JAIL: &[Call] = &[];
     pub(in super::super) const PROCESSES: &[Call] = &[];
     pub(in super::super) const REFUSED: &[Call] = &[];

@@ -22,7 +22,7 @@ use self::program::{Answer, Rule, WordTest};
 use crate::error::{At, JailError, Layer};
 use crate::sys;
 
-pub use policies::{CODE, ENGINE, HOST, HOST_WRITING, WORKSPACE, ZYGOTE};
+pub use policies::{CODE, CODE_ALONE, ENGINE, HOST, HOST_WRITING, WORKSPACE, ZYGOTE};
 
 /// A named filter.
 #[derive(Clone, Copy, Debug)]
@@ -174,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [&Policy; 6] = [&HOST, &HOST_WRITING, &CODE, &WORKSPACE, &ENGINE, &ZYGOTE];
+    const ALL: [&Policy; 7] = [&HOST, &HOST_WRITING, &CODE, &CODE_ALONE, &WORKSPACE, &ENGINE, &ZYGOTE];
 
     fn names(groups: &[&[Call]]) -> Vec<&'static str> {
         groups.iter().copied().flatten().map(Call::name).collect()
@@ -365,7 +365,7 @@ mod tests {
             "process_madvise",
             "mknod",
         ];
-        for policy in [&HOST, &HOST_WRITING, &CODE, &WORKSPACE] {
+        for policy in [&HOST, &HOST_WRITING, &CODE, &CODE_ALONE, &ENGINE, &WORKSPACE] {
             let allowed = names(policy.allowed);
             for name in forbidden {
                 assert!(!allowed.contains(&name), "{} allows {name}", policy.name);
@@ -387,9 +387,8 @@ mod tests {
 
     #[test]
     fn only_workspace_starts_programs_by_fork() {
-        let policies =
-            [(&HOST, false), (&HOST_WRITING, false), (&CODE, false), (&ENGINE, false), (&WORKSPACE, true)];
-        for (policy, forks) in policies {
+        let without = [&HOST, &HOST_WRITING, &CODE, &CODE_ALONE, &ENGINE].map(|policy| (policy, false));
+        for (policy, forks) in without.into_iter().chain([(&WORKSPACE, true)]) {
             let allowed = names(policy.allowed);
             assert_eq!(allowed.contains(&"setsid"), forks, "{}", policy.name);
             assert_eq!(allowed.contains(&"wait4"), forks, "{}", policy.name);
@@ -445,6 +444,27 @@ mod tests {
         for name in ["unlinkat", "mkdirat", "renameat2", "fchmod", "ftruncate", "linkat", "symlinkat"] {
             assert!(!allowed.contains(&name), "{name}");
             assert!(names(HOST_WRITING.allowed).contains(&name), "{name}");
+        }
+    }
+
+    /// Landlock says nothing about modes, owners, times and locks, and a payload may have the operator's own user.
+    #[test]
+    fn without_namespaces_code_cannot_change_files() {
+        let allowed = names(CODE_ALONE.allowed);
+        for group in [calls::WRITING, calls::WRITING_MORE, calls::ALLOCATION, calls::KEEP_ATTRIBUTES] {
+            for call in group.iter().filter(|call| call.name() != "umask") {
+                assert!(!allowed.contains(&call.name()), "{}", call.name());
+            }
+        }
+        for name in
+            ["chmod", "chown", "utime", "utimes", "unlink", "link", "symlink", "fork", "tkill", "creat"]
+        {
+            assert!(!allowed.contains(&name), "{name}");
+        }
+        let prctl = CODE_ALONE.allowed.iter().copied().flatten().find(|call| call.name() == "prctl").unwrap();
+        for option in [libc::PR_SET_PDEATHSIG, libc::PR_SET_DUMPABLE, libc::PR_SET_CHILD_SUBREAPER] {
+            let is_option = |arg: &Arg| matches!(arg.test, Test::Is(value) if value == option as u32);
+            assert!(!prctl.rules.iter().any(|rule| rule.iter().any(is_option)), "{option}");
         }
     }
 

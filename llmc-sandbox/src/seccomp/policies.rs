@@ -4,10 +4,10 @@ use rustix::io::Errno;
 
 use super::Policy;
 use super::calls::{
-    ALLOCATION, ATTRIBUTES, DESCRIPTORS, ENGINE as ENGINE_CALLS, FILES, HOST_ABSENT, HOST_PROCESS,
-    JAIL_PROCESS, JAIL_PROPERTIES, JAIL_QUESTIONS, KEEP_ATTRIBUTES, MEMORY, NESTING, OPEN_BENEATH, PROCESSES,
-    QUESTIONS, REFUSED, REFUSED_NAMESPACES, REFUSED_PROCESSES, SIGNAL_SELF, SIGNALS, SOCKETS, THREAD_START,
-    THREADS, TIME, WRITING, WRITING_MORE, x86_64,
+    ALLOCATION, ALONE_PROCESS, ATTRIBUTES, CLOCKS_AND_WAITS, DESCRIPTORS, ENGINE as ENGINE_CALLS, FILES,
+    HOST_ABSENT, HOST_PROCESS, JAIL_PROCESS, JAIL_PROPERTIES, JAIL_QUESTIONS, KEEP_ATTRIBUTES, MEMORY,
+    NESTING, OPEN_BENEATH, PROCESSES, QUESTIONS, REFUSED, REFUSED_NAMESPACES, REFUSED_PROCESSES, SIGNAL_SELF,
+    SIGNALS, SOCKETS, THREAD_START, THREADS, TIME, WRITING, WRITING_MORE, x86_64,
 };
 
 /// A plugin host whose roots are read-only.
@@ -84,13 +84,44 @@ pub const CODE: Policy = Policy {
         JAIL_QUESTIONS,
         JAIL_PROCESS,
         JAIL_PROPERTIES,
+        CLOCKS_AND_WAITS,
         x86_64::ALL,
         x86_64::WRITING,
+        x86_64::ALONE,
         x86_64::JAIL,
     ],
     otherwise: Errno::NOSYS,
     exceptions: &[REFUSED, REFUSED_PROCESSES, x86_64::REFUSED, x86_64::PROCESSES],
     exceptions_errno: Errno::PERM,
+    unsupported: &[],
+};
+
+/// [`CODE`] for an interpreter that shares every namespace with the machine, behind Landlock.
+///
+/// It changes no file: Landlock says nothing about modes, owners and times. It signals itself only, and stays tied to
+/// the life of its guardian.
+pub const CODE_ALONE: Policy = Policy {
+    name: "code without namespaces",
+    allowed: &[
+        DESCRIPTORS,
+        SOCKETS,
+        FILES,
+        MEMORY,
+        THREADS,
+        THREAD_START,
+        TIME,
+        SIGNALS,
+        SIGNAL_SELF,
+        QUESTIONS,
+        JAIL_QUESTIONS,
+        ALONE_PROCESS,
+        CLOCKS_AND_WAITS,
+        x86_64::ALL,
+        x86_64::ALONE,
+    ],
+    otherwise: Errno::PERM,
+    exceptions: &[HOST_ABSENT],
+    exceptions_errno: Errno::NOSYS,
     unsupported: &[],
 };
 
@@ -113,8 +144,10 @@ pub const WORKSPACE: Policy = Policy {
         JAIL_QUESTIONS,
         JAIL_PROCESS,
         JAIL_PROPERTIES,
+        CLOCKS_AND_WAITS,
         x86_64::ALL,
         x86_64::WRITING,
+        x86_64::ALONE,
         x86_64::JAIL,
         x86_64::PROCESSES,
     ],
@@ -143,6 +176,7 @@ pub const ZYGOTE: Policy = Policy {
         QUESTIONS,
         JAIL_QUESTIONS,
         JAIL_PROCESS,
+        CLOCKS_AND_WAITS,
         NESTING,
         x86_64::ALL,
         x86_64::WRITING,

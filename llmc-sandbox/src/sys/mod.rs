@@ -12,7 +12,7 @@ mod mount;
 mod process;
 
 pub(crate) use attempt::{ABSENT, CHILD, REFUSED, foreign_call};
-pub(crate) use descriptors::{close_range, place, take};
+pub(crate) use descriptors::{close_range, owner_of, place, take};
 pub(crate) use filter::install_filter;
 pub(crate) use library::keep_library;
 pub(crate) use mount::{MountAttributes, set_mount_attributes};

@@ -41,7 +41,8 @@ pub(crate) enum Clone {
     },
 }
 
-/// `clone3(2)` into new namespaces, without shared memory; the child ends with `SIGCHLD`.
+/// `clone3(2)` into new namespaces, without shared memory; the child ends with `SIGCHLD`. Where a filter hides that
+/// call, as containers do, `clone(2)`.
 ///
 /// C library fork handlers do not run. The child must leave by [`exit`] or `execve` and must never return into
 /// the loop of its parent, unless that loop is made for it (a zygote's).
@@ -64,7 +65,18 @@ pub(crate) fn clone(_proof: &SingleThreaded, namespaces: Namespaces) -> Result<C
     // Without CLONE_VM the child gets a copy of all memory and goes on on the same stack; this process has one
     // thread (the proof), so the copy holds no lock of an absent thread.
     let result =
-        check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) })?;
+        check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) });
+    let result = match result {
+        Err(Errno::NOSYS) => {
+            let flags = args.flags | args.exit_signal;
+            // SAFETY: as above; without a stack of its own the child goes on on the copy of this one. The third argument
+            // is where this call stores the pidfd, on every architecture; the others are null.
+            check(unsafe {
+                libc::syscall(libc::SYS_clone, flags, 0_usize, &raw mut pidfd, 0_usize, 0_usize)
+            })?
+        }
+        result => result?,
+    };
     if result == 0 {
         return Ok(Clone::Child);
     }

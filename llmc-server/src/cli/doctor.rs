@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::print;
 use crate::app;
 use crate::cli;
-use crate::config::{self, Flags};
+use crate::config::{self, Flags, MinIsolation};
 use crate::stage::Stage;
 
 /// Show which protections this machine gives, and what would be missing.
@@ -69,9 +69,13 @@ impl Finding {
 impl Doctor {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let stage = Stage::find(self.flags.stage.as_deref())?;
-        let layers = ask(&stage, "--survey").await?;
-        let self_test = ask(&stage, "--self-test").await.map_err(|error| format!("{error:#}"));
-        let findings = Findings { layers, self_test, server: server(&self.flags).await };
+        let layers = ask(&stage, &["--survey"]).await?;
+        let lesser = config::load(&self.flags)
+            .is_ok_and(|loaded| loaded.config.server.min_isolation == MinIsolation::Landlock);
+        let self_test: &[&str] = if lesser { &["--self-test", "landlock"] } else { &["--self-test"] };
+        let self_test = ask(&stage, self_test).await.map_err(|error| format!("{error:#}"));
+        let mut findings = Findings { layers, self_test, server: server(&self.flags).await };
+        findings.forgive_namespaces();
         let healthy = findings.healthy();
         print(&if self.json { format!("{:#}\n", findings.json()) } else { findings.text() })?;
         Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -79,10 +83,12 @@ impl Doctor {
 }
 
 /// Asks the runner, a small process of one thread: to try every layer on itself, or to try to get out of its jails.
-async fn ask<T: serde::de::DeserializeOwned>(stage: &Stage, what: &'static str) -> anyhow::Result<Vec<T>> {
+async fn ask<T: serde::de::DeserializeOwned>(stage: &Stage, args: &[&'static str]) -> anyhow::Result<Vec<T>> {
     let runner = stage.runner()?;
+    let args = args.to_vec();
+    let what = args.join(" ");
     let output = tokio::task::spawn_blocking(move || {
-        Command::new(&runner).arg(what).env_clear().stdin(Stdio::null()).output()
+        Command::new(&runner).args(args).env_clear().stdin(Stdio::null()).output()
     });
     let output = output.await?.context("failed to start the runner")?;
     anyhow::ensure!(
@@ -124,6 +130,16 @@ async fn server(flags: &Flags) -> Result<Value, String> {
 }
 
 impl Findings {
+    /// Where the operator permits the lesser tier, and code runs in it, namespaces are missed by commands only.
+    fn forgive_namespaces(&mut self) {
+        let is_lesser =
+            self.server.as_ref().is_ok_and(|server| server["runner"]["jails"]["Ok"] == "landlock");
+        let is_spared = |layer: &Layer| layer.name.contains("namespace") || layer.name == "idmapped mounts";
+        for layer in self.layers.iter_mut().filter(|layer| is_lesser && is_spared(layer)) {
+            layer.required_by.retain(|by| !by.starts_with("commands"));
+        }
+    }
+
     /// A missing layer counts when something needs it; so do a jail that does not hold and a server that does not start.
     fn healthy(&self) -> bool {
         let lacking =
@@ -190,7 +206,14 @@ impl Findings {
                 if let Some(runner) = server["runner"].as_object() {
                     let of =
                         |key: &str| runner.get(key).and_then(Value::as_str).unwrap_or("unknown").to_owned();
-                    text.push_str(&format!("runner: {}; {}\n", of("payload_identity"), of("accounting")));
+                    let jails = runner["jails"]["Ok"].as_str().unwrap_or("none");
+                    let commands =
+                        if jails == "landlock" { " (code only; commands are refused)" } else { "" };
+                    text.push_str(&format!(
+                        "runner: jails {jails}{commands}; {}; {}\n",
+                        of("payload_identity"),
+                        of("accounting")
+                    ));
                 }
                 text.push_str("the server starts with this configuration\n");
             }

@@ -56,6 +56,29 @@ pub struct Server {
     /// Refuse to start where user and mount namespaces are missing for plugin hosts; without this they are
     /// jailed by Landlock and seccomp alone, and `llmc doctor` says so.
     pub require_namespaces: bool,
+    /// The weakest jail that will do for code: `"namespaces"`, or `"landlock"` to run code behind Landlock and seccomp
+    /// alone where the kernel gives no user namespaces. Commands are not run there.
+    pub min_isolation: MinIsolation,
+}
+
+/// The weakest jail that will do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MinIsolation {
+    /// A whole one.
+    #[default]
+    Namespaces,
+    /// One of Landlock and seccomp alone, for profile `code`.
+    Landlock,
+}
+
+impl From<MinIsolation> for llmc_wire::runner::Isolation {
+    fn from(least: MinIsolation) -> Self {
+        match least {
+            MinIsolation::Namespaces => Self::Namespaces,
+            MinIsolation::Landlock => Self::Landlock,
+        }
+    }
 }
 
 /// Which tools clients see.

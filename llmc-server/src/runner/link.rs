@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use llmc_core::run::{Isolation, RunLimit, RunOutcome, RunStatus};
 use llmc_wire::frame::MAX_PAYLOAD_BYTES;
-use llmc_wire::runner::{Hello, Init, MAX_SPEC_BYTES, Outcome, Refused, Spec, from_runner, to_runner};
+use llmc_wire::runner::{
+    self as wire, Hello, Init, MAX_SPEC_BYTES, Outcome, Refused, Spec, from_runner, to_runner,
+};
 use llmc_wire::socket::receive_with_fds;
 use llmc_wire::{Decoder, Header};
 use tokio::io::Interest;
@@ -34,6 +36,8 @@ pub(crate) struct Link {
     program: PathBuf,
     spawner: Spawner,
     init: Init,
+    /// How strong the jails of the runner that runs are.
+    isolation: Mutex<Isolation>,
     current: Mutex<Option<Arc<Live>>>,
     /// When it was started last, by the one who starts it.
     starting: Arc<tokio::sync::Mutex<Option<Instant>>>,
@@ -61,7 +65,13 @@ struct Slot {
 impl Link {
     pub(crate) fn new(program: PathBuf, spawner: Spawner, init: Init) -> Self {
         let (current, starting) = Default::default();
-        Self { program, spawner, init, current, starting }
+        let isolation = Mutex::new(Isolation::Namespaces);
+        Self { program, spawner, init, isolation, current, starting }
+    }
+
+    /// How strong the jails are; known once one has started.
+    pub(crate) fn isolation(&self) -> Isolation {
+        *lock(&self.isolation)
     }
 
     /// The first start, in the background; from now on runs wait for it.
@@ -95,8 +105,13 @@ impl Link {
         };
         match tokio::time::timeout(HELLO_TIMEOUT, greeting).await {
             Ok(Ok(hello)) => {
+                let isolation = match hello.jails {
+                    Ok(wire::Isolation::Landlock) => Isolation::Landlock,
+                    Ok(wire::Isolation::Namespaces) | Err(_) => Isolation::Namespaces,
+                };
+                *lock(&self.isolation) = isolation;
                 *lock(&self.current) = Some(Arc::clone(&live));
-                tokio::spawn(live.read(reader));
+                tokio::spawn(live.read(reader, isolation));
                 Ok(hello)
             }
             Ok(Err(error)) => {
@@ -169,9 +184,9 @@ impl Link {
 }
 
 impl Live {
-    async fn read(self: Arc<Self>, mut reader: Reader) {
+    async fn read(self: Arc<Self>, mut reader: Reader, isolation: Isolation) {
         while let Ok(Some((header, payload, fds))) = reader.next(&self).await {
-            self.on_frame(header, &payload, fds);
+            self.on_frame(header, &payload, fds, isolation);
         }
         let live = Arc::clone(&self);
         let end = tokio::task::spawn_blocking(move || live.process.reap()).await.unwrap_or_default();
@@ -182,11 +197,11 @@ impl Live {
             std::mem::take(&mut table.slots)
         };
         for slot in slots.into_values() {
-            slot.ended.send_replace(Some(lost()));
+            slot.ended.send_replace(Some(lost(isolation)));
         }
     }
 
-    fn on_frame(&self, header: Header, payload: &[u8], mut fds: Vec<OwnedFd>) {
+    fn on_frame(&self, header: Header, payload: &[u8], mut fds: Vec<OwnedFd>, isolation: Isolation) {
         let mut table = lock(&self.runs);
         match header.kind {
             from_runner::STARTED => {
@@ -210,8 +225,9 @@ impl Live {
             }
             from_runner::EXITED => {
                 if let Some(slot) = table.slots.remove(&header.call) {
-                    let outcome = serde_json::from_slice::<Outcome>(payload).map(super::outcome);
-                    slot.ended.send_replace(Some(outcome.unwrap_or_else(|_| lost())));
+                    let outcome = serde_json::from_slice::<Outcome>(payload);
+                    let outcome = outcome.map(|outcome| super::outcome(outcome, isolation));
+                    slot.ended.send_replace(Some(outcome.unwrap_or_else(|_| lost(isolation))));
                 }
             }
             kind => warn!(kind, "the runner sent an unknown message"),
@@ -226,7 +242,7 @@ impl Drop for Live {
 }
 
 /// What happened to a run that nobody can tell about any more: the jail died with the runner.
-pub(super) fn lost() -> RunOutcome {
+pub(super) fn lost(isolation: Isolation) -> RunOutcome {
     RunOutcome {
         status: RunStatus::Signalled(9),
         limit: Some(RunLimit::RunnerLost),
@@ -234,7 +250,7 @@ pub(super) fn lost() -> RunOutcome {
         wall_ms: 0,
         cpu_ms: 0,
         peak_memory_bytes: 0,
-        isolation: Isolation::Namespaces,
+        isolation,
     }
 }
 

@@ -116,7 +116,7 @@ impl Runs {
             stdout: pipes.stdout,
             stderr: pipes.stderr,
             job: pipes.job,
-            isolation: Isolation::Namespaces,
+            isolation: self.link.isolation(),
             wall_ms: spec.limits.wall_ms,
         };
         Ok((started, pipes.ours))
@@ -145,7 +145,7 @@ impl Runs {
         let mut ended = self.of(plugin, run, |run| run.ended.clone())?;
         let outcome = ended.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
         self.table().remove(&run);
-        Ok(outcome.ok().flatten().unwrap_or_else(link::lost))
+        Ok(outcome.ok().flatten().unwrap_or_else(|| link::lost(self.link.isolation())))
     }
 
     /// Ends a run; one that has ended is left alone.
@@ -245,7 +245,7 @@ fn out_of_descriptors(error: &std::io::Error) -> Failure {
 }
 
 /// The runner's account of a run as the plugin gets it.
-fn outcome(outcome: Outcome) -> RunOutcome {
+fn outcome(outcome: Outcome, isolation: Isolation) -> RunOutcome {
     RunOutcome {
         status: match outcome.status {
             Status::Exited(code) => RunStatus::Exited(code),
@@ -256,7 +256,7 @@ fn outcome(outcome: Outcome) -> RunOutcome {
         wall_ms: outcome.wall_ms,
         cpu_ms: outcome.cpu_ms,
         peak_memory_bytes: outcome.peak_memory_bytes,
-        isolation: Isolation::Namespaces,
+        isolation,
     }
 }
 

@@ -6,6 +6,7 @@
 //! - [`cpu`], [`processes`]: the machine under them.
 //! - [`report`], [`table`]: what came of it.
 //! - [`files`]: another benchmark, of the file tools.
+//! - [`tokens`]: another count, of what passes through a model.
 //!
 //! README.md tells how to read the result.
 
@@ -24,6 +25,7 @@ mod startup;
 mod stats;
 mod steps;
 mod table;
+mod tokens;
 mod turns;
 
 use std::fmt::Display;
@@ -74,6 +76,8 @@ struct Cli {
 enum What {
     /// Measures the file tools beside `rg`, `fd` and another server instead.
     Files(files::Options),
+    /// Counts the tokens of code mode beside those of single calls instead.
+    Tokens(tokens::Options),
 }
 
 fn main() -> Result<ExitCode> {
@@ -87,6 +91,10 @@ fn main() -> Result<ExitCode> {
         let mut plan = if cli.quick { files::Plan::QUICK } else { files::Plan::FULL };
         plan.rounds = rounds(plan.rounds);
         let report = files::measure(&cli.stage, options, &Cpus::choose(cli.cpu)?, plan)?;
+        return finish(&cli, &report, report.is_good());
+    }
+    if let Some(What::Tokens(options)) = &cli.what {
+        let report = tokens::measure(&cli.stage, options)?;
         return finish(&cli, &report, report.is_good());
     }
     let mut plan = if cli.quick { Plan::QUICK } else { Plan::FULL };

@@ -193,7 +193,8 @@ impl ExecuteCode {
         if self.stdin.as_ref().is_some_and(|input| input.len() > MAX_STDIN_BYTES) {
             return Err(ToolError::invalid(format!("`stdin` is longer than {MAX_STDIN_BYTES} bytes")));
         }
-        if !self.language.has_files() && !(self.files.is_empty() && self.return_files.is_empty()) {
+        let wants_files = !self.files.is_empty() || !self.return_files.is_empty();
+        if wants_files && !self.language.has_files() {
             let language = self.language.name();
             return Err(ToolError::invalid(format!(
                 "`files` and `return_files` do not go with language `{language}`, which has no files; pass data in \

@@ -7,8 +7,10 @@
 mod support;
 
 mod calls;
+mod code_mode;
 mod command_line;
 mod configuration;
+mod exec_cases;
 mod manifest;
 mod protocol;
 mod real_client;

@@ -16,6 +16,7 @@ mod prerequisites;
 mod without;
 
 mod code_attack;
+mod code_bounds;
 mod constructor;
 mod crash;
 mod environment;

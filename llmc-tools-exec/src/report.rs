@@ -11,6 +11,8 @@ pub(crate) struct Report {
     pub(crate) error: Option<Raised>,
     /// What the code passed to `sys.exit`.
     pub(crate) exit_code: Option<i32>,
+    /// Whether the error is about a limit that the interpreter keeps itself.
+    pub(crate) limit: bool,
 }
 
 /// A value as the code's interpreter wrote it.

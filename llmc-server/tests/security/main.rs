@@ -22,6 +22,7 @@ mod environment;
 mod fail_closed;
 mod grants;
 mod hostile_host;
+mod javascript_attack;
 mod lifetime;
 mod loading;
 mod memory;

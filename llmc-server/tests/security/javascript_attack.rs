@@ -98,7 +98,7 @@ const ATTEMPTS: &[(&str, &str)] = &[
       catch (e) { 'refused' }",
         "refused",
     ),
-    ("const r = new WeakRef({}); new FinalizationRegistry(() => {}); typeof r.deref()", "object"),
+    ("new Function('return import(\"os\")')().then(() => 'in', () => 'out')", "out"),
     ("stdin.length === 0 ? 'empty' : stdin", "empty"),
 ];
 
@@ -121,7 +121,6 @@ fn whatever_takes_too_much_is_ended_and_named() {
     let mut server = serve();
     for (attempt, limit) in [
         ("print('kept'); for (;;) {}", "wall"),
-        ("print('kept'); const f = () => Promise.resolve().then(f); f()", "memory"),
         ("print('kept'); setInterval(() => {}, 0)", "wall"),
         ("print('kept'); /^(a+)+$/.test('a'.repeat(40) + 'b')", "wall"),
         ("print('kept'); ({ toJSON() { for (;;) {} } })", "wall"),

@@ -62,7 +62,7 @@ fn values_without_a_json_form_are_shown() {
     let told = play("'x'.repeat(300000)");
     assert_eq!(told.report["value"]["repr"].as_str().unwrap().len(), 100_000);
     assert_eq!(told.report["value"]["bytes"], 300_002);
-    assert_eq!(value(r"'\ud800'"), "\u{FFFD}".replace('\u{FFFD}', "\u{FFFD}"));
+    assert_eq!(value(r"'\ud800'"), "\u{FFFD}");
 }
 
 #[test]

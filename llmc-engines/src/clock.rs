@@ -59,11 +59,6 @@ impl Clock {
     pub(crate) fn wall_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
-
-    /// How long code may run without asking.
-    pub(crate) fn run_left(&self) -> Duration {
-        self.wall_left().min(self.cpu.saturating_sub(processor_time()))
-    }
 }
 
 fn usable(limit_ms: u64) -> Duration {
@@ -92,7 +87,7 @@ mod tests {
     fn what_is_spent_is_named_and_stays_spent() {
         assert_eq!(Clock::start(&PLENTY).check(), None);
         let over = Clock::start(&Limits { wall_ms: 0, ..PLENTY });
-        assert_eq!((over.check(), over.run_left()), (Some(Spent::Wall), Duration::ZERO));
+        assert_eq!((over.check(), over.wall_left()), (Some(Spent::Wall), Duration::ZERO));
         over.note(Spent::Memory);
         assert_eq!(over.spent(), Some(Spent::Wall));
         assert_eq!(Clock::start(&Limits { cpu_ms: 0, ..PLENTY }).check(), Some(Spent::Cpu));

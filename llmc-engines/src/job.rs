@@ -107,7 +107,7 @@ pub(crate) fn run(
     host.finish(report)
 }
 
-/// The interpreter itself failed. The standard library has told stderr where.
+/// The interpreter itself failed.
 fn broken(engine: &str) -> Report {
     let message = format!("the interpreter ({engine}) met an error of its own; change the code");
     Report { error: Some(Raised::new("InterpreterError", &message, None, None)), ..Report::default() }

@@ -22,17 +22,18 @@ const FILES: [(&str, &str); 4] = [
     ("errors.py", include_str!("python/errors.py")),
 ];
 
-/// Runs Python in a jail without network and returns what it prints, the value of its last expression (or of the
-/// variable `result`), and its error with line and traceback. The code can call the server's other tools:
+/// Runs Python or JavaScript in a jail without network and returns what it prints, the value of its last expression
+/// (or of the variable `result`), and its error with line and traceback. The code can call the server's other tools:
 /// `from llmc import tools`, then `tools.read_file(path="notes.md")["text"]`; arguments go by name, results are
-/// dicts, failures raise `llmc.ToolError`; `tools.search("words")` and `help(tools.NAME)` tell of them. The standard
-/// library, and packages only if the operator granted some; scratch files go to /tmp; nothing is kept between calls.
-/// One call that loops over tools and prints a summary beats many calls.
+/// dicts, failures raise `llmc.ToolError`; `tools.search("words")` and `help(tools.NAME)` tell of them. In JavaScript
+/// `tools` is a global: `tools.read_file({path: "notes.md"}).text`. The standard library, and packages only if the
+/// operator granted some; scratch files go to /tmp; nothing is kept between calls. One call that loops over tools and
+/// prints a summary beats many calls.
 #[arguments]
 pub struct ExecuteCode {
     /// The code. `await` works at the top level.
     code: String,
-    /// Language of the code: python (3.9 or newer). Default: python.
+    /// Language of the code: python (3.9 or newer) or javascript (no modules, no files). Default: python.
     #[serde(default)]
     language: Language,
     /// Text for its standard input. Default: none.
@@ -60,6 +61,7 @@ pub struct ExecuteCode {
 enum Language {
     #[default]
     Python,
+    Javascript,
 }
 
 /// What the code did. Output, result and error are the code's word; the rest was observed from outside.
@@ -72,7 +74,7 @@ pub struct Executed {
     /// Value of the last expression, or of the variable `result`, if it can be written as JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Value>,
-    /// The value in Python's notation if it cannot be written as JSON or is too long.
+    /// The value in the language's own notation if it cannot be written as JSON or is too long.
     #[serde(skip_serializing_if = "Option::is_none")]
     result_repr: Option<String>,
     /// Why it failed, if it did.
@@ -207,7 +209,10 @@ impl ExecuteCode {
 
     /// Whether the code says the word that it needs to call a tool.
     fn calls_back(&self) -> bool {
-        self.code.contains("llmc")
+        self.code.contains(match self.language {
+            Language::Python => "llmc",
+            Language::Javascript => "tools",
+        })
     }
 
     /// The tools that the code may call, if it is going to. What it may call is not decided here: the server refuses
@@ -229,10 +234,14 @@ impl ExecuteCode {
 
     fn request(&self, ctx: &Context) -> RunRequest {
         let time_left = u64::try_from(ctx.remaining().as_millis()).unwrap_or(u64::MAX);
-        let Language::Python = self.language;
-        let args = ["-I", "-S", "-X", "utf8", "/llmc/boot.py"];
-        let request = RunRequest::new("python", args);
-        let request = FILES.iter().fold(request, |request, (name, contents)| request.file(*name, *contents));
+        let request = match self.language {
+            Language::Python => {
+                let args = ["-I", "-S", "-X", "utf8", "/llmc/boot.py"];
+                let request = RunRequest::new("python", args);
+                FILES.iter().fold(request, |request, (name, contents)| request.file(*name, *contents))
+            }
+            Language::Javascript => RunRequest::new("javascript", [""; 0]),
+        };
         RunRequest {
             stdin: self.stdin.as_ref().is_some_and(|input| !input.is_empty()),
             job: true,
@@ -267,12 +276,14 @@ impl Language {
     fn has_files(self) -> bool {
         match self {
             Self::Python => true,
+            Self::Javascript => false,
         }
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Python => "python",
+            Self::Javascript => "javascript",
         }
     }
 }
@@ -291,7 +302,9 @@ impl Executed {
             End::Done(report) => (*report, None),
             end => (Report::default(), Some(Failure::observed(&end, limit, &watched))),
         };
-        let said = report.error.map(|raised| Failure::said(raised, report.exit_code));
+        // Interpreters that keep limits of their own tell where the code was; that there was one is the runner's word.
+        let by_limit = report.limit && limit.is_some();
+        let said = report.error.map(|raised| Failure::said(raised, report.exit_code, by_limit));
         let shown = report.value.map(Reported::show).unwrap_or_default();
         let (stdout, stderr, outcome) = (watched.stdout, watched.stderr, watched.outcome);
         Self {
@@ -386,8 +399,12 @@ impl Output for Executed {
 
 impl Failure {
     /// What the code said.
-    fn said(raised: Raised, exit_code: Option<i32>) -> Self {
-        let kind = if exit_code.is_some() { "exit" } else { "exception" };
+    fn said(raised: Raised, exit_code: Option<i32>, by_limit: bool) -> Self {
+        let kind = match exit_code {
+            _ if by_limit => "limit",
+            Some(_) => "exit",
+            None => "exception",
+        };
         let Raised { kind: name, message, traceback, line } = raised;
         Self { kind, name, message, traceback, line }
     }

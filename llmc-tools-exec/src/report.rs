@@ -13,6 +13,8 @@ pub(crate) struct Report {
     pub(crate) exit_code: Option<i32>,
     /// Files that were asked for and not sent, with the reason.
     pub(crate) files_omitted: Option<Vec<(String, String)>>,
+    /// Whether the error is about a limit that the interpreter keeps itself.
+    pub(crate) limit: bool,
 }
 
 /// A value as the code's interpreter wrote it.

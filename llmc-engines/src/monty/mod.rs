@@ -1,6 +1,6 @@
 //! Python by monty, which has a part of the language and of its library; for machines without CPython.
 //!
-//! What it lacks is told in words that name a way out ([`lacks`]). `from llmc import tools` works ([`imports`]): tools
+//! What it lacks is told in words that name a way out (`lacks.rs`). `from llmc import tools` works (`imports.rs`): tools
 //! take arguments by name and return plain values. `ToolError` is `RuntimeError` under another name, since monty has no
 //! classes of exceptions beyond the built-in ones.
 //!

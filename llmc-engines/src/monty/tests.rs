@@ -235,7 +235,7 @@ fn endless_code_ends_in_time_with_what_it_printed() {
     play.limits.cpu_ms = 100;
     let told = play.run("while True: pass");
     assert_eq!((told.ending, &told.error()["type"]), (Ending::Limit(Spent::Cpu), &json!("LimitExceeded")));
-    let told = play("raise TimeoutError('time limit exceeded: by me')");
+    let told = self::play("raise TimeoutError('time limit exceeded: by me')");
     assert_eq!((told.ending, &told.error()["type"]), (Ending::Failed, &json!("TimeoutError")));
 }
 

@@ -41,15 +41,12 @@ fn execute(host: &Rc<Host>, job: &Job) -> Report {
     let watched = Rc::downgrade(host);
     let is_over = move || watched.upgrade().is_none_or(|host| host.clock.check().is_some());
     runtime.set_interrupt_handler(Some(Box::new(is_over)));
-    let rejections = Rejections::watch(&runtime);
+    let rejections = Rejections::watch(&runtime, host);
     let Ok(context) = Context::full(&runtime) else { return shortage(host) };
-    let mut report = context.with(|ctx| match Machine::new(&ctx, host, job) {
+    let report = context.with(|ctx| match Machine::new(&ctx, host, job) {
         Ok(machine) => machine.execute(&job.code, &rejections),
         Err(_) => shortage(host),
     });
-    if was_too_full_for_an_error(&runtime, host, &report) {
-        report = shortage(host);
-    }
     // The process ends now. Taking its memory apart would cost time, and code may have left it in any state.
     std::mem::forget((context, runtime, rejections));
     report
@@ -59,14 +56,6 @@ fn execute(host: &Rc<Host>, job: &Job) -> Report {
 fn shortage(host: &Host) -> Report {
     host.clock.note(Spent::Memory);
     Report { error: Some(Raised::limit(Spent::Memory, None, None)), ..Report::default() }
-}
-
-/// Without memory for an error, QuickJS throws `null`, and the memory is still full then.
-fn was_too_full_for_an_error(runtime: &Runtime, host: &Host, report: &Report) -> bool {
-    let is_null =
-        report.error.as_ref().is_some_and(|error| error.kind == "thrown object" && error.message == "null");
-    let used = || usize::try_from(runtime.memory_usage().malloc_size).unwrap_or(0);
-    is_null && used() > host.limits.heap_bytes() / 10 * 9
 }
 
 /// The interpreter around one job.
@@ -192,7 +181,8 @@ impl<'a, 'js> Machine<'a, 'js> {
         if self.host.clock.spent().is_some() {
             return End::Spent;
         }
-        if self.ask("isOutOfMemory", (error.clone(),)).unwrap_or(false) {
+        let is_shortage = || self.ask("isOutOfMemory", (error.clone(),)).unwrap_or(false);
+        if natives::is_shortage(self.ctx, &error) || is_shortage() {
             self.host.clock.note(Spent::Memory);
         }
         End::Thrown(error)

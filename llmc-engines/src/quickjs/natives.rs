@@ -6,7 +6,11 @@ use std::time::Instant;
 
 use rquickjs::{Array, Ctx, Error, Function, Object, Persistent, Runtime, Value};
 
+use crate::Spent;
 use crate::job::{CallError, Host};
+
+/// Memory that a run which has not used up its own can always get, in bytes.
+const PROBE_BYTES: usize = 1 << 20;
 
 /// The functions that `prelude.js` builds on. They hold on to the host only while it lives: the interpreter is left
 /// behind with its memory, and must not keep descriptors open.
@@ -51,6 +55,18 @@ fn answer<'js>(ctx: &Ctx<'js>, host: &Weak<Host>, name: &str, arguments: &str) -
     Ok(answer)
 }
 
+/// Whether QuickJS had no memory left for an error: it throws `null` then, and there still is none.
+pub(super) fn is_shortage<'js>(ctx: &Ctx<'js>, thrown: &Value<'js>) -> bool {
+    if !thrown.is_null() {
+        return false;
+    }
+    let is_full = rquickjs::String::from_str(ctx.clone(), &"x".repeat(PROBE_BYTES)).is_err();
+    if is_full {
+        ctx.catch();
+    }
+    is_full
+}
+
 /// A promise and the reason for which it was rejected.
 type Rejection = (Persistent<Value<'static>>, Persistent<Value<'static>>);
 
@@ -59,13 +75,16 @@ type Rejection = (Persistent<Value<'static>>, Persistent<Value<'static>>);
 pub(super) struct Rejections(Rc<RefCell<Vec<Rejection>>>);
 
 impl Rejections {
-    pub(super) fn watch(runtime: &Runtime) -> Self {
+    pub(super) fn watch(runtime: &Runtime, host: &Rc<Host>) -> Self {
         let rejections = Self::default();
         let watcher = rejections.clone();
+        let host = Rc::downgrade(host);
         runtime.set_host_promise_rejection_tracker(Some(Box::new(
             move |ctx, promise, reason, is_handled| {
                 if is_handled {
                     watcher.forget(&ctx, &promise);
+                } else if is_shortage(&ctx, &reason) {
+                    host.upgrade().inspect(|host| host.clock.note(Spent::Memory));
                 } else {
                     let pair = (Persistent::save(&ctx, promise), Persistent::save(&ctx, reason));
                     watcher.0.borrow_mut().push(pair);

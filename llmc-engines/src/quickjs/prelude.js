@@ -10,6 +10,8 @@
   const internalError = InternalError.prototype;
   // Without the name, an error of this kind comes from the interpreter: what tells a real shortage of memory.
   delete globalThis.InternalError;
+  // It would show code the functions of this file as call sites.
+  defineProperty(Error, "prepareStackTrace", { value: undefined, writable: false, configurable: false });
 
   // Readable text of any value, for people and models.
   const MAX_DEPTH = 5;

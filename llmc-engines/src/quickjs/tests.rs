@@ -62,7 +62,7 @@ fn values_without_a_json_form_are_shown() {
     let told = play("'x'.repeat(300000)");
     assert_eq!(told.report["value"]["repr"].as_str().unwrap().len(), 100_000);
     assert_eq!(told.report["value"]["bytes"], 300_002);
-    assert_eq!(value(r"'\ud800'"), "\u{FFFD}".replace('\u{FFFD}', "\u{FFFD}"));
+    assert_eq!(value(r"'\ud800'"), "\u{FFFD}");
 }
 
 #[test]
@@ -194,7 +194,6 @@ fn endless_code_ends_in_time_with_what_it_printed() {
     for code in [
         "print('here'); for (;;) {}",
         "print('here'); while (true) { try { for (;;) {} } catch {} finally { continue } }",
-        "print('here'); const f = () => Promise.resolve().then(f); f()",
         "print('here'); setInterval(() => {}, 0)",
         "print('here'); await new Promise((done) => setTimeout(done, 1e12))",
         "print('here'); result = { toJSON() { for (;;) {} } }",
@@ -231,6 +230,7 @@ fn memory_is_bounded_and_named() {
         "const a = []; for (;;) a.push(new Array(1000).fill(1))",
         "const s = 'x'.repeat(2 ** 20); const a = []; for (let i = 0; ; i++) a.push(s.toUpperCase())",
         "const a = new Uint8Array(2 ** 30)",
+        "const f = () => Promise.resolve().then(f); f()",
         "const m = new Map(); for (let i = 0; ; i++) m.set(i, {i})",
         "'x'.repeat(2 ** 28).split('')",
     ] {
@@ -243,6 +243,7 @@ fn memory_is_bounded_and_named() {
         );
         assert_eq!(told.error()["message"], "the memory of the run was used up");
     }
+    assert_eq!(error("throw null").1, "null");
     // Code may catch it and go on with what is left; what it throws itself is no limit.
     assert_eq!(
         small().run("try { new Uint8Array(2 ** 30) } catch (e) { e.message }").value(),
@@ -304,6 +305,9 @@ fn nothing_of_the_machine_is_there() {
     {
         assert_eq!(play(code).ending, Ending::Failed, "{code}");
     }
+    let frames =
+        "Error.prepareStackTrace = (_, frames) => frames; try { tools.fail() } catch (e) { typeof e.stack }";
+    assert_eq!(value(frames), "string");
     assert_eq!(error("import fs from 'fs'").0, "SyntaxError");
     assert_eq!(value("typeof (function () { return this })().console"), "object");
     assert_eq!(value("(function () { return this.constructor.name })()"), "Object");

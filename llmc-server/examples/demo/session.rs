@@ -83,10 +83,11 @@ impl Session {
         call(&self.peer(), tool, arguments).await
     }
 
-    /// Whether code can run at all.
+    /// Whether there is a whole Python.
     pub(crate) async fn has_python(&self) -> anyhow::Result<bool> {
-        let answer = self.call("execute_code", serde_json::json!({"code": "1 + 1"})).await?;
-        Ok(!answer.is_error() || !answer.text().contains("engine"))
+        let answer = self.call("execute_code", serde_json::json!({"code": "import sqlite3"})).await?;
+        // The embedded subset of Python has no such module.
+        Ok(!answer.is_error())
     }
 
     /// Begins a part.

@@ -13,8 +13,8 @@ use crate::config::{Grants, RunGrant, RunProfile};
 use crate::plugin::connection::failure;
 use crate::roots::Root;
 
-/// Interpreters that the runner knows.
-const ENGINES: [&str; 1] = ["python"];
+/// Interpreters that the runner knows. `python` is CPython, or `monty` where there is none.
+const ENGINES: [&str; 3] = ["python", "javascript", "monty"];
 
 /// Where programs are looked for; the operator names any other place.
 const PROGRAM_FOLDERS: [&str; 6] =
@@ -410,7 +410,9 @@ mod tests {
     fn code_runs_interpreters_only() {
         assert!(grant(RunProfile::Code, &["true"]).is_err());
         let code = grant(RunProfile::Code, &[]).unwrap();
-        assert!(code.spec("exec", RunRequest::new("python", [""; 0]), 1).is_ok());
+        for engine in ENGINES {
+            assert!(code.spec("exec", RunRequest::new(engine, [""; 0]), 1).is_ok());
+        }
         assert!(code.spec("exec", RunRequest::new("bash", [""; 0]), 1).is_err());
     }
 

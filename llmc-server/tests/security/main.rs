@@ -23,6 +23,7 @@ mod environment;
 mod fail_closed;
 mod grants;
 mod hostile_host;
+mod javascript_attack;
 mod lesser_tier;
 mod lifetime;
 mod limits;

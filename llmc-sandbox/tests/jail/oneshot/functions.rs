@@ -192,14 +192,13 @@ fn memory(log: &mut Log) {
 pub(super) fn limits_of_a_function_are_named() {
     let mut launcher = launcher();
     // What it found out itself.
-    let told: [(fn(Inside) -> u8, Option<Limit>); 4] = [
-        (|_| 3, None),
-        (|_| TIME_USED_UP, Some(Limit::Wall)),
-        (|_| MEMORY_USED_UP, Some(Limit::Memory)),
-        (|_| CPU_USED_UP, Some(Limit::Cpu)),
-    ];
-    for (own, limit) in told {
-        assert_eq!(function(own).run(&mut launcher).ending.limit, limit);
+    for (request, limit) in [
+        (function(|_| 3), None),
+        (function(|_| TIME_USED_UP), Some(Limit::Wall)),
+        (function(|_| MEMORY_USED_UP), Some(Limit::Memory)),
+        (function(|_| CPU_USED_UP), Some(Limit::Cpu)),
+    ] {
+        assert_eq!(request.run(&mut launcher).ending.limit, limit);
     }
     // A program cannot say so.
     assert_eq!(shell("exit 65").run(&mut launcher).ending.limit, None);

@@ -29,6 +29,8 @@ use std::process::ExitCode;
 use llmc_wire::runner::Isolation;
 use serde::Serialize;
 
+use crate::ground::Bait;
+
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     match args.iter().map(|arg| arg.to_str()).collect::<Vec<_>>()[..] {
@@ -51,7 +53,7 @@ fn survey() -> ExitCode {
 
 fn self_test(min_isolation: Isolation) -> ExitCode {
     let findings = tier::launcher(trial::JAILS, None, min_isolation)
-        .and_then(|mut launcher| trial::findings(&mut launcher));
+        .and_then(|mut launcher| trial::findings(&mut launcher, Bait::lay_on_disk()));
     match findings {
         Ok(findings) => print(&findings),
         Err(refused) => fail(&refused.message),

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use llmc_sandbox::Isolation;
@@ -22,76 +22,98 @@ const TEXT: &str = "bait of a self-test\n";
 
 /// The bait. Dropping it takes it away.
 pub(crate) struct Bait {
-    folder: PathBuf,
     tcp: TcpListener,
     abstract_one: UnixListener,
     abstract_name: String,
-    file_one: UnixListener,
+    on_disk: Option<OnDisk>,
+}
+
+/// The part that takes a folder.
+struct OnDisk {
+    folder: PathBuf,
+    listener: UnixListener,
 }
 
 impl Bait {
-    /// Lays it out.
+    /// Lays it out without touching the disk: a runner may be killed while it tries its jails, and leaves nothing. The
+    /// file is one about this process.
     pub(crate) fn lay() -> io::Result<Self> {
-        let (folder, name) = new_folder()?;
-        let laid = Self::lay_in(folder.clone(), name);
-        if laid.is_err() {
-            let _ = fs::remove_dir_all(&folder);
-        }
-        laid
-    }
-
-    fn lay_in(folder: PathBuf, abstract_name: String) -> io::Result<Self> {
-        fs::write(folder.join("file"), TEXT)?;
-        fs::set_permissions(folder.join("file"), fs::Permissions::from_mode(0o644))?;
-        let file_one = UnixListener::bind(folder.join("socket"))?;
-        fs::set_permissions(folder.join("socket"), fs::Permissions::from_mode(0o666))?;
+        let abstract_name = new_name();
         let abstract_one = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&abstract_name)?)?;
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         tcp.set_nonblocking(true)?;
         abstract_one.set_nonblocking(true)?;
-        file_one.set_nonblocking(true)?;
-        Ok(Self { folder, tcp, abstract_one, abstract_name, file_one })
+        Ok(Self { tcp, abstract_one, abstract_name, on_disk: None })
+    }
+
+    /// [`Bait::lay`], with an ordinary file and a socket file.
+    pub(crate) fn lay_on_disk() -> io::Result<Self> {
+        sweep(PREFIX);
+        Ok(Self { on_disk: Some(OnDisk::lay()?), ..Self::lay()? })
     }
 
     /// What a jail of this profile is told.
     pub(crate) fn ground(&self, profile: &str, isolation: Isolation) -> io::Result<Ground> {
+        let folder = self.on_disk.as_ref().map(|on_disk| &on_disk.folder);
+        let about_this_process = || PathBuf::from(format!("/proc/{}/stat", std::process::id()));
         Ok(Ground {
             profile: profile.to_owned(),
             isolation,
-            file: self.folder.join("file"),
+            file: folder.map_or_else(about_this_process, |folder| folder.join("file")),
             port: self.tcp.local_addr()?.port(),
             abstract_name: self.abstract_name.clone(),
-            socket: self.folder.join("socket"),
+            socket: folder.map(|folder| folder.join("socket")),
         })
     }
 
     /// Looks whether anybody came, after the last jail.
-    pub(crate) fn look_after(&self) -> [Finding; 4] {
+    pub(crate) fn look_after(&self) -> Vec<Finding> {
         let finding = |probe: &str, expected, seen| Finding::new("outside", probe, &[expected], seen);
         let visitor = |came: bool| if came { "somebody" } else { "nobody" };
-        let unchanged = fs::read_to_string(self.folder.join("file")).is_ok_and(|text| text == TEXT);
-        [
+        let mut findings = vec![
             finding("who came by TCP", "nobody", visitor(self.tcp.accept().is_ok())),
             finding("who came by abstract socket", "nobody", visitor(self.abstract_one.accept().is_ok())),
-            finding("who came by socket file", "nobody", visitor(self.file_one.accept().is_ok())),
-            finding("the file", "unchanged", if unchanged { "unchanged" } else { "changed" }),
-        ]
+        ];
+        if let Some(OnDisk { folder, listener }) = &self.on_disk {
+            let is_unchanged = fs::read_to_string(folder.join("file")).is_ok_and(|text| text == TEXT);
+            let file = if is_unchanged { "unchanged" } else { "changed" };
+            findings.push(finding("who came by socket file", "nobody", visitor(listener.accept().is_ok())));
+            findings.push(finding("the file", "unchanged", file));
+        }
+        findings
     }
 }
 
-impl Drop for Bait {
+impl OnDisk {
+    fn lay() -> io::Result<Self> {
+        let folder = PathBuf::from(FOLDER).join(new_name());
+        DirBuilder::new().mode(0o755).create(&folder)?;
+        let laid = Self::lay_in(&folder);
+        if laid.is_err() {
+            let _ = fs::remove_dir_all(&folder);
+        }
+        Ok(Self { listener: laid?, folder })
+    }
+
+    fn lay_in(folder: &Path) -> io::Result<UnixListener> {
+        fs::write(folder.join("file"), TEXT)?;
+        fs::set_permissions(folder.join("file"), fs::Permissions::from_mode(0o644))?;
+        let listener = UnixListener::bind(folder.join("socket"))?;
+        fs::set_permissions(folder.join("socket"), fs::Permissions::from_mode(0o666))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+}
+
+impl Drop for OnDisk {
     fn drop(&mut self) {
         // What cannot be removed holds no secret.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// A folder that was not there before, and its name.
-fn new_folder() -> io::Result<(PathBuf, String)> {
+/// A name that nothing has yet.
+fn new_name() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    sweep(PREFIX);
-    let name = format!("{PREFIX}{}-{}", std::process::id(), now.as_nanos());
-    let folder = PathBuf::from(FOLDER).join(&name);
-    DirBuilder::new().mode(0o755).create(&folder)?;
-    Ok((folder, name))
+    format!("{PREFIX}{}-{}", std::process::id(), now.as_nanos())
 }

@@ -31,6 +31,8 @@ use std::process::ExitCode;
 use llmc_wire::runner::Isolation;
 use serde::Serialize;
 
+use crate::ground::Bait;
+
 /// Counts memory, which the embedded Python subset is bounded by. Without a limit, as in this process itself, it is the
 /// system's allocator.
 #[global_allocator]
@@ -58,7 +60,7 @@ fn survey() -> ExitCode {
 
 fn self_test(min_isolation: Isolation) -> ExitCode {
     let findings = tier::launcher(trial::JAILS, None, min_isolation)
-        .and_then(|mut launcher| trial::findings(&mut launcher));
+        .and_then(|mut launcher| trial::findings(&mut launcher, Bait::lay_on_disk()));
     match findings {
         Ok(findings) => print(&findings),
         Err(refused) => fail(&refused.message),

@@ -38,7 +38,7 @@ pub(crate) struct Answer {
 ///
 /// The first thing that is not as it should be, or why no jail could be made.
 pub(crate) fn holds(launcher: &mut Launcher) -> Result<(), Refused> {
-    let findings = findings(launcher)?;
+    let findings = findings(launcher, Bait::lay())?;
     let wrong: Vec<String> =
         findings.iter().filter(|finding| !finding.holds()).map(ToString::to_string).collect();
     if wrong.is_empty() {
@@ -48,9 +48,11 @@ pub(crate) fn holds(launcher: &mut Launcher) -> Result<(), Refused> {
 }
 
 /// Everything that was tried, and what came of it.
-pub(crate) fn findings(launcher: &mut Launcher) -> Result<Vec<Finding>, Refused> {
-    let bait =
-        Bait::lay().map_err(|error| broken(&format!("lay bait in /tmp for the self-test: {error}")))?;
+pub(crate) fn findings(
+    launcher: &mut Launcher,
+    bait: std::io::Result<Bait>,
+) -> Result<Vec<Finding>, Refused> {
+    let bait = bait.map_err(|error| broken(&format!("lay bait for the self-test: {error}")))?;
     let mut findings = Vec::new();
     let mut waiting: Vec<(&Profile, Started)> = Vec::new();
     let profiles: &[&'static Profile] = match launcher.isolation() {

@@ -3,7 +3,8 @@
 //! A bound directory has no quota of its own. Process 1 therefore compares, at every tick, how full the file systems
 //! are that can be written to with how full they were when the run began. Whoever else writes there meanwhile is
 //! counted, too: no count by process sees all that a tree writes (a child that nobody waits for takes its numbers
-//! along), and this one errs on the side of the disk.
+//! along), and this one is about the disk: it must not be fuller by more than the limit when the run ends. Space that
+//! is given back meanwhile, by the run or by others, may be taken again.
 //!
 //! Between two ticks a run can write what the machine takes in that time; asking for blocks without writing
 //! (`fallocate(2)`), which takes no time, is refused by the filter of such jails.

@@ -1,14 +1,17 @@
 //! What a run may take is bounded, the bound that ended it is named, and what it printed until then is kept.
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::neighbour::{call_beside_hello, hello};
 use crate::support::{Called, Server, Setup};
 
-/// A shell over a writable root, with these limits.
-fn serve(limits: &str) -> Server {
+/// A shell over a writable root, with these limits. The root lies on a file system that nobody else writes to or
+/// deletes from meanwhile.
+fn serve(work: &TempDir, limits: &str) -> Server {
+    let work = work.path().display();
     let config = format!(
-        "[roots]\nwork = {{ path = '{{work}}', access = 'rw' }}\n[plugins.hello]\nlibrary = 'hello'\n\
+        "[roots]\nwork = {{ path = '{work}', access = 'rw' }}\n[plugins.hello]\nlibrary = 'hello'\n\
          [plugins.cmd]\nlibrary = 'llmc_tools_cmd'\ngrants = {{ roots = ['work'], \
          run = {{ profile = 'workspace', programs = ['sh'], limits = {{ wall_ms = 5000, {limits} }} }} }}\n\
          [plugins.exec]\nlibrary = 'llmc_tools_exec'\ngrants = {{ run = {{ profile = 'code' }} }}"
@@ -31,7 +34,8 @@ const HONEST: &str = "head -c 10M /dev/zero > honest && wc -c < honest && rm hon
 
 #[test]
 fn a_command_does_not_fill_the_disk_of_its_root() {
-    let mut server = serve("workspace_bytes = 20971520");
+    let work = TempDir::new_in("/dev/shm").unwrap();
+    let mut server = serve(&work, "workspace_bytes = 20971520");
     let attacks = [
         "echo begun; i=0; while [ $i -lt 1000 ]; do head -c 1M /dev/zero > f$i; i=$((i+1)); done; sleep 9",
         "echo begun; i=0; while [ $i -lt 1000 ]; do (head -c 1M /dev/zero > g$i &); i=$((i+1)); done; sleep 9",
@@ -42,15 +46,15 @@ fn a_command_does_not_fill_the_disk_of_its_root() {
         assert!(called.is_error(), "{done:#}");
         assert_eq!((&done["limit"], &done["stdout"]), (&"workspace".into(), &"begun\n".into()), "{done:#}");
         assert!(called.text().contains("what was written is still there"), "{}", called.text());
-        let work = server.setup.work("");
-        let sizes = std::fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+        let sizes =
+            std::fs::read_dir(work.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
         assert!(sizes.sum::<u64>() < 512 << 20, "much more than the limit was written");
-        for entry in std::fs::read_dir(&work).unwrap() {
+        for entry in std::fs::read_dir(work.path()).unwrap() {
             std::fs::remove_file(entry.unwrap().path()).unwrap();
         }
     }
     server.stop();
-    let mut server = serve("memory_bytes = 268435456");
+    let mut server = serve(&work, "memory_bytes = 268435456");
     let (_, done) = shell(&mut server, HONEST);
     assert_eq!((&done["exit_code"], &done["stdout"]), (&0.into(), &"10485760\n".into()), "{done:#}");
     assert_eq!((&done["limit"], &done["limits_reached"]), (&Value::Null, &Value::Null), "{done:#}");
@@ -59,7 +63,8 @@ fn a_command_does_not_fill_the_disk_of_its_root() {
 
 #[test]
 fn limits_that_end_nothing_are_told() {
-    let mut server = serve("processes = 8, scratch_bytes = 1048576, file_bytes = 2097152");
+    let work = TempDir::new_in("/dev/shm").unwrap();
+    let mut server = serve(&work, "processes = 8, scratch_bytes = 1048576, file_bytes = 2097152");
     let forks = "for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done; wait";
     let (called, done) = shell(&mut server, forks);
     assert_eq!(done["limits_reached"], json!(["processes"]), "{done:#}");

@@ -37,6 +37,11 @@ pub(crate) struct Job {
     /// The tools that may be called, as JSON; any name may be tried when absent.
     pub(crate) tools: Option<String>,
     max_calls: u64,
+    /// Files to place first, and files to return. There is nowhere to do so.
+    #[serde(default)]
+    files: Option<Box<RawValue>>,
+    #[serde(default)]
+    returns: Option<Box<RawValue>>,
 }
 
 /// Why a call has no value.
@@ -101,10 +106,22 @@ pub(crate) fn run(
         max_calls: Cell::new(0),
     });
     let Ok(job) = host.take_job(engine) else { return Ending::Broken };
-    let report = catch_unwind(AssertUnwindSafe(|| execute(&host, &job))).unwrap_or_else(|_| broken(engine));
+    let report = match job.files.is_some() || job.returns.is_some() {
+        true => without_files(engine),
+        false => catch_unwind(AssertUnwindSafe(|| execute(&host, &job))).unwrap_or_else(|_| broken(engine)),
+    };
     host.stdout.flush();
     host.stderr.flush();
     host.finish(report)
+}
+
+/// The job is about files.
+fn without_files(engine: &str) -> Report {
+    let message = format!(
+        "`files` and `return_files` need an interpreter with a file system, which {engine} has not; install CPython 3.9 \
+         or newer, or pass the contents in the code"
+    );
+    Report { error: Some(Raised::new("UnsupportedError", &message, None, None)), ..Report::default() }
 }
 
 /// The interpreter itself failed.

@@ -90,9 +90,9 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
     let hub = Arc::new(Hub::new(&config, Arc::clone(&secrets), runs));
 
     let prepared = tokio::task::spawn_blocking(Schema::prepare);
-    let plugins = supervisors(&config, &stage, &roots, &secrets, &hub, &spawner).await?;
+    let plugins = supervisors(&config, &stage, &roots, &secrets, &hub, &spawner)?;
     for plugin in &plugins {
-        plugin.believe_installed_manifest();
+        plugin.believe_installed_manifest().await?;
     }
     let mut hosts = Hosts::begin(&plugins);
     let runner = link.map(|link| link.begin());
@@ -137,10 +137,11 @@ pub(crate) async fn manifest(library: &str, flags: &Flags) -> anyhow::Result<Man
     let secrets = Arc::new(Secrets::read(&config)?);
     let spawner = Spawner::new().context("failed to start the thread that starts programs")?;
     let hub = Arc::new(Hub::new(&config, Arc::clone(&secrets), None));
-    let plugins = supervisors(&config, &stage, &Roots::new(), &secrets, &hub, &spawner).await?;
+    let plugins = supervisors(&config, &stage, &Roots::new(), &secrets, &hub, &spawner)?;
     let plugin = plugins.first().context("one plugin is configured")?;
     let Ready { manifest, .. } = plugin.begin().await??;
-    Ok(ManifestFile { sha256: plugin.library.sha256.clone(), manifest })
+    let (sha256, bytes) = (plugin.library.sealed().await?.sha256.clone(), plugin.library.bytes);
+    Ok(ManifestFile { sha256, bytes, manifest })
 }
 
 /// First starts of hosts under way, by plugin, and what came of those that are over.
@@ -227,8 +228,8 @@ fn run_grants(config: &Config, roots: &Roots) -> anyhow::Result<BTreeMap<String,
     Ok(grants)
 }
 
-/// One supervisor per plugin, its library read and sealed; the libraries are read side by side.
-async fn supervisors(
+/// One supervisor per plugin; the libraries are read and sealed side by side, and hosts wait for that.
+fn supervisors(
     config: &Config,
     stage: &Stage,
     roots: &Roots,
@@ -240,11 +241,10 @@ async fn supervisors(
     let mut libraries = Vec::new();
     for plugin in config.plugins.values() {
         let (file, digest) = (stage.plugin(&plugin.library)?, plugin.sha256.clone());
-        libraries.push(tokio::task::spawn_blocking(move || Library::open(&file, digest.as_deref())));
+        libraries.push(Library::begin(&file, digest.as_deref())?);
     }
     let mut supervisors = Vec::new();
     for ((name, plugin), library) in config.plugins.iter().zip(libraries) {
-        let library = library.await??;
         let granted = roots::granted(roots, &plugin.grants.roots);
         let settings = Settings {
             plugin: name.as_str().into(),

@@ -19,7 +19,7 @@ use llmc_core::{CallableTool, code, schemars};
 use llmc_tools_watch::{Companion, Step};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::files::{Inbox, InputFile, ReturnedFile, Wanted};
 use crate::frame::{Decoder, Kind, encode};
@@ -177,7 +177,7 @@ impl Session {
                 match self.protocol.accept(&frame, self.crew.open())? {
                     Event::Ready(ready) => {
                         self.engine = Some(ready.engine);
-                        self.crew.take_on(Task::Send(self.job.take().unwrap_or_default()));
+                        self.crew.hand_over(self.job.take().unwrap_or_default());
                     }
                     Event::Call(call) => self.crew.call(call),
                     Event::Progress(progress) => self.reporter.take(progress),
@@ -305,6 +305,16 @@ impl Crew {
 
     fn board(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends the job: as much as the socket has room for at once, which is nearly always all; a thread sends the rest.
+    fn hand_over(self: &Arc<Self>, mut job: Vec<u8>) {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let sent = send(&*self.socket, &job, flags).unwrap_or(0);
+        if sent < job.len() {
+            job.drain(..sent);
+            self.take_on(Task::Send(job));
+        }
     }
 
     /// Calls without an answer.

@@ -48,7 +48,7 @@ pub(crate) fn role(args: &[String]) -> ExitCode {
 
 /// Blocks for a file in a granted directory, by the call that takes no time and by the C library's long way.
 fn allocate(log: &mut Log) {
-    let file = open("/work/file", OFlags::RDWR | OFlags::CREATE).unwrap();
+    let file = open("/granted/file", OFlags::RDWR | OFlags::CREATE).unwrap();
     let beyond_the_end = rustix::fs::FallocateFlags::KEEP_SIZE;
     log.note("fallocate", rustix::fs::fallocate(&file, beyond_the_end, 0, 1 << 40));
     // SAFETY: takes integers only.

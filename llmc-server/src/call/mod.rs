@@ -313,6 +313,7 @@ impl Account<'_> {
 impl Drop for Account<'_> {
     fn drop(&mut self) {
         let plugin = self.entry.as_ref().and_then(|entry| entry.plugin());
+        let sha256 = plugin.and_then(|plugin| plugin.library.sha256());
         self.path.audit.write(&Record {
             time_ms: now_ms(),
             call: self.call,
@@ -320,7 +321,7 @@ impl Drop for Account<'_> {
             caller: &self.caller,
             tool: &self.tool,
             plugin: plugin.map(|plugin| &**plugin.name()),
-            plugin_sha256: plugin.map(|plugin| plugin.library.sha256.as_str()),
+            plugin_sha256: sha256.as_deref(),
             argument_bytes: self.argument_bytes,
             outcome: self.outcome,
             reason: self.reason.as_deref(),

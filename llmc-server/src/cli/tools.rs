@@ -48,7 +48,7 @@ fn described(entry: &Entry) -> serde_json::Value {
         "title": entry.title,
         "description": entry.description,
         "plugin": entry.owner(),
-        "plugin_sha256": entry.plugin().map(|plugin| &plugin.library.sha256),
+        "plugin_sha256": entry.plugin().and_then(|plugin| plugin.library.sha256()),
         "annotations": entry.annotations,
         "input_schema": entry.input_schema,
         "output_schema": entry.output_schema,

@@ -4,9 +4,12 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use crate::files;
 
@@ -16,17 +19,29 @@ const MAX_BYTES: u64 = 256 << 20;
 /// Bytes that are copied at a time.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// A sealed copy of a library.
+/// A library whose copy is being made.
 #[derive(Debug)]
 pub(crate) struct Library {
-    /// Where it was read from.
+    /// Where it is read from.
     pub(crate) path: PathBuf,
+    /// Its size when it was opened.
+    pub(crate) bytes: u64,
+    /// When it was changed last by then.
+    pub(crate) modified: Option<SystemTime>,
+    /// The digest that the operator expects.
+    pub(crate) expected: Option<String>,
+    sealed: watch::Receiver<Option<Result<Arc<Sealed>, Arc<LibraryError>>>>,
+}
+
+/// A sealed copy of a library.
+#[derive(Debug)]
+pub(crate) struct Sealed {
     /// SHA-256 in hexadecimal.
     pub(crate) sha256: String,
     copy: OwnedFd,
 }
 
-impl AsFd for Library {
+impl AsFd for Sealed {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.copy.as_fd()
     }
@@ -59,14 +74,51 @@ pub(crate) enum LibraryError {
 }
 
 impl Library {
-    /// Reads, checks and seals a library.
+    /// Opens a library, and begins to read, check and seal it in the background.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened; see [`LibraryError`].
+    pub(crate) fn begin(path: &Path, expected: Option<&str>) -> Result<Self, LibraryError> {
+        let failed = |source| LibraryError::Read { path: path.to_owned(), source };
+        let (file, bytes) = files::open(path, MAX_BYTES).map_err(failed)?;
+        let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
+        let (done, sealed) = watch::channel(None);
+        let library =
+            Self { path: path.to_owned(), bytes, modified, expected: expected.map(str::to_owned), sealed };
+        let (path, expected) = (library.path.clone(), library.expected.clone());
+        tokio::task::spawn_blocking(move || {
+            let sealed = Sealed::make(file, &path, expected.as_deref());
+            done.send_replace(Some(sealed.map(Arc::new).map_err(Arc::new)));
+        });
+        Ok(library)
+    }
+
+    /// The copy, once it is made.
     ///
     /// # Errors
     ///
     /// See [`LibraryError`].
-    pub(crate) fn open(path: &Path, expected: Option<&str>) -> Result<Self, LibraryError> {
+    pub(crate) async fn sealed(&self) -> Result<Arc<Sealed>, Arc<LibraryError>> {
+        let mut sealed = self.sealed.clone();
+        let outcome = sealed.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
+        outcome.ok().flatten().unwrap_or_else(|| {
+            let source = io::Error::other("it was not read to its end");
+            Err(Arc::new(LibraryError::Read { path: self.path.clone(), source }))
+        })
+    }
+
+    /// Its SHA-256, once that is known.
+    pub(crate) fn sha256(&self) -> Option<String> {
+        let sealed = self.sealed.borrow();
+        sealed.as_ref()?.as_ref().ok().map(|sealed| sealed.sha256.clone())
+    }
+}
+
+impl Sealed {
+    /// Reads, checks and seals a library.
+    fn make(file: File, path: &Path, expected: Option<&str>) -> Result<Self, LibraryError> {
         let failed = |source| LibraryError::Read { path: path.to_owned(), source };
-        let (file, _) = files::open(path, MAX_BYTES).map_err(failed)?;
         let mut copy = File::from(memory_file().map_err(failed)?);
         let sha256 = copy_digested(file.take(MAX_BYTES), &mut copy).map_err(failed)?;
         if let Some(expected) = expected.filter(|expected| !expected.eq_ignore_ascii_case(&sha256)) {
@@ -75,7 +127,7 @@ impl Library {
         }
         let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
         fcntl_add_seals(&copy, seals).map_err(|errno| failed(errno.into()))?;
-        Ok(Self { path: path.to_owned(), sha256, copy: copy.into() })
+        Ok(Self { sha256, copy: copy.into() })
     }
 }
 
@@ -110,13 +162,14 @@ fn copy_digested(mut from: impl Read, to: &mut impl Write) -> io::Result<String>
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_copy_is_what_was_digested_and_cannot_be_changed() {
+    #[tokio::test]
+    async fn the_copy_is_what_was_digested_and_cannot_be_changed() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"abc").unwrap();
         let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        let library = Library::open(file.path(), Some(digest)).unwrap();
-        assert_eq!(library.sha256, digest);
+        let begun = Library::begin(file.path(), Some(digest)).unwrap();
+        let library = begun.sealed().await.unwrap();
+        assert_eq!((library.sha256.as_str(), begun.sha256().as_deref()), (digest, Some(digest)));
 
         std::fs::write(file.path(), b"swapped afterwards").unwrap();
         let copy = File::from(library.copy.try_clone().unwrap());
@@ -127,16 +180,18 @@ mod tests {
         assert!(copy.set_len(0).is_err());
     }
 
-    #[test]
-    fn another_digest_is_refused_and_named() {
+    #[tokio::test]
+    async fn another_digest_is_refused_and_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = Library::open(file.path(), Some(&"0".repeat(64))).unwrap_err().to_string();
+        let library = Library::begin(file.path(), Some(&"0".repeat(64))).unwrap();
+        let error = library.sealed().await.unwrap_err().to_string();
+        assert_eq!(library.sha256(), None);
         assert!(error.contains("e3b0c44298fc1c14") && error.contains("`sha256`"), "{error}");
     }
 
     #[test]
     fn a_device_is_not_a_library() {
-        let error = Library::open(Path::new("/dev/zero"), None).unwrap_err().to_string();
+        let error = Library::begin(Path::new("/dev/zero"), None).unwrap_err().to_string();
         assert!(error.contains("not a regular file"), "{error}");
     }
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use super::connection::{Connection, Settings};
-use super::library::Library;
+use super::library::{Library, LibraryError};
 use super::manifest::ManifestFile;
 use super::spawn::Spawner;
 
@@ -86,8 +86,14 @@ impl Supervisor {
     }
 
     /// Believes the manifest that lies beside the library, if there is one, until the host is ready.
-    pub(crate) fn believe_installed_manifest(&self) {
-        self.current().manifest = ManifestFile::beside(&self.library);
+    ///
+    /// # Errors
+    ///
+    /// When the library has to be read for that, and cannot be, or is not the expected one.
+    pub(crate) async fn believe_installed_manifest(&self) -> Result<(), Arc<LibraryError>> {
+        let manifest = ManifestFile::beside(&self.library).await?;
+        self.current().manifest = manifest;
+        Ok(())
     }
 
     /// What the plugin says of itself, as far as that is known yet.
@@ -143,7 +149,15 @@ impl Supervisor {
         let spawned = self.spawner.spawn(&self.program).await.map_err(|error| {
             self.unavailable(format!("failed to start `{}`: {error}", self.program.display()))
         })?;
-        let mut fds: Vec<BorrowedFd<'_>> = vec![self.library.as_fd()];
+        let sealed = match self.library.sealed().await {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                spawned.process.kill();
+                let _ = tokio::task::spawn_blocking(move || spawned.process.reap()).await;
+                return Err(self.unavailable(error.to_string()));
+            }
+        };
+        let mut fds: Vec<BorrowedFd<'_>> = vec![sealed.as_fd()];
         fds.extend(self.roots.iter().map(AsFd::as_fd));
         let (connection, ready) =
             Connection::open(spawned, &self.init, &fds, self.settings.clone(), self.load_timeout)

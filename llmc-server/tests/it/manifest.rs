@@ -82,11 +82,26 @@ fn the_manifest_of_another_build_is_not_believed() {
     let library = library(folder.path());
     let mut file = described(&library);
     file["sha256"] = json!("0".repeat(64));
+    file["bytes"] = json!(1);
     file["manifest"]["items"][0]["description"] = json!("Says something else.");
     write(folder.path(), &file);
     let mut server = setup(&library).serve();
     let tools = server.request("tools/list", json!({}));
     assert!(!tools.to_string().contains("something else"), "{tools}");
+}
+
+#[test]
+fn a_library_that_is_not_the_pinned_one_ends_the_server_whatever_lies_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = library(folder.path());
+    let mut file = described(&library);
+    let pinned = "0".repeat(64);
+    file["sha256"] = json!(pinned);
+    write(folder.path(), &file);
+    let config = format!("[plugins.hello]\nlibrary = '{}'\nsha256 = '{pinned}'", library.display());
+    let mut server = Setup::new(&config).serve_raw();
+    assert_eq!(server.wait_for_end().code(), Some(1));
+    server.log_until("the configuration expects 0000");
 }
 
 #[test]
@@ -96,7 +111,7 @@ fn the_manifest_of_a_library_that_does_not_load_helps_nobody() {
     std::fs::write(&library, b"abc").unwrap();
     let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     let manifest = described(&self::library(tempfile::tempdir().unwrap().path()))["manifest"].clone();
-    write(folder.path(), &json!({"sha256": sha256, "manifest": manifest}));
+    write(folder.path(), &json!({"sha256": sha256, "bytes": 3, "manifest": manifest}));
     let mut server = setup(&library).serve_raw();
     assert_eq!(server.wait_for_end().code(), Some(1));
     server.log_until("not a loadable library");

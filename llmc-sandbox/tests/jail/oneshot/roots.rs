@@ -157,7 +157,7 @@ pub(super) fn a_great_many_empty_files_are_bounded() {
 pub(super) fn blocks_cannot_be_had_without_writing_them() {
     let dir = memory_directory();
     let mut launcher = launcher();
-    let done = payload(&WORKSPACE, "allocate").with_root(&dir, "/work", true).run(&mut launcher);
+    let done = payload(&WORKSPACE, "allocate").with_root(&dir, "/granted", true).run(&mut launcher);
     let outcomes = done.outcomes();
     outcomes.expect("fallocate", &["EOPNOTSUPP"]);
     outcomes.expect("posix_fallocate", &["0"]);

@@ -20,7 +20,11 @@ pub(crate) struct Memory {
 
 /// Memory of the process and all that it started, by program, the smallest first.
 pub(crate) fn measure(process: u32) -> Result<Vec<Memory>> {
-    let mut all = tree(process)?.into_iter().map(of_one).collect::<Result<Vec<_>>>()?;
+    // One that has ended meanwhile uses nothing.
+    let exists = |process: &u32| fs::exists(format!("/proc/{process}")).unwrap_or(false);
+    let measured = tree(process)?.into_iter().map(|process| (process, of_one(process)));
+    let measured = measured.filter(|(process, outcome)| outcome.is_ok() || exists(process));
+    let mut all = measured.map(|(_, outcome)| outcome).collect::<Result<Vec<_>>>()?;
     all.sort_by(|a, b| (&a.program, a.private_dirty_kib).cmp(&(&b.program, b.private_dirty_kib)));
     Ok(all)
 }

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -189,14 +189,15 @@ fn manifest_of(library: &Path) -> PathBuf {
 
 /// Asks the staged server what each library says of itself, and puts the answers beside the libraries.
 fn describe_plugins(items: &[Item], stage: &Stage) -> Result<Vec<PathBuf>> {
-    let folder = stage.dir.join(PLUGINS_FOLDER);
+    let (folder, program) = (stage.dir.join(PLUGINS_FOLDER), stage.dir.join("bin/llmc"));
     let mut written = Vec::new();
     for library in items.iter().map(|item| &item.to).filter(|file| file.starts_with(&folder)) {
         let file = manifest_of(library);
-        if file.exists() {
+        // What an older server wrote the one of today may not understand.
+        if changed_at(&file).is_some_and(|written| Some(written) >= changed_at(&program)) {
             continue;
         }
-        let mut llmc = Command::new(stage.dir.join("bin/llmc"));
+        let mut llmc = Command::new(&program);
         let output = llmc.args(["plugin", "manifest"]).arg(library).output()?;
         if output.status.success() {
             let temporary = file.with_extension("new");
@@ -213,6 +214,10 @@ fn describe_plugins(items: &[Item], stage: &Stage) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(written)
+}
+
+fn changed_at(file: &Path) -> Option<SystemTime> {
+    fs::metadata(file).and_then(|metadata| metadata.modified()).ok()
 }
 
 fn same(item: &Item) -> Result<bool> {

@@ -186,6 +186,20 @@ fn limits_of_a_waiting_jail_are_those_of_its_run() {
 }
 
 #[test]
+fn code_that_says_an_exit_code_itself_ends_its_own_run_only() {
+    let mut server = warm_server("");
+    let other = server.send_call("execute_code", json!({"code": "import time; time.sleep(0.5); result = 7"}));
+    let early = "import os, time\nfor fd in range(4, 64):\n    try:\n        os.write(fd, b'\\x05')\n    except OSError:\n        \
+                 pass\ntime.sleep(30)";
+    let called = server.call("execute_code", json!({"code": early}));
+    let error = &called.0["result"]["structuredContent"]["error"];
+    assert_eq!((&error["kind"], called.is_error()), (&json!("died"), true));
+    assert!(error["message"].as_str().unwrap().contains("exit code 5"), "{error}");
+    assert_eq!(server.called(other).ok()["result"], 7);
+    assert_eq!(run(&mut server, "6 * 7"), 42);
+}
+
+#[test]
 fn a_zygote_that_is_killed_is_not_missed() {
     adopt_orphans();
     let mut server = warm_server("");

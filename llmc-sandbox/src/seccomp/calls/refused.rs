@@ -1,0 +1,132 @@
+//! Calls that are answered with "not permitted".
+
+use super::{Arg, CLONE_THREAD, Call, is, masked, numbers};
+
+/// Calls that a jail answers with "not permitted": each would open a door, and programs know this answer from other
+/// sandboxes. Whatever is neither here nor allowed does not exist.
+pub(in crate::seccomp) const REFUSED: &[Call] = &[
+    call!(SYS_mount, "file tree"),
+    call!(SYS_umount2, "file tree"),
+    call!(SYS_pivot_root, "file tree"),
+    call!(SYS_chroot, "file tree"),
+    call!(SYS_open_tree, "file tree"),
+    call!(SYS_move_mount, "file tree"),
+    call!(SYS_fsopen, "file tree"),
+    call!(SYS_fsconfig, "file tree"),
+    call!(SYS_fsmount, "file tree"),
+    call!(SYS_fspick, "file tree"),
+    call!(SYS_mount_setattr, "file tree"),
+    call!(SYS_quotactl, "file systems"),
+    call!(SYS_swapon, "memory of the machine"),
+    call!(SYS_swapoff, "memory of the machine"),
+    call!(SYS_name_to_handle_at, "files by handle"),
+    call!(SYS_open_by_handle_at, "files by handle, past every mount"),
+    call!(SYS_unshare, "namespaces"),
+    call!(SYS_setns, "namespaces"),
+    call!(SYS_ptrace, "other processes"),
+    call!(SYS_process_vm_readv, "other processes"),
+    call!(SYS_process_vm_writev, "other processes"),
+    call!(SYS_process_madvise, "other processes"),
+    call!(SYS_pidfd_getfd, "descriptors of other processes"),
+    call!(SYS_kcmp, "other processes"),
+    call!(SYS_bpf, "kernel programs"),
+    call!(SYS_perf_event_open, "kernel counters"),
+    call!(SYS_userfaultfd, "stops the kernel half-way, a tool of exploits"),
+    call!(SYS_io_uring_setup, "does work that no filter sees"),
+    call!(SYS_io_uring_enter, "does work that no filter sees"),
+    call!(SYS_io_uring_register, "does work that no filter sees"),
+    call!(SYS_keyctl, "key rings are shared between namespaces"),
+    call!(SYS_add_key, "key rings are shared between namespaces"),
+    call!(SYS_request_key, "key rings are shared between namespaces"),
+    call!(SYS_memfd_create, "memory outside every quota, and files that are not noexec"),
+    call!(SYS_memfd_secret, "memory outside every quota"),
+    call!(SYS_execveat, "programs without a path"),
+    call!(SYS_seccomp, "no further filters: one with a listener could answer calls"),
+    call!(SYS_landlock_create_ruleset, "the rules stand"),
+    call!(SYS_landlock_add_rule, "the rules stand"),
+    call!(SYS_landlock_restrict_self, "the rules stand"),
+    call!(SYS_socket, "no network, no socket files"),
+    call!(SYS_connect, "no network, no socket files"),
+    call!(SYS_bind, "no network, no socket files"),
+    call!(SYS_listen, "no network, no socket files"),
+    call!(SYS_accept, "no network, no socket files"),
+    call!(SYS_accept4, "no network, no socket files"),
+    call!(SYS_shmget, "memory outside every quota"),
+    call!(SYS_shmat, "memory outside every quota"),
+    call!(SYS_shmctl, "memory outside every quota"),
+    call!(SYS_semget, "System V objects"),
+    call!(SYS_msgget, "System V objects"),
+    call!(SYS_mq_open, "message queues"),
+    call!(SYS_inotify_init1, "watching what others do to shared files"),
+    call!(SYS_inotify_add_watch, "watching what others do to shared files"),
+    call!(SYS_fanotify_init, "watching what others do to shared files"),
+    call!(SYS_fanotify_mark, "watching what others do to shared files"),
+    call!(SYS_personality, "switches address randomisation off"),
+    call!(SYS_mbind, "memory placement"),
+    call!(SYS_set_mempolicy, "memory placement"),
+    call!(SYS_migrate_pages, "memory placement"),
+    call!(SYS_move_pages, "memory placement"),
+    call!(SYS_setuid, "identity"),
+    call!(SYS_setgid, "identity"),
+    call!(SYS_setreuid, "identity"),
+    call!(SYS_setregid, "identity"),
+    call!(SYS_setresuid, "identity"),
+    call!(SYS_setresgid, "identity"),
+    call!(SYS_setfsuid, "identity"),
+    call!(SYS_setfsgid, "identity"),
+    call!(SYS_setgroups, "identity"),
+    call!(SYS_capset, "capabilities"),
+    call!(SYS_setpriority, "could starve process 1, which keeps the limits"),
+    call!(SYS_sched_setscheduler, "could starve process 1, which keeps the limits"),
+    call!(SYS_sched_setparam, "could starve process 1, which keeps the limits"),
+    call!(SYS_sched_setattr, "could starve process 1, which keeps the limits"),
+    call!(SYS_ioprio_set, "could starve others"),
+    call!(SYS_init_module, "the machine"),
+    call!(SYS_finit_module, "the machine"),
+    call!(SYS_delete_module, "the machine"),
+    call!(SYS_kexec_load, "the machine"),
+    call!(SYS_reboot, "the machine"),
+    call!(SYS_acct, "the machine"),
+    call!(SYS_syslog, "kernel messages"),
+    call!(SYS_settimeofday, "clocks of the machine"),
+    call!(SYS_clock_settime, "clocks of the machine"),
+    call!(SYS_adjtimex, "clocks of the machine"),
+    call!(SYS_clock_adjtime, "clocks of the machine"),
+    call!(SYS_sethostname, "name of the machine"),
+    call!(SYS_setdomainname, "name of the machine"),
+    call!(SYS_vhangup, "terminals"),
+    call!(SYS_fchmod, SET_ID_IN_1, "set-id bits"),
+    call!(SYS_fchmodat, SET_ID_IN_2, "set-id bits"),
+    call!(SYS_fchmodat2, SET_ID_IN_2, "set-id bits"),
+    call!(
+        SYS_ioctl,
+        &[&[is(1, libc::TIOCSTI as u32)], &[is(1, libc::TIOCLINUX as u32)]],
+        "typing into a terminal"
+    ),
+];
+
+const SET_ID_IN_1: &[&[Arg]] =
+    &[&[masked(1, libc::S_ISUID, libc::S_ISUID)], &[masked(1, libc::S_ISGID, libc::S_ISGID)]];
+const SET_ID_IN_2: &[&[Arg]] =
+    &[&[masked(2, libc::S_ISUID, libc::S_ISUID)], &[masked(2, libc::S_ISGID, libc::S_ISGID)]];
+
+const NEW_NAMESPACE: &[&[Arg]] = &[
+    &[masked(0, libc::CLONE_NEWUSER as u32, libc::CLONE_NEWUSER as u32)],
+    &[masked(0, libc::CLONE_NEWNS as u32, libc::CLONE_NEWNS as u32)],
+    &[masked(0, libc::CLONE_NEWPID as u32, libc::CLONE_NEWPID as u32)],
+    &[masked(0, libc::CLONE_NEWNET as u32, libc::CLONE_NEWNET as u32)],
+    &[masked(0, libc::CLONE_NEWIPC as u32, libc::CLONE_NEWIPC as u32)],
+    &[masked(0, libc::CLONE_NEWUTS as u32, libc::CLONE_NEWUTS as u32)],
+    &[masked(0, libc::CLONE_NEWCGROUP as u32, libc::CLONE_NEWCGROUP as u32)],
+];
+
+/// Beyond [`REFUSED`], for commands with child processes.
+pub(in crate::seccomp) const REFUSED_NAMESPACES: &[Call] = &[call!(SYS_clone, NEW_NAMESPACE, "namespaces")];
+
+/// Beyond [`REFUSED`], for an interpreter without child processes.
+pub(in crate::seccomp) const REFUSED_PROCESSES: &[Call] = &[
+    call!(SYS_clone, &[&[masked(0, CLONE_THREAD, 0)]], "no child processes"),
+    call!(SYS_setsid, "no processes to lead"),
+    call!(SYS_wait4, "no children to await"),
+    call!(SYS_waitid, "no children to await"),
+];

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use llmc_sandbox::Isolation;
-use llmc_sandbox::jail::{Handover, Jail, Launcher};
+use llmc_sandbox::jail::{Handover, Jail, Launcher, Stillborn};
 use llmc_wire::Header;
 use llmc_wire::runner::{Hello, Init, Program, Refused, Spec, from_runner, to_runner};
 use llmc_wire::socket::{Receiver, Sender, split};
@@ -207,8 +207,8 @@ impl Runner {
         }
     }
 
-    /// Hands a run to an interpreter that waits. A jail that ended while it waited is no reason to refuse: the next
-    /// one is asked, and at last a cold start.
+    /// Hands a run to an interpreter that waits. One that ended while it waited is no reason to refuse: the run starts
+    /// cold then.
     fn begin(&mut self, kind: &Kind, spec: &Spec, fds: &[OwnedFd]) -> Result<Run, Refused> {
         let [stdin, stdout, stderr, job] = streams(spec, fds)?;
         let (Some(stdout), Some(stderr)) = (stdout, stderr) else {
@@ -218,10 +218,15 @@ impl Runner {
         while let Some((parked, zygote)) = self.stock.take(kind) {
             match parked.begin(&handover) {
                 Ok(jail) => return Ok(Run { jail, zygote: Some(zygote) }),
-                Err(error) => {
-                    crate::note(&format!("a jail that waited could not be used: {error}"));
-                    if let Ok(launcher) = &mut self.launcher {
-                        self.stock.ended(launcher, zygote);
+                Err(stillborn) => {
+                    let Ok(launcher) = &mut self.launcher else { continue };
+                    self.stock.ended(launcher, zygote);
+                    match stillborn {
+                        Stillborn::Before(error) => self.stock.disappoint(launcher, &error),
+                        Stillborn::After(error) => {
+                            self.stock.disappoint(launcher, &error);
+                            return Err(refused(&error));
+                        }
                     }
                 }
             }

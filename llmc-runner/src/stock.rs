@@ -5,13 +5,15 @@
 //! what a fork copies (address layout, hash seed); and it goes when nobody has run anything for a while.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use llmc_sandbox::JailError;
 use llmc_sandbox::jail::{JailSpec, Launcher, Parked, Payload, SmallFile, Zygote};
 use llmc_sandbox::profile::ZYGOTE;
 use llmc_wire::runner::{Program, Spec};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 use crate::engine::Engine;
 
@@ -30,8 +32,10 @@ const MAX_CHILDREN: u32 = 2000;
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 /// Time without a run after which it goes.
 const MAX_IDLE: Duration = Duration::from_secs(10 * 60);
-/// Pause after a zygote that failed.
+/// Pause after a zygote that failed; twice as long after each further one, up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(10);
+/// See [`PAUSE`].
+const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 /// Forking waits until nothing has begun for so long, unless no jail is left: the fork would compete with the run.
 const LULL: Duration = Duration::from_millis(4);
 /// How long a zygote may take until it is ready, and until it has forked.
@@ -58,6 +62,8 @@ pub(crate) struct Stock {
     next_number: u64,
     last_use: Instant,
     not_before: Instant,
+    /// Zygotes in a row that failed before they had served a run.
+    failures: u32,
 }
 
 /// A zygote and what it has forked.
@@ -110,12 +116,24 @@ impl Kind {
             roots: Vec::new(),
             system: self.system.iter().cloned().chain(companion).collect(),
             limits: ZYGOTE.limits,
-            stdin: Some(File::open(library)?.into()),
+            stdin: Some(sealed_copy(library)?),
             stdout: log.try_clone()?,
             stderr: log,
             job: None,
         })
     }
+}
+
+/// A copy in memory: mapped from there it does not tell where it is installed.
+fn sealed_copy(library: &Path) -> std::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let create = |flags| memfd_create("llmc-zygote", flags);
+    // Not executable as a program, see `memfd_create(2)`. Kernels before 6.3 do not know the flag.
+    let copy = create(flags | MemfdFlags::NOEXEC_SEAL).or_else(|_| create(flags))?;
+    let mut copy = File::from(copy);
+    std::io::copy(&mut File::open(library)?, &mut copy)?;
+    fcntl_add_seals(&copy, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    Ok(copy.into())
 }
 
 /// Where this program has [`COMPANION`] from, if it has it.
@@ -137,6 +155,7 @@ impl Stock {
             next_number: 0,
             last_use: now,
             not_before: now,
+            failures: 0,
         }
     }
 
@@ -146,6 +165,7 @@ impl Stock {
         self.last_use = Instant::now();
         let parked = brood.zygote.take()?;
         brood.running += 1;
+        self.failures = 0;
         Some((parked, brood.number))
     }
 
@@ -198,7 +218,7 @@ impl Stock {
             tended.and_then(|()| if overdue { Err("it does not answer".into()) } else { Ok(()) })
         {
             crate::note(&format!("a zygote failed and is given up: {why}"));
-            self.not_before = now + PAUSE;
+            self.pause();
             self.retire(launcher);
         } else if idle {
             self.retire(launcher);
@@ -232,9 +252,24 @@ impl Stock {
             }
             Err(why) => {
                 crate::note(&format!("no zygote can be started, runs start cold: {why}"));
-                self.not_before = Instant::now() + PAUSE;
+                self.pause();
             }
         }
+    }
+
+    /// A jail that waited could not be used: its zygote is not trusted any more.
+    pub(crate) fn disappoint(&mut self, launcher: &mut Launcher, error: &JailError) {
+        if self.current.is_some() {
+            crate::note(&format!("a jail that waited could not be used, its zygote is given up: {error}"));
+            self.pause();
+            self.retire(launcher);
+        }
+    }
+
+    fn pause(&mut self) {
+        let pause = PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST_PAUSE);
+        self.not_before = Instant::now() + pause;
+        self.failures = self.failures.saturating_add(1);
     }
 
     fn retire(&mut self, launcher: &mut Launcher) {

@@ -49,4 +49,4 @@ pub(crate) use spec::{CANARY, SCRATCH};
 pub use spec::{
     CPU_USED_UP, GrantedRoot, Inside, JailLimits, JailSpec, MEMORY_USED_UP, Payload, SmallFile, TIME_USED_UP,
 };
-pub use zygote::{Handover, Parked, Zygote};
+pub use zygote::{Handover, Parked, Stillborn, Zygote};

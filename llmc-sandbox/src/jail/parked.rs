@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::pipe::PipeFlags;
@@ -57,7 +57,14 @@ pub struct Waiting {
 
 /// Where the payload says its exit code.
 #[derive(Debug)]
-pub struct Finished(OwnedFd);
+pub struct Finished {
+    pipe: OwnedFd,
+    /// Device and number of the pipe: the job may close it and open something else under its number.
+    identity: (u64, u64),
+}
+
+/// How long process 1 may take to end a payload that has said its exit code; then the payload ends by itself.
+const LAST_WORDS: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Which of the two processes this is.
 enum Role {
@@ -134,12 +141,16 @@ impl Parked<'_> {
 
     /// The payload's part: every wall for which its job need not be known.
     fn become_payload(&self, failure: &OwnedFd, finish: &OwnedFd) -> Result<Waiting, JailError> {
+        // As after `execve`: its files under /proc are its own. Process 1, of which this is a copy, stays hidden.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+            .at(Layer::Dumpable, "set the dumpable flag")?;
         // Out of the way of the numbers that the job gets.
         let high = |fd: &OwnedFd| {
             rustix::io::fcntl_dupfd_cloexec(fd, payload::FIRST_FREE)
                 .at(Layer::Descriptors, "copy a descriptor")
         };
-        let finished = Finished(high(finish)?);
+        let finished = high(finish)?;
+        let finished = Finished { identity: identity(&finished)?, pipe: finished };
         let waiting = Waiting { handover: high(&self.handover)?, failure: high(failure)?, finished };
         // Pipes, as the job will have. Neither process 1's socket nor anything else of it.
         let (reader, writer) = rustix::pipe::pipe().at(Layer::Process, "make a pipe")?;
@@ -147,7 +158,7 @@ impl Parked<'_> {
             sys::place(fd.as_fd(), number).at(Layer::Descriptors, format!("make descriptor {number}"))?;
         }
         std::mem::forget((reader, writer));
-        let own = [&waiting.handover, &waiting.failure, &waiting.finished.0].map(AsRawFd::as_raw_fd);
+        let own = [&waiting.handover, &waiting.failure, &waiting.finished.pipe].map(AsRawFd::as_raw_fd);
         descriptors::keep_only(&[&[0, 1, 2], &own[..]].concat())?;
         payload::settle(Path::new(SCRATCH))?;
         payload::restrict(&self.nest.rights)?;
@@ -182,7 +193,7 @@ impl Waiting {
         payload::place_descriptors(
             [stdin, Some(stdout), Some(stderr), rest.next()],
             &CODE,
-            &[&self.failure, &self.finished.0],
+            &[&self.failure, &self.finished.pipe],
         )?;
         payload::set_limits(&limits, &CODE, Room::OWN)
     }
@@ -192,13 +203,20 @@ impl Finished {
     /// Ends the run: closes the job's descriptors, so that everybody sees the end of its output, and has process 1 end
     /// the jail.
     pub fn exit(self, code: u8) -> ! {
-        let closed = descriptors::keep_only(&[self.0.as_raw_fd()]);
-        if closed.is_ok() && rustix::io::write(&self.0, &[code]) == Ok(1) {
+        if identity(&self.pipe).ok() == Some(self.identity)
+            && descriptors::keep_only(&[self.pipe.as_raw_fd()]).is_ok()
+            && rustix::io::write(&self.pipe, &[code]) == Ok(1)
+        {
             // Process 1 looks at what this one has used, and ends it.
-            let _ = rustix::event::poll(&mut [], None);
+            let _ = rustix::event::poll(&mut [], Some(&LAST_WORDS));
         }
         sys::exit(code.into())
     }
+}
+
+fn identity(fd: &OwnedFd) -> Result<(u64, u64), JailError> {
+    let stat = rustix::fs::fstat(fd).at(Layer::Descriptors, "look at a pipe")?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 /// Tells process 1 why there will be no job, and ends.
@@ -210,6 +228,8 @@ fn give_up(failure: &OwnedFd, error: &JailError) -> ! {
 impl Guard {
     /// Waits for the beginning of the run, then for its end, which it reports.
     fn watch(self, control: &OwnedFd) -> Result<(), JailError> {
+        // Handlers of the interpreter are no business of this process.
+        sys::default_signals().at(Layer::Process, "reset signals")?;
         let Some(limits) = self.await_begin(control)? else { return Ok(()) };
         let started = Instant::now();
         // What it used to get ready is not the run's.

@@ -9,18 +9,21 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::control::{self, Ending, Message};
-use super::launcher::{Launcher, SET_UP_TIMEOUT, expect};
+use super::launcher::{Launcher, expect};
 use super::passing;
 use super::running::{Jail, Origin};
 use super::spec::{JailLimits, JailSpec};
 use crate::error::{At, JailError, Layer};
 use crate::profile;
+
+/// How long a jail that waited may take to begin; meanwhile nothing else is begun.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// From a zygote: it may be asked for jails.
 pub(super) const READY: u8 = b'R';
@@ -78,6 +81,15 @@ pub struct Parked {
     ends: Ends,
     pidfd: OwnedFd,
     scratch: (u64, u64),
+}
+
+/// Why a jail that waited could not be used.
+#[derive(Debug)]
+pub enum Stillborn {
+    /// It was gone before it had the job: another jail may get it.
+    Before(JailError),
+    /// It has the job's descriptors, and may have used them: the job must not be given to another.
+    After(JailError),
 }
 
 /// What a parked jail gets to do.
@@ -212,12 +224,12 @@ impl Zygote {
 }
 
 impl Parked {
-    /// Hands over a job and waits until it runs.
+    /// Hands over a job and waits until it runs, which takes microseconds.
     ///
     /// # Errors
     ///
-    /// [`JailError`] with the layer that failed; nothing of the job was executed then.
-    pub fn begin(self, job: &Handover<'_>) -> Result<Jail, JailError> {
+    /// [`Stillborn`]: nothing of the job was executed then.
+    pub fn begin(self, job: &Handover<'_>) -> Result<Jail, Stillborn> {
         let started = Instant::now();
         let (scratch_bytes, scratch_inodes) = self.scratch;
         let limits = JailLimits { scratch_bytes, scratch_inodes, ..job.limits };
@@ -226,8 +238,12 @@ impl Parked {
         bytes.extend(passing::encode_limits(&limits));
         let fds: Vec<_> =
             [Some(job.stdout), Some(job.stderr), job.stdin, job.job].into_iter().flatten().collect();
-        passing::send(&handover, &bytes, &fds, SendFlags::DONTWAIT).at(Layer::Process, "hand over a job")?;
-        control::send(&control, &Message::Begin(limits)).at(Layer::Process, "talk to process 1")?;
+        control::send(&control, &Message::Begin(limits))
+            .at(Layer::Process, "talk to process 1")
+            .map_err(Stillborn::Before)?;
+        passing::send(&handover, &bytes, &fds, SendFlags::DONTWAIT)
+            .at(Layer::Process, "hand over a job")
+            .map_err(Stillborn::Before)?;
         let jail = Jail {
             origin: Origin::Zygote,
             pidfd: self.pidfd,
@@ -238,11 +254,11 @@ impl Parked {
             ending: None,
             is_function: false,
         };
-        match expect(&jail, started + SET_UP_TIMEOUT, |message| matches!(message, Message::Started)) {
+        match expect(&jail, started + BEGIN_TIMEOUT, |message| matches!(message, Message::Started)) {
             Ok(()) => Ok(jail),
             Err(error) => {
                 jail.kill();
-                Err(error)
+                Err(Stillborn::After(error))
             }
         }
     }

@@ -438,6 +438,9 @@ pub(super) const NESTING: &[Call] = &[
             &[is(0, libc::PR_GET_SECUREBITS as u32)],
             &[is(0, libc::PR_SET_SECUREBITS as u32)],
             &[is(0, libc::PR_CAP_AMBIENT as u32)],
+            &[is(0, libc::PR_SET_CHILD_SUBREAPER as u32)],
+            &[is(0, libc::PR_GET_CHILD_SUBREAPER as u32)],
+            &[is(0, libc::PR_GET_SECCOMP as u32)],
         ],
         "instead of the list in JAIL_PROPERTIES: capabilities and securebits are given up through it, too"
     ),

@@ -83,6 +83,11 @@ result["attempts"] = {
     "fork": outcome(os.fork),
     "process 1": outcome(lambda: os.listdir("/proc/1")),
     "settings": outcome(lambda: open("/proc/sys/kernel/core_pattern").read()),
+    "own environment": outcome(lambda: open("/proc/self/environ", "rb").read()),
+    "own use of disks": outcome(lambda: open("/proc/self/io").read().count("\n")),
+    "where llmc is installed": [line for line in open("/proc/self/maps") if "libexec" in line],
+    "becoming a subreaper": outcome(lambda: __import__("ctypes").CDLL(None).prctl(36, 1, 0, 0, 0)),
+    "the kind of filter": outcome(lambda: __import__("ctypes").CDLL(None).prctl(21, 0, 0, 0, 0)),
     "network": outcome(lambda: open("/proc/net/dev").read()),
     "unshare": outcome(lambda: __import__("ctypes").CDLL(None).unshare(0x10000000)),
     "mount": outcome(lambda: __import__("ctypes").CDLL(None).mount(b"x", b"/tmp", b"tmpfs", 0, None)),
@@ -186,6 +191,23 @@ fn limits_of_a_waiting_jail_are_those_of_its_run() {
 }
 
 #[test]
+fn code_that_takes_over_the_descriptor_of_the_exit_code_is_accounted_for_all_the_same() {
+    let mut server = warm_server("");
+    let burn = "import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass\n";
+    for take_over in [
+        "os.closerange(4, 64)\nkept = [open('/tmp/%d' % n, 'w') for n in range(20)]",
+        "other = os.open('/tmp/z', os.O_RDWR | os.O_CREAT)\nfor fd in range(10, 40):\n    os.dup2(other, fd)",
+    ] {
+        let code = format!("import os\n{burn}{take_over}\nresult = 5");
+        let called = server.call("execute_code", json!({"code": code}));
+        assert_eq!(called.ok()["result"], 5);
+        let usage = &called.ok()["usage"];
+        assert!(usage["cpu_ms"].as_u64() >= Some(200), "{usage}");
+        assert!(usage["peak_memory_bytes"].as_u64() > Some(1 << 20), "{usage}");
+    }
+}
+
+#[test]
 fn code_that_says_an_exit_code_itself_ends_its_own_run_only() {
     let mut server = warm_server("");
     let other = server.send_call("execute_code", json!({"code": "import time; time.sleep(0.5); result = 7"}));
@@ -212,6 +234,29 @@ fn a_zygote_that_is_killed_is_not_missed() {
     }
     server.stop();
     eventually("no orphan is left", || orphans().is_empty());
+}
+
+#[test]
+fn cancelling_the_request_ends_the_jail_that_had_waited() {
+    let mut server = warm_server("");
+    eventually("all of them wait", || descendants(zygote(&server)).len() == 8);
+    let waiting = descendants(zygote(&server));
+    let id = server.send_call("execute_code", json!({"code": "while True: pass"}));
+    eventually("one of them runs", || server.log().contains("run started") && busy(&waiting));
+    server.notify("notifications/cancelled", json!({"requestId": id, "reason": "test"}));
+    eventually("process 1 and payload are gone", || {
+        waiting.iter().filter(|process| !process.lives()).count() == 2
+    });
+    assert_eq!(run(&mut server, "6 * 7"), 42);
+}
+
+/// Whether one of these has used a tenth of a second of processor time.
+fn busy(processes: &BTreeSet<Process>) -> bool {
+    processes.iter().any(|process| {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid)).unwrap_or_default();
+        let ticks = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(11)?.parse::<u64>().ok());
+        ticks.is_some_and(|ticks| ticks >= 10)
+    })
 }
 
 #[test]

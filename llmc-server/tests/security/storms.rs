@@ -15,9 +15,14 @@ use crate::support::{Server, Setup, children, eventually};
 /// Runs that may live at the same time.
 const SLOTS: usize = 4;
 
-fn serve() -> Server {
+/// Processes below the runner when `parked` jails wait: a zygote with its process 1, and as much for each of them.
+const fn idle(parked: usize) -> usize {
+    if parked == 0 { 0 } else { 2 + 2 * parked }
+}
+
+fn serve(parked: usize) -> Server {
     let config = format!(
-        "[limits]\nconcurrent_runs = {SLOTS}\n[roots]\nwork = {{ path = '{{work}}', access = 'rw' }}\n\
+        "[limits]\nconcurrent_runs = {SLOTS}\nparked_runs = {parked}\n[roots]\nwork = {{ path = '{{work}}', access = 'rw' }}\n\
          [plugins.hello]\nlibrary = 'hello'\n[plugins.exec]\nlibrary = 'llmc_tools_exec'\n\
          grants = {{ run = {{ profile = 'code' }} }}\n[plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\
          grants = {{ roots = ['work'], run = {{ profile = 'workspace', programs = ['sh'] }} }}"
@@ -62,14 +67,25 @@ fn open_descriptors(server: &Server) -> BTreeMap<u32, usize> {
 
 #[test]
 fn two_hundred_cancelled_runs_leave_nothing() {
-    let mut server = serve();
+    cancel_two_hundred_runs(0);
+}
+
+#[test]
+fn two_hundred_cancelled_runs_leave_nothing_but_jails_that_wait() {
+    cancel_two_hundred_runs(2);
+}
+
+fn cancel_two_hundred_runs(parked: usize) {
+    let mut server = serve(parked);
     // What is made once, for each slot even, is there by now.
     fill_all_slots(&mut server);
+    all_end(&server, parked);
     let script = json!({"argv": ["sh", "-c", "sleep 0.2"]});
     let ids: Vec<u64> = (0..SLOTS).map(|_| server.send_call("run_command", script.clone())).collect();
     for id in ids {
         server.called(id).ok();
     }
+    all_end(&server, parked);
     let below = descendants(server.pid()).len();
     let before = is_root().then(|| open_descriptors(&server));
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
@@ -93,7 +109,8 @@ fn two_hundred_cancelled_runs_leave_nothing() {
             server.notify("notifications/cancelled", json!({"requestId": id, "reason": "test"}));
         }
     }
-    fill_when_free(&mut server);
+    fill_when_free(&mut server, parked);
+    all_end(&server, parked);
     hello(&mut server);
     eventually("every process of a cancelled run ends", || descendants(server.pid()).len() <= below);
     match before {
@@ -107,19 +124,23 @@ fn two_hundred_cancelled_runs_leave_nothing() {
 }
 
 /// The last cancelled runs may still be on their way out.
-fn fill_when_free(server: &mut Server) {
+fn fill_when_free(server: &mut Server, parked: usize) {
     eventually("a slot is free again", || !server.call("execute_code", json!({"code": "1"})).is_error());
-    eventually("jails end", || {
-        let [runner] = server.children("llmc-runner")[..] else { return false };
-        descendants(runner).is_empty()
-    });
+    all_end(server, parked);
     fill_all_slots(server);
+}
+
+fn all_end(server: &Server, parked: usize) {
+    eventually("jails end, and those that wait are there", || {
+        let [runner] = server.children("llmc-runner")[..] else { return false };
+        descendants(runner).len() == idle(parked)
+    });
 }
 
 #[test]
 fn a_runner_that_is_killed_again_and_again_is_started_again() {
     adopt_orphans();
-    let mut server = serve();
+    let mut server = serve(2);
     for round in 0..4 {
         let ids: Vec<u64> = (0..SLOTS)
             .map(|n| match n % 2 {

@@ -180,6 +180,7 @@ pub const ZYGOTE: Policy = Policy {
         NESTING,
         x86_64::ALL,
         x86_64::WRITING,
+        x86_64::ALONE,
         x86_64::JAIL,
     ],
     exceptions: &[],

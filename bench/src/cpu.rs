@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::processes::{Usage, cpu_seconds};
+use crate::processes::{Usage, cpu_seconds, tree_cpu_seconds};
 
 /// The choice between one CPU and all of them. Servers inherit what holds when they are started.
 pub(crate) struct Cpus {
@@ -64,6 +64,11 @@ impl<'a> Watch<'a> {
     /// For processes whose threads or children end meanwhile. Less exact.
     pub(crate) fn start_in_ticks(cpu: Option<usize>, own: &'a [u32]) -> Result<Self> {
         Self::counting(cpu, own, used_ticks)
+    }
+
+    /// For everything that this process has started, whatever comes and goes. As exact as in ticks.
+    pub(crate) fn start_over_tree(cpu: Option<usize>) -> Result<Self> {
+        Self::counting(cpu, &[], |_| Ok(tree_cpu_seconds(std::process::id())?))
     }
 
     fn counting(cpu: Option<usize>, own: &'a [u32], count: Count) -> Result<Self> {

@@ -24,6 +24,11 @@ pub(crate) fn tree(root: u32) -> Result<Vec<u32>> {
     Ok(tree)
 }
 
+/// The processes that one has started and that are still there.
+pub(crate) fn children(process: u32) -> Result<Vec<u32>> {
+    Ok(tree(process)?.into_iter().filter(|child| parent(*child) == Some(process)).collect())
+}
+
 fn parent(process: u32) -> Option<u32> {
     let stat = stat(process).ok()?;
     after_name(&stat).nth(1)?.parse().ok()
@@ -90,6 +95,11 @@ pub(crate) fn cpu_seconds(process: u32) -> Result<f64> {
         after_name(&stat(process)?).skip(11).take(4).map(|ticks| ticks.parse().ok()).collect();
     let ticks = ticks.ok_or_else(|| Error::other("`stat` is not what proc_pid_stat(5) describes"))?;
     Ok(ticks.into_iter().sum::<u64>() as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// The same of a process and all that it started; one that ends meanwhile counts with the parent that awaits it.
+pub(crate) fn tree_cpu_seconds(root: u32) -> Result<f64> {
+    Ok(tree(root)?.into_iter().filter_map(|process| cpu_seconds(process).ok()).sum())
 }
 
 /// Most memory in KiB that a process has had at a time, see `VmHWM` in `proc_pid_status(5)`.

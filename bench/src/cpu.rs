@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::processes::{Usage, cpu_seconds, tree_cpu_seconds};
+use crate::processes::{Usage, cpu_seconds};
 
 /// The choice between one CPU and all of them. Servers inherit what holds when they are started.
 pub(crate) struct Cpus {
@@ -66,11 +66,6 @@ impl<'a> Watch<'a> {
         Self::counting(cpu, own, used_ticks)
     }
 
-    /// For everything that this process has started, whatever comes and goes. As exact as in ticks.
-    pub(crate) fn start_over_tree(cpu: Option<usize>) -> Result<Self> {
-        Self::counting(cpu, &[], |_| Ok(tree_cpu_seconds(std::process::id())?))
-    }
-
     fn counting(cpu: Option<usize>, own: &'a [u32], count: Count) -> Result<Self> {
         Ok(Self { own, cpu, begun: Instant::now(), busy: busy_seconds(cpu)?, count, used: count(own)? })
     }
@@ -97,7 +92,7 @@ fn used_ticks(own: &[u32]) -> Result<f64> {
 }
 
 /// Time that a CPU, or all of them, was not idle; see `proc_stat(5)`.
-fn busy_seconds(cpu: Option<usize>) -> Result<f64> {
+pub(crate) fn busy_seconds(cpu: Option<usize>) -> Result<f64> {
     let text = fs::read_to_string("/proc/stat")?;
     let wanted = cpu.map_or("cpu".to_owned(), |cpu| format!("cpu{cpu}"));
     let line = text.lines().find_map(|line| line.strip_prefix(&wanted)?.strip_prefix(' '));

@@ -6,8 +6,10 @@
 //! - [`rates`]: runs per second, and that they do not mix.
 //! - [`pool`]: memory of interpreters that wait.
 //! - [`storm`], [`ground`]: runs that eat all processors, and how long their end takes.
+//! - [`balance`]: CPU time of runs and of others.
 //! - [`report`], [`table`]: what came of it.
 
+mod balance;
 mod callbacks;
 mod code;
 mod ground;
@@ -26,6 +28,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
+use self::balance::Balance;
 use self::code::Setup;
 use self::pool::Pool;
 use self::rates::Rate;
@@ -34,7 +37,7 @@ use self::report::{Facts, Measured};
 use self::starts::Starts;
 use self::storm::{Blow, Storms};
 use crate::client::Client;
-use crate::cpu::{Cpus, Watch};
+use crate::cpu::Cpus;
 use crate::stats::{Pair, Percentiles};
 
 /// How long everything takes.
@@ -108,16 +111,16 @@ pub(crate) fn measure(stage: &Path, cpus: &Cpus, plan: Plan) -> Result<Report> {
 }
 
 fn pinned_round(starts: &mut Starts, cpus: &Cpus, plan: Plan) -> Result<PinnedRound> {
-    let watch = Watch::start_over_tree(Some(cpus.chosen))?;
+    let balance = Balance::start()?;
     let starts_us = starts.round(plan.runs)?;
     let callback_us = callbacks::measure(starts.warm())?;
-    Ok(PinnedRound { foreign_share: watch.foreign_share(cpus)?, starts_us, callback_us })
+    Ok(PinnedRound { foreign_share: balance.foreign_share(cpus)?, starts_us, callback_us })
 }
 
 fn free_round(llmc: &mut Client, storms: &mut Storms, cpus: &Cpus, plan: Plan) -> Result<FreeRound> {
-    let watch = Watch::start_over_tree(None)?;
+    let balance = Balance::start()?;
     let [one, four] = rates::IN_FLIGHT.map(|in_flight| rates::measure(llmc, in_flight, plan.flood));
     let callback_us = callbacks::measure(llmc)?;
     let storms = storms.round(plan.reads)?;
-    Ok(FreeRound { foreign_share: watch.foreign_share(cpus)?, rates: [one?, four?], callback_us, storms })
+    Ok(FreeRound { foreign_share: balance.foreign_share(cpus)?, rates: [one?, four?], callback_us, storms })
 }

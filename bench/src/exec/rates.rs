@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::balance::Balance;
 use super::code::done;
 use crate::client::Client;
-use crate::processes::tree_cpu_seconds;
 
 /// Runs under way at the same time, in the order in which it is reported.
 pub(super) const IN_FLIGHT: [usize; 2] = [1, 4];
@@ -21,17 +21,17 @@ pub(super) const CHECKED: usize = 200;
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Rate {
     pub(super) per_second: f64,
-    /// Processor time of the server, its hosts, the runner and its jails for each run, in milliseconds; in ticks,
-    /// so a short measurement is a coarse one.
+    /// Processor time of the server, its hosts, the runner and its jails for each run, in milliseconds. The kernel
+    /// counts by sampling, so a short measurement is a coarse one.
     pub(super) cpu_ms: f64,
 }
 
 /// Keeps so many runs under way for `time`; each must have its own output.
 pub(super) fn measure(llmc: &mut Client, in_flight: usize, time: Duration) -> Result<Rate> {
-    let (begun, before) = (Instant::now(), tree_cpu_seconds(llmc.process())?);
+    let (begun, balance) = (Instant::now(), Balance::start()?);
     let runs = keep_running(llmc, in_flight, |_| begun.elapsed() < time)? as f64;
     let per_second = runs / begun.elapsed().as_secs_f64();
-    let cpu_ms = (tree_cpu_seconds(llmc.process())? - before) * 1e3 / runs;
+    let cpu_ms = balance.of_servers()? * 1e3 / runs;
     Ok(Rate { per_second, cpu_ms })
 }
 

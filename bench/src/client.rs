@@ -110,6 +110,56 @@ impl Client {
         Ok(took)
     }
 
+    /// Makes one call and tells how long its answer took; answers to other calls that come before it are dropped.
+    pub(crate) fn timed(&mut self, tool: &str, arguments: &Value) -> Result<(Duration, Value)> {
+        let (id, request) = self.call_line(tool, arguments);
+        let begun = Instant::now();
+        self.write(&request)?;
+        loop {
+            self.read()?;
+            let took = begun.elapsed();
+            let (answered, result) = self.answer()?;
+            if answered == id {
+                return Ok((took, result));
+            }
+        }
+    }
+
+    /// Makes a call without waiting for its answer, and returns its id.
+    pub(crate) fn send(&mut self, tool: &str, arguments: &Value) -> Result<u64> {
+        let (id, request) = self.call_line(tool, arguments);
+        self.write(&request)?;
+        Ok(id)
+    }
+
+    /// Waits for the answer to any call: its id, and the result.
+    pub(crate) fn next_answer(&mut self) -> Result<(u64, Value)> {
+        self.read()?;
+        self.answer()
+    }
+
+    /// Cancels a call.
+    pub(crate) fn cancel(&mut self, id: u64) -> Result<()> {
+        let params = json!({"requestId": id});
+        let note = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params});
+        self.write(format!("{note}\n").as_bytes())
+    }
+
+    fn call_line(&mut self, tool: &str, arguments: &Value) -> (u64, Vec<u8>) {
+        let id = self.next_id();
+        let params = params(tool, arguments);
+        let request = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
+        (id, format!("{request}\n").into_bytes())
+    }
+
+    /// What the last line says: an answer with its id, and a result or the error that came instead.
+    fn answer(&self) -> Result<(u64, Value)> {
+        let mut answer: Value = serde_json::from_slice(&self.line)?;
+        let id = answer["id"].as_u64().with_context(|| format!("no answer, but {answer}"))?;
+        let failed = answer["error"].is_object();
+        Ok((id, answer[if failed { "error" } else { "result" }].take()))
+    }
+
     /// Keeps `in_flight` calls under way for `time` and returns the calls per second.
     pub(crate) fn flood(&mut self, call: &Call, in_flight: usize, time: Duration) -> Result<f64> {
         let begun = Instant::now();

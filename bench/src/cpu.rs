@@ -92,7 +92,7 @@ fn used_ticks(own: &[u32]) -> Result<f64> {
 }
 
 /// Time that a CPU, or all of them, was not idle; see `proc_stat(5)`.
-fn busy_seconds(cpu: Option<usize>) -> Result<f64> {
+pub(crate) fn busy_seconds(cpu: Option<usize>) -> Result<f64> {
     let text = fs::read_to_string("/proc/stat")?;
     let wanted = cpu.map_or("cpu".to_owned(), |cpu| format!("cpu{cpu}"));
     let line = text.lines().find_map(|line| line.strip_prefix(&wanted)?.strip_prefix(' '));

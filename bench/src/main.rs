@@ -5,7 +5,8 @@
 //! - [`hop`], [`steps`]: what they cannot do without, measured by itself.
 //! - [`cpu`], [`processes`]: the machine under them.
 //! - [`report`], [`table`]: what came of it.
-//! - [`files`]: another benchmark, of the file tools.
+//! - [`files`]: another benchmark, of the file tools; [`exec`]: one of `execute_code`.
+//! - [`program`]: programs of others.
 //! - [`tokens`]: another count, of what passes through a model.
 //!
 //! README.md tells how to read the result.
@@ -14,10 +15,12 @@
 
 mod client;
 mod cpu;
+mod exec;
 mod files;
 mod hop;
 mod memory;
 mod processes;
+mod program;
 mod report;
 mod rounds;
 mod servers;
@@ -74,6 +77,8 @@ struct Cli {
 /// Another benchmark.
 #[derive(Subcommand)]
 enum What {
+    /// Measures `execute_code` beside the interpreter that it runs instead.
+    Exec,
     /// Measures the file tools beside `rg`, `fd` and another server instead.
     Files(files::Options),
     /// Counts the tokens of code mode beside those of single calls instead.
@@ -91,6 +96,12 @@ fn main() -> Result<ExitCode> {
         let mut plan = if cli.quick { files::Plan::QUICK } else { files::Plan::FULL };
         plan.rounds = rounds(plan.rounds);
         let report = files::measure(&cli.stage, options, &Cpus::choose(cli.cpu)?, plan)?;
+        return finish(&cli, &report, report.is_good());
+    }
+    if let Some(What::Exec) = &cli.what {
+        let mut plan = if cli.quick { exec::Plan::QUICK } else { exec::Plan::FULL };
+        plan.rounds = rounds(plan.rounds);
+        let report = exec::measure(&cli.stage, &Cpus::choose(cli.cpu)?, plan)?;
         return finish(&cli, &report, report.is_good());
     }
     if let Some(What::Tokens(options)) = &cli.what {

@@ -29,7 +29,8 @@ pub(crate) fn measure(process: u32) -> Result<Vec<Memory>> {
     Ok(all)
 }
 
-fn of_one(process: u32) -> Result<Memory> {
+/// Memory of one process alone.
+pub(crate) fn of_one(process: u32) -> Result<Memory> {
     let program = name(process)?;
     let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).map_err(|error| {
         if error.kind() == io::ErrorKind::PermissionDenied {

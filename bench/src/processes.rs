@@ -6,6 +6,22 @@ use std::path::Path;
 
 /// A process and all that it started, in the order of their ids.
 pub(crate) fn tree(root: u32) -> Result<Vec<u32>> {
+    Ok(tree_of(root, &parents()?))
+}
+
+fn tree_of(root: u32, parents: &[(u32, u32)]) -> Vec<u32> {
+    let mut tree = vec![root];
+    let mut next = 0;
+    while let Some(&process) = tree.get(next) {
+        tree.extend(parents.iter().filter(|(_, parent)| *parent == process).map(|(id, _)| *id));
+        next += 1;
+    }
+    tree[1..].sort_unstable();
+    tree
+}
+
+/// All processes, each with its parent.
+fn parents() -> Result<Vec<(u32, u32)>> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
@@ -14,14 +30,12 @@ pub(crate) fn tree(root: u32) -> Result<Vec<u32>> {
             parents.push((id, parent));
         }
     }
-    let mut tree = vec![root];
-    let mut next = 0;
-    while let Some(&process) = tree.get(next) {
-        tree.extend(parents.iter().filter(|(_, parent)| *parent == process).map(|(id, _)| *id));
-        next += 1;
-    }
-    tree[1..].sort_unstable();
-    Ok(tree)
+    Ok(parents)
+}
+
+/// The processes that one has started and that are still there.
+pub(crate) fn children(process: u32) -> Result<Vec<u32>> {
+    Ok(tree(process)?.into_iter().filter(|child| parent(*child) == Some(process)).collect())
 }
 
 fn parent(process: u32) -> Option<u32> {
@@ -92,6 +106,14 @@ pub(crate) fn cpu_seconds(process: u32) -> Result<f64> {
     Ok(ticks.into_iter().sum::<u64>() as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
+/// The same of all processes together but one and what it started.
+pub(crate) fn other_cpu_seconds(root: u32) -> Result<f64> {
+    let parents = parents()?;
+    let own = tree_of(root, &parents);
+    let others = parents.into_iter().filter(|(process, _)| !own.contains(process));
+    Ok(others.filter_map(|(process, _)| cpu_seconds(process).ok()).sum())
+}
+
 /// Most memory in KiB that a process has had at a time, see `VmHWM` in `proc_pid_status(5)`.
 pub(crate) fn peak_kib(process: u32) -> Result<u64> {
     let text = fs::read_to_string(format!("/proc/{process}/status"))?;
@@ -111,6 +133,11 @@ mod tests {
         assert!(tree(parent(own).unwrap()).unwrap().contains(&own));
         assert!(Usage::of(&[own]).unwrap().cpu_ns > 0);
         assert!(peak_kib(own).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_tree_has_children_of_children_and_nobody_else() {
+        assert_eq!(tree_of(2, &[(3, 2), (4, 3), (5, 1)]), [2, 3, 4]);
     }
 
     #[test]

@@ -15,6 +15,16 @@ const WARM_UP: usize = 10;
 /// Has two sides make `slices` slices of calls each; `call` is told whose turn it is, 0 or 1.
 pub(crate) fn latencies(
     slices: usize,
+    call: impl FnMut(usize) -> Result<Duration>,
+) -> Result<[Percentiles; 2]> {
+    turns(slices, SLICE, WARM_UP, call)
+}
+
+/// The same with slices of another length, after so many calls that are not counted.
+pub(crate) fn turns(
+    slices: usize,
+    slice: usize,
+    warm_up: usize,
     mut call: impl FnMut(usize) -> Result<Duration>,
 ) -> Result<[Percentiles; 2]> {
     let (mut first, mut second) = (Vec::new(), Vec::new());
@@ -23,10 +33,10 @@ pub(crate) fn latencies(
         // Each is first in every other slice.
         sides.reverse();
         for (side, times) in &mut sides {
-            for _ in 0..WARM_UP {
+            for _ in 0..warm_up {
                 call(*side)?;
             }
-            for _ in 0..SLICE {
+            for _ in 0..slice {
                 times.push(call(*side)?.as_secs_f64() * 1e6);
             }
         }

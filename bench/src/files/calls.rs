@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Setup;
-use super::program::Program;
 use crate::client::{Call, Client};
 use crate::cpu::Cpus;
+use crate::program::Program;
 use crate::servers::{NOTE, note};
 use crate::stats::{Pair, Percentiles};
 use crate::turns::latencies;

@@ -3,13 +3,11 @@
 //! - [`searches`], [`cases`], [`found`], [`tree`]: `search_files` and `find_files` beside `rg` and `fd`.
 //! - [`calls`]: `read_file` and `list_dir` beside another MCP server.
 //! - [`windows`]: a large file beside a small one.
-//! - [`program`]: programs of others.
 //! - [`report`], [`table`]: what came of it.
 
 mod calls;
 mod cases;
 mod found;
-mod program;
 mod report;
 mod searches;
 mod table;
@@ -28,13 +26,13 @@ use tempfile::TempDir;
 
 use self::calls::{Calls, PEER};
 use self::cases::Rival;
-use self::program::Program;
 pub(crate) use self::report::Report;
 use self::searches::{Rivals, Searches};
 use self::windows::{Sizes, Windows};
 use crate::client::Client;
 use crate::cpu::{Cpus, Watch};
 use crate::processes;
+use crate::program::Program;
 use crate::servers::{llmc, locate};
 use crate::stats::{Pair, Percentiles};
 

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::cases::{self, Case, Rival};
 use super::found::{self, Agreed, Answer};
-use super::program::Program;
 use crate::client::Client;
 use crate::cpu::{Cpus, Watch};
 use crate::processes::tree;
+use crate::program::Program;
 use crate::stats::{Pair, Spread};
 
 /// Everything that takes part.

@@ -16,7 +16,7 @@ const VERSION: u32 = 1;
 /// What a frame means.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// The interpreter waits for the job.
+    /// The interpreter is ready; the job may be there already.
     Ready(Ready),
     /// The code calls a tool.
     Call(Call),

@@ -121,8 +121,6 @@ pub(crate) struct Session {
     socket: Arc<UnixStream>,
     decoder: Decoder,
     protocol: Protocol,
-    /// Sent when the interpreter is ready.
-    job: Option<Vec<u8>>,
     crew: Arc<Crew>,
     engine: Option<String>,
     end: Option<End>,
@@ -135,11 +133,12 @@ impl Session {
     pub(crate) fn new(ctx: &Context, socket: UnixStream, job: Vec<u8>, terms: Terms) -> Self {
         let socket = Arc::new(socket);
         let crew = Arc::new(Crew::new(ctx.clone(), socket.clone(), terms.within));
+        // The interpreter finds it when it is ready, and nobody has to be woken for that.
+        crew.hand_over(job);
         Self {
             socket,
             decoder: Decoder::default(),
             protocol: Protocol::default(),
-            job: Some(job),
             crew,
             engine: None,
             end: None,
@@ -175,10 +174,7 @@ impl Session {
             }
             while let Some(frame) = self.decoder.next()? {
                 match self.protocol.accept(&frame, self.crew.open())? {
-                    Event::Ready(ready) => {
-                        self.engine = Some(ready.engine);
-                        self.crew.hand_over(self.job.take().unwrap_or_default());
-                    }
+                    Event::Ready(ready) => self.engine = Some(ready.engine),
                     Event::Call(call) => self.crew.call(call),
                     Event::Progress(progress) => self.reporter.take(progress),
                     Event::File(file) => self.inbox.take(file).map_err(Violation::File)?,

@@ -142,9 +142,39 @@
     throw new ToolError(failure.message, name, failure.data ?? undefined);
   }
 
-  let names;
-  const known = () => (names ??= native.tools === undefined ? [] : parse(native.tools).map((tool) => tool.name));
-  const made = { __proto__: null, call };
+  let list;
+  const listed = () => (list ??= native.tools === undefined ? [] : parse(native.tools));
+  const known = () => listed().map((tool) => tool.name);
+
+  // The same order as in Python: the name counts most, then what is said of the tool, then its arguments.
+  const wordsOf = (text) => text.toLowerCase().split(/[^\p{L}\p{N}]+/u).filter(Boolean);
+  const fit = (a, b) => a === b ? 2 : Math.min(a.length, b.length) >= 3 && (a.startsWith(b) || b.startsWith(a)) ? 1 : 0;
+  function score(tool, wanted) {
+    const about = `${tool.title ?? ""} ${tool.description ?? ""}`;
+    const names = Object.keys(tool.input_schema?.properties ?? {}).join(" ");
+    const places = [[8, wordsOf(tool.name)], [3, wordsOf(about)], [1, wordsOf(names)]];
+    let sum = 0;
+    for (const word of wanted) {
+      for (const [weight, words] of places) sum += weight * Math.max(0, ...words.map((other) => fit(word, other)));
+    }
+    return sum;
+  }
+
+  function search(words = "", limit = 20) {
+    const wanted = wordsOf(String(words));
+    const scored = listed().map((tool) => [score(tool, wanted), tool]).filter(([points]) => points || !wanted.length);
+    scored.sort(([a, first], [b, second]) => b - a || (first.name < second.name ? -1 : 1));
+    const line = (tool) => (tool.description ?? "").split("\n", 1)[0].slice(0, 160);
+    return scored.slice(0, limit).map(([, tool]) => ({ name: tool.name, description: line(tool) }));
+  }
+
+  function describe(name) {
+    const tool = listed().find((tool) => tool.name === name);
+    if (tool) return tool;
+    throw new ToolError(`there is no tool \`${name}\` that this code may call; see tools.search()`, String(name));
+  }
+
+  const made = { __proto__: null, call, search: freeze(search), describe: freeze(describe) };
   // `then` and `toJSON` are what the language itself asks any object for.
   const isTool = (name) => typeof name === "string" && name !== "then" && name !== "toJSON";
   const tools = new Proxy({}, {

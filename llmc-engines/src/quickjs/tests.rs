@@ -167,6 +167,39 @@ fn tools_are_functions_with_plain_values() {
 }
 
 #[test]
+fn tools_can_be_searched_and_described() {
+    let mut play = Play::new(run);
+    let schema = json!({"properties": {"path": {"type": "string"}}});
+    play.tools = Some(
+        json!([
+            {"name": "read_file", "description": "Reads a file.\nMore.", "input_schema": schema},
+            {"name": "list_dir", "description": "Lists what a directory holds."},
+            {"name": "search", "description": "Finds text in files."},
+        ])
+        .to_string(),
+    );
+    let value = |code: &str| play.run(code).value();
+    assert_eq!(
+        value("tools.search('file')"),
+        json!([
+            {"name": "read_file", "description": "Reads a file."},
+            {"name": "search", "description": "Finds text in files."},
+        ])
+    );
+    assert_eq!(value("tools.search('path').map((tool) => tool.name)"), json!(["read_file"]));
+    assert_eq!(value("tools.search().length + tools.search('', 1).length"), 4);
+    assert_eq!(value("tools.search('zebra')"), json!([]));
+    assert_eq!(value("tools.describe('read_file').input_schema"), schema);
+    assert_eq!(value("Object.keys(tools)"), json!(["read_file", "list_dir", "search"]));
+    assert_eq!(
+        value("try { tools.describe('nothing') } catch (e) { [e.name, e.tool] }"),
+        json!(["ToolError", "nothing"])
+    );
+    let told = play.run("tools.call('echo', {a: 1}).a");
+    assert_eq!((told.value(), told.calls.len()), (json!(1), 1), "by name any tool can be asked for");
+}
+
+#[test]
 fn tools_that_fail_throw_what_the_server_says() {
     let code =
         "try { tools.fail() } catch (e) { [e instanceof ToolError, e.name, e.message, e.tool, e.data.left] }";
@@ -230,7 +263,6 @@ fn memory_is_bounded_and_named() {
         "const a = []; for (;;) a.push(new Array(1000).fill(1))",
         "const s = 'x'.repeat(2 ** 20); const a = []; for (let i = 0; ; i++) a.push(s.toUpperCase())",
         "const a = new Uint8Array(2 ** 30)",
-        "const f = () => Promise.resolve().then(f); f()",
         "const m = new Map(); for (let i = 0; ; i++) m.set(i, {i})",
         "'x'.repeat(2 ** 28).split('')",
     ] {
@@ -243,6 +275,10 @@ fn memory_is_bounded_and_named() {
         );
         assert_eq!(told.error()["message"], "the memory of the run was used up");
     }
+    // Where the last allocation was made for a promise nobody can be told of it: then the promise is never settled.
+    let told = small().run("const f = () => Promise.resolve().then(f); f()");
+    let is_named = told.ending == Ending::Limit(Spent::Memory) || told.error()["type"] == "Deadlock";
+    assert!(is_named, "{:?} {}", told.ending, told.report);
     assert_eq!(error("throw null").1, "null");
     // Code may catch it and go on with what is left; what it throws itself is no limit.
     assert_eq!(

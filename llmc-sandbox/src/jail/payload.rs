@@ -169,8 +169,16 @@ pub(super) fn set_limits(wanted: &JailLimits, profile: &Profile, room: Room) -> 
         (Resource::Fsize, if room.files { wanted.file_bytes } else { 0 }),
         (Resource::Nofile, wanted.open_files.into()),
         // Each process; the accounting of the tree comes first. Soft and hard alike: the soft signal can be ignored.
-        (Resource::Cpu, wanted.cpu_ms.div_ceil(1000) + 1),
+        (Resource::Cpu, cpu_seconds(wanted.cpu_ms)),
     ])
+}
+
+/// `RLIMIT_CPU` for a limit in milliseconds: a second more, and none at all beyond a hundred years. The kernel counts it
+/// in nanoseconds of 64 bits, and a number that does not fit would come out as a small one.
+fn cpu_seconds(cpu_ms: u64) -> u64 {
+    const LARGEST_S: u64 = 100 * 366 * 24 * 60 * 60;
+    let seconds = cpu_ms.div_ceil(1000).saturating_add(1);
+    if seconds > LARGEST_S { u64::MAX } else { seconds }
 }
 
 pub(super) fn restrict(rights: &[(PathBuf, Right)]) -> Result<(), JailError> {
@@ -188,5 +196,20 @@ pub(super) fn restrict(rights: &[(PathBuf, Right)]) -> Result<(), JailError> {
     match rustix::fs::openat(CWD, CANARY, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
         Err(Errno::ACCESS) => Ok(()),
         other => Err(JailError::not_in_force(Layer::Landlock, format!("opening {CANARY} gave {other:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cpu_seconds;
+
+    #[test]
+    fn no_limit_on_processor_time_comes_out_as_a_small_one() {
+        assert_eq!([0, 1, 1000, 1001].map(cpu_seconds), [1, 2, 2, 3]);
+        for cpu_ms in [1_u64 << 45, u64::MAX / 1000, u64::MAX - 1, u64::MAX] {
+            let seconds = cpu_seconds(cpu_ms);
+            assert!(seconds == u64::MAX || seconds.checked_mul(1_000_000_000).is_some(), "{cpu_ms}");
+        }
+        assert_eq!(cpu_seconds(u64::MAX), u64::MAX);
     }
 }

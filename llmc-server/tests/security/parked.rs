@@ -222,6 +222,17 @@ fn code_that_says_an_exit_code_itself_ends_its_own_run_only() {
 }
 
 #[test]
+fn a_zygote_has_no_limits_of_its_own() {
+    let server = warm_server("");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", zygote(&server))).unwrap();
+    for name in ["Max cpu time", "Max address space", "Max file size"] {
+        let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
+        assert_eq!(line.matches("unlimited").count(), 2, "{line}");
+    }
+    server.stop();
+}
+
+#[test]
 fn a_zygote_that_is_killed_is_not_missed() {
     adopt_orphans();
     let mut server = warm_server("");

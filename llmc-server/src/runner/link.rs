@@ -134,31 +134,40 @@ impl Link {
         fds: &[BorrowedFd<'_>],
         ended: watch::Sender<Option<RunOutcome>>,
     ) -> Result<OwnedFd, Refused> {
-        let gone = || Refused {
-            layer: "runner".into(),
-            message: "the runner ended while the run was starting".into(),
-        };
-        let live = self.live().await.map_err(|message| Refused { layer: "runner".into(), message })?;
-        let payload = serde_json::to_vec(spec)
-            .map_err(|error| Refused { layer: "request".into(), message: error.to_string() })?;
+        let refused = |layer: &str, message: String| Refused { layer: layer.into(), message };
+        let payload = serde_json::to_vec(spec).map_err(|error| refused("request", error.to_string()))?;
         if payload.len() > MAX_SPEC_BYTES {
             let message = format!("the request has {} bytes, the limit is {MAX_SPEC_BYTES}", payload.len());
-            return Err(Refused { layer: "request".into(), message });
+            return Err(refused("request", message));
         }
-        let (started, answer) = oneshot::channel();
-        {
-            let mut table = lock(&live.runs);
-            if table.closed {
-                return Err(gone());
-            }
-            table.slots.insert(run, Slot { started: Some(started), ended });
-        }
+        let gone = || refused("runner", "the runner ended while the run was starting".into());
         let header = Header { kind: to_runner::SPAWN, call: run, ..Header::default() };
-        if let Err(error) = live.outbox.send(header, &payload, fds) {
-            lock(&live.runs).slots.remove(&run);
-            return Err(Refused { layer: "runner".into(), message: error.to_string() });
+        let (mut ended, mut tried) = (ended, false);
+        loop {
+            let live = self.live().await.map_err(|message| refused("runner", message))?;
+            let (started, answer) = oneshot::channel();
+            {
+                let mut table = lock(&live.runs);
+                if table.closed {
+                    return Err(gone());
+                }
+                table.slots.insert(run, Slot { started: Some(started), ended });
+            }
+            let Err(error) = live.outbox.send(header, &payload, fds) else {
+                return answer.await.unwrap_or_else(|_| Err(gone()));
+            };
+            // It ended, and nobody has noticed so far. It has not seen the request, which another may take.
+            let slot = {
+                let mut table = lock(&live.runs);
+                table.closed = true;
+                table.slots.remove(&run)
+            };
+            ended = match slot {
+                Some(slot) if !tried => slot.ended,
+                _ => return Err(refused("runner", error.to_string())),
+            };
+            tried = true;
         }
-        answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
     async fn live(&self) -> Result<Arc<Live>, String> {

@@ -43,7 +43,7 @@ pub const MAX_SPEC_BYTES: usize = 8 << 20;
 pub struct Init {
     /// Process id of the server, to notice that it died before the runner was ready.
     pub server_pid: u32,
-    /// Jails that may live at the same time; more are refused as busy.
+    /// Jails that may live at the same time. The server lets further runs wait; the runner refuses them as busy.
     pub max_jails: u32,
     /// Interpreters to keep ready in jails that wait for a run; none when 0.
     pub parked_runs: u32,

@@ -23,11 +23,12 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
-use rustix::process::{DumpableBehavior, Gid, Signal, Uid, WaitOptions};
+use rustix::process::{DumpableBehavior, Signal, WaitOptions};
 
 use super::control::{self, Message};
 use super::folder::RunFolder;
 use super::growth::Growth;
+use super::identity::become_user;
 use super::init::{OOM_SCORE, failure};
 use super::launcher::{Launcher, SET_UP_TIMEOUT, expect};
 use super::monitor::{Monitor, Watched};
@@ -134,7 +135,9 @@ impl Guardian<'_> {
             .at(Layer::Dumpable, "set the dumpable flag")?;
         std::fs::write("/proc/self/oom_score_adj", OOM_SCORE)
             .at(Layer::Limits, "set the score for shortages")?;
-        self.become_payload_user()?;
+        if let Some(id) = self.host_id {
+            become_user(id, false)?;
+        }
         process::make_undumpable()?;
         process::die_with_parent(None)?;
         rustix::process::setsid().at(Layer::Process, "start a session")?;
@@ -149,20 +152,6 @@ impl Guardian<'_> {
         keep.extend([&spec.stdout, &spec.stderr].map(AsRawFd::as_raw_fd));
         keep.extend([&spec.stdin, &spec.job].into_iter().flatten().map(AsRawFd::as_raw_fd));
         descriptors::keep_only(&keep)
-    }
-
-    fn become_payload_user(&self) -> Result<(), JailError> {
-        let Some(id) = self.host_id else { return Ok(()) };
-        let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
-        rustix::thread::set_thread_groups(&[]).at(Layer::Identity, "drop supplementary groups")?;
-        rustix::thread::set_thread_res_gid(gid, gid, gid).at(Layer::Identity, "change group")?;
-        rustix::thread::set_thread_res_uid(uid, uid, uid).at(Layer::Identity, "change user")?;
-        let ids = (rustix::process::getuid(), rustix::process::geteuid(), rustix::process::getegid());
-        if ids == (uid, uid, gid) {
-            Ok(())
-        } else {
-            Err(JailError::not_in_force(Layer::Identity, format!("user and group are {ids:?}")))
-        }
     }
 
     fn start_payload(&self) -> Result<Monitor, JailError> {

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::process::{DumpableBehavior, Pid, Uid, WaitOptions};
+use rustix::process::{DumpableBehavior, Gid, Pid, Uid, WaitOptions};
 use rustix::thread::CapabilitySet;
 
 use crate::error::{At, JailError, Layer};
@@ -145,6 +145,22 @@ impl fmt::Display for Identity {
     }
 }
 
+/// Changes to the user of a payload, for good, and reads that back; user and group have the same number.
+pub(super) fn become_user(id: u32, keep_groups: bool) -> Result<(), JailError> {
+    let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+    if !keep_groups {
+        rustix::thread::set_thread_groups(&[]).at(Layer::Identity, "drop supplementary groups")?;
+    }
+    rustix::thread::set_thread_res_gid(gid, gid, gid).at(Layer::Identity, "change group")?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).at(Layer::Identity, "change user")?;
+    let ids = (rustix::process::getuid(), rustix::process::geteuid(), rustix::process::getegid());
+    if ids == (uid, uid, gid) {
+        Ok(())
+    } else {
+        Err(JailError::not_in_force(Layer::Identity, format!("user and group are {ids:?}")))
+    }
+}
+
 /// Writes one line into each identity map of a process: (inside, outside).
 pub(super) fn write_maps(pid: Pid, uid: (u32, u32), gid: (u32, u32)) -> Result<(), JailError> {
     write_proc(pid, "gid_map", &format!("{} {} 1", gid.0, gid.1))?;
@@ -197,7 +213,7 @@ fn become_reserved(kept: CapabilitySet) -> Result<(), JailError> {
     // Locks securebits so that the change of user below takes nothing away and gives nothing back.
     linux_caps::restrict_to(kept)?;
     rustix::thread::set_thread_groups(&[]).at(Layer::Identity, "drop supplementary groups")?;
-    let gid = rustix::process::Gid::from_raw(id);
+    let gid = Gid::from_raw(id);
     rustix::thread::set_thread_res_gid(gid, gid, gid).at(Layer::Identity, "change group")?;
     let uid = Uid::from_raw(id);
     rustix::thread::set_thread_res_uid(uid, uid, uid).at(Layer::Identity, "change user")?;

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
-use rustix::process::{DumpableBehavior, Gid, Pid, Uid};
+use rustix::process::{DumpableBehavior, Pid};
 use rustix::thread::CapabilitySet;
 
 use super::control::{self, Message};
 use super::growth::Growth;
-use super::identity::PAYLOAD_ID;
+use super::identity::{PAYLOAD_ID, become_user};
 use super::monitor::{Monitor, Watched};
 use super::payload;
 use super::spec::JailSpec;
@@ -56,7 +56,7 @@ impl Init<'_> {
     fn run(&self) -> Result<Monitor, JailError> {
         self.close_inherited()?;
         self.await_maps()?;
-        become_payload_user(self.keep_groups)?;
+        become_user(PAYLOAD_ID, self.keep_groups)?;
         let proc = put_up_walls(|| self.plan.build())?;
         self.start_payload(proc)
     }
@@ -125,22 +125,6 @@ impl Init<'_> {
                 })
             }
         }
-    }
-}
-
-/// Changes to the user of payloads.
-pub(super) fn become_payload_user(keep_groups: bool) -> Result<(), JailError> {
-    let (uid, gid) = (Uid::from_raw(PAYLOAD_ID), Gid::from_raw(PAYLOAD_ID));
-    if !keep_groups {
-        rustix::thread::set_thread_groups(&[]).at(Layer::Identity, "drop supplementary groups")?;
-    }
-    rustix::thread::set_thread_res_gid(gid, gid, gid).at(Layer::Identity, "change group")?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid).at(Layer::Identity, "change user")?;
-    let ids = (rustix::process::getuid(), rustix::process::geteuid(), rustix::process::getegid());
-    if ids == (uid, uid, gid) {
-        Ok(())
-    } else {
-        Err(JailError::not_in_force(Layer::Identity, format!("user and group are {ids:?}")))
     }
 }
 

@@ -22,7 +22,7 @@ use rustix::process::{DumpableBehavior, Signal};
 
 use super::control::{self, Message};
 use super::growth::Growth;
-use super::identity::PAYLOAD_ID;
+use super::identity::{PAYLOAD_ID, become_user};
 use super::init;
 use super::monitor::{Monitor, Watched};
 use super::nest::Nest;
@@ -115,7 +115,7 @@ impl Parked<'_> {
         // The zygote ignores it, so that nobody has to wait for its children; process 1 has to know how its own end.
         sys::default_signal(Signal::CHILD).at(Layer::Process, "reset a signal")?;
         write_own_maps()?;
-        init::become_payload_user(true)?;
+        become_user(PAYLOAD_ID, true)?;
         let proc = init::put_up_walls(|| tree::renew(self.scratch_bytes, self.scratch_inodes))?;
         self.start_payload(proc)
     }

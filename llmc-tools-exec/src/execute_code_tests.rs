@@ -326,13 +326,7 @@ fn tools_explain_themselves() {
         ])
     };
     let harness = Harness::new().program("python", move |request, io| {
-        python(
-            request,
-            with_first_frame(io, move |mut job| {
-                job["tools"] = json!(described().to_string());
-                job
-            }),
-        )
+        python_with_job(request, io, move |job| job["tools"] = json!(described().to_string()))
     });
     let run = |code: &str| envelope(&harness, &format!("from llmc import tools\n{code}")).structured.unwrap();
     assert_contains(&run("tools.read_file('a')")["error"]["message"], "tools.read_file(path=...)");
@@ -369,14 +363,18 @@ fn tools_explain_themselves() {
     );
 }
 
-/// Puts a relay into the job socket that changes the first frame to the code.
-fn with_first_frame(mut io: ProgramIo, change: impl Fn(Value) -> Value + Send + 'static) -> ProgramIo {
+/// [`python`] behind a relay in the job socket that changes the first frame, the job.
+fn python_with_job(
+    request: RunRequest,
+    mut io: ProgramIo,
+    change: impl FnOnce(&mut Value) + Send + 'static,
+) -> RunStatus {
     let outer = io.job.take().unwrap();
     let (inner, theirs) = UnixStream::pair().unwrap();
     io.job = Some(theirs);
     let (mut from_code, mut to_plugin) = (inner.try_clone().unwrap(), outer.try_clone().unwrap());
     let (mut from_plugin, mut to_code) = (outer, inner);
-    thread::spawn(move || {
+    let answers = thread::spawn(move || {
         let _ = std::io::copy(&mut from_code, &mut to_plugin);
         let _ = to_plugin.shutdown(Shutdown::Both);
     });
@@ -385,11 +383,15 @@ fn with_first_frame(mut io: ProgramIo, change: impl Fn(Value) -> Value + Send + 
         from_plugin.read_exact(&mut header).unwrap();
         let mut body = vec![0; u32::from_be_bytes(*header.first_chunk().unwrap()) as usize];
         from_plugin.read_exact(&mut body).unwrap();
-        let job = change(serde_json::from_slice(&body).unwrap());
+        let mut job = serde_json::from_slice(&body).unwrap();
+        change(&mut job);
         to_code.write_all(&encode(Kind::Job, job.to_string().as_bytes())).unwrap();
         let _ = std::io::copy(&mut from_plugin, &mut to_code);
     });
-    io
+    let status = python(request, io);
+    // A run that has ended has sent everything: so must its relay.
+    answers.join().unwrap();
+    status
 }
 
 #[test]

@@ -110,6 +110,9 @@ pub mod op {
     pub const CONFIG: u32 = 10;
     /// Lists the tools that the plugin may call: `{}` -> `[{"name", "title", "description", "input_schema"}]`.
     pub const TOOLS: u32 = 11;
+    /// Keeps text for `read_more`, in pieces: `{"text": str, "last": bool}` -> `{"kept": str}`, the handle, after the
+    /// last piece, `{"kept": null}` before.
+    pub const KEEP: u32 = 12;
 }
 
 /// What an error is about.

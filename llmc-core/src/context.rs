@@ -18,6 +18,9 @@ use crate::{Envelope, Root, Secret, ToolError, ToolResult};
 /// Longest time that a deadline is counted in; stands for "none".
 const FAR_AWAY: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// Text goes to the server in pieces of this size: a request has a limit, and JSON can make six bytes of one.
+const KEEP_PIECE_BYTES: usize = 512 << 10;
+
 /// The surroundings of one call.
 ///
 /// Cheap to clone, and every clone may be used from any thread. After the call has ended, requests are refused
@@ -257,6 +260,29 @@ impl Context {
         };
         serde_path_to_error::deserialize(config)
             .map_err(|error| ToolError::failed(format!("the configuration is wrong{}", at_field(&error))))
+    }
+
+    /// Keeps text that is too long for a result, and returns the handle with which the caller reads it by `read_more`.
+    ///
+    /// It is kept for some time only, and the oldest goes first when there is too much.
+    ///
+    /// # Errors
+    /// If the text is longer than the server keeps, or it can keep nothing.
+    pub fn keep(&self, text: &str) -> ToolResult<String> {
+        #[derive(Deserialize)]
+        struct Answer {
+            kept: Option<String>,
+        }
+        let mut rest = text;
+        loop {
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(KEEP_PIECE_BYTES));
+            rest = after;
+            let body = json!({"text": piece, "last": rest.is_empty()});
+            let Answer { kept } = self.request(op::KEEP, &body)?;
+            if rest.is_empty() {
+                return kept.ok_or_else(|| ToolError::protocol("the server named no handle"));
+            }
+        }
     }
 
     /// Starts a program in a jail of its own.

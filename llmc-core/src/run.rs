@@ -31,6 +31,10 @@ pub struct RunRequest {
     /// Whether the plugin writes to its standard input; `/dev/null` otherwise.
     #[serde(default, skip_serializing_if = "is_false")]
     pub stdin: bool,
+    /// Whether its standard error goes into the pipe of its standard output, so that the order of both is kept. The
+    /// other pipe is at its end from the beginning.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub merge_stderr: bool,
     /// Whether it gets one end of a socket pair as descriptor 3, and the plugin the other.
     #[serde(default, skip_serializing_if = "is_false")]
     pub job: bool,

@@ -162,6 +162,11 @@ impl Harness {
         self.host.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What the tools kept so far ([`Context::keep`]); handles are places in this list.
+    pub fn kept(&self) -> Vec<String> {
+        self.host.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn set_up(&mut self) -> &mut FakeHost {
         Arc::get_mut(&mut self.host).expect("the harness is set up before its first call")
     }

@@ -128,7 +128,7 @@ impl Bridge {
                 }
                 success(b"null".to_vec())
             }
-            op::CALL_TOOL | op::SECRET | op::RUN | op::RUN_WAIT | op::RUN_KILL | op::TOOLS => {
+            op::CALL_TOOL | op::SECRET | op::RUN | op::RUN_WAIT | op::RUN_KILL | op::TOOLS | op::KEEP => {
                 self.round_trip(call, op, body)
             }
             _ => {

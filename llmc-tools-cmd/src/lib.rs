@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod command_line;
 mod cwd;
 pub mod limits;
 mod run_command;

@@ -8,20 +8,23 @@ use llmc_core::run::{RunRequest, RunStatus};
 use llmc_core::schema;
 use llmc_tools_watch::{Alone, Limits, Watched, watch, words};
 
-use crate::cwd;
 use crate::limits::{
     DEFAULT_OUTPUT_BYTES, DEFAULT_TIMEOUT_MS, HARD_OUTPUT_BYTES, MAX_ARGUMENT_BYTES, MAX_ARGUMENTS,
     MAX_OUTPUT_BYTES, MAX_STDIN_BYTES, MIN_OUTPUT_BYTES,
 };
+use crate::{command_line, cwd};
 
-/// Runs a program in a jail without network and returns its exit code and output. There is no shell: `|`, `>`, `*`,
-/// `$X` and `&&` are plain text. Only programs that the operator granted can run. An exit code other than 0 is a
-/// result, not an error.
+/// Runs a program in a jail without network and returns its exit code and output. Give `argv`, or `command`. There is
+/// no shell: in `argv`, `|`, `>`, `*`, `$X` and `&&` are plain text; in `command` they are refused. Only programs that
+/// the operator granted can run. An exit code other than 0 is a result, not an error.
 #[arguments]
 pub struct RunCommand {
     /// The program's name and its arguments, one string each: ["git", "log", "-3"].
     #[schemars(length(min = 1, max = MAX_ARGUMENTS))]
-    argv: Vec<String>,
+    argv: Option<Vec<String>>,
+    /// The same in one string, split into words as by a shell: "git log -3 'a file'".
+    #[schemars(length(max = MAX_ARGUMENT_BYTES))]
+    command: Option<String>,
     /// Directory to start in: `root:sub/dir`, or relative to the first root. Default: the top of the first root.
     cwd: Option<String>,
     /// Text for its standard input. Default: none.
@@ -32,7 +35,11 @@ pub struct RunCommand {
     /// Longest time in milliseconds. Default: 60000. Cut to what the operator allows.
     #[schemars(range(min = 1))]
     timeout_ms: Option<u64>,
-    /// Bytes to keep of stdout and of stderr, 1024 to 1048576. Default: 65536. Beyond it the middle is left out.
+    /// Whether stderr goes into stdout, in the order of arrival. Default: false.
+    #[serde(default)]
+    merge_stderr: bool,
+    /// Bytes to show of stdout and of stderr, 1024 to 1048576. Default: 65536. Beyond it the middle is left out, for
+    /// `read_more`.
     #[schemars(range(min = MIN_OUTPUT_BYTES, max = MAX_OUTPUT_BYTES))]
     max_output_bytes: Option<u32>,
 }
@@ -60,6 +67,12 @@ pub struct Finished {
     stdout_omitted_bytes: u64,
     /// Bytes of the standard error that are left out.
     stderr_omitted_bytes: u64,
+    /// For `read_more`, if a part of the standard output is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stdout_handle: Option<String>,
+    /// For `read_more`, if a part of the standard error is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stderr_handle: Option<String>,
     /// Whether output was not UTF-8; the wrong bytes became `U+FFFD`.
     lossy: bool,
     /// The limit that ended it: wall, cpu, memory, workspace, file_size, output, cancelled, killed or runner_lost.
@@ -97,18 +110,20 @@ impl Tool for RunCommand {
 
 impl RunCommand {
     fn into_request(self, ctx: &Context) -> ToolResult<(RunRequest, String, Limits)> {
-        self.check()?;
+        let argv = self.words()?;
+        self.check(&argv)?;
         let roots = ctx.roots()?;
         let cwd = match self.cwd {
             Some(cwd) => Some(cwd::parse(&cwd, roots)?),
             None if roots.is_empty() => None,
             None => Some(cwd::parse(".", roots)?),
         };
-        let mut argv = self.argv.into_iter();
+        let mut argv = argv.into_iter();
         let program = argv.next().unwrap_or_default();
         let request = RunRequest {
             cwd,
             stdin: self.stdin.as_ref().is_some_and(|input| !input.is_empty()),
+            merge_stderr: self.merge_stderr,
             env: self.env,
             timeout_ms: Some(
                 self.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS).min(milliseconds(ctx.remaining())),
@@ -121,11 +136,25 @@ impl RunCommand {
         Ok((request, self.stdin.unwrap_or_default(), limits))
     }
 
+    /// The command in one way or the other.
+    fn words(&self) -> ToolResult<Vec<String>> {
+        match (&self.argv, &self.command) {
+            (Some(argv), None) => Ok(argv.clone()),
+            (None, Some(command)) => {
+                command_line::split(command).map_err(|refusal| ToolError::invalid(refusal.to_string()))
+            }
+            (None, None) => Err(ToolError::invalid(
+                "there is no command: give `argv`, as in [\"git\", \"status\"], or `command`",
+            )),
+            (Some(_), Some(_)) => Err(ToolError::invalid("give `argv` or `command`, not both")),
+        }
+    }
+
     /// What no grant could make right.
-    fn check(&self) -> ToolResult<()> {
-        let program = self.argv.first().map_or("", String::as_str);
+    fn check(&self, argv: &[String]) -> ToolResult<()> {
+        let program = argv.first().map_or("", String::as_str);
         if program.trim().is_empty() {
-            return Err(ToolError::invalid("the command is empty: `argv` begins with the name of a program"));
+            return Err(ToolError::invalid("the command is empty: it begins with the name of a program"));
         }
         if program.contains('/') {
             return Err(ToolError::invalid(
@@ -139,7 +168,7 @@ impl RunCommand {
             ));
         }
         let pairs = self.env.iter().flat_map(|(name, value)| [name, value]);
-        let strings = || self.argv.iter().chain(pairs.clone());
+        let strings = || argv.iter().chain(pairs.clone());
         if strings().any(|string| string.contains('\0')) {
             return Err(ToolError::invalid("`argv` or `env` contains a NUL character"));
         }
@@ -147,7 +176,7 @@ impl RunCommand {
             return Err(ToolError::invalid("a name in `env` is empty or contains `=`"));
         }
         let bytes: usize = strings().map(String::len).sum();
-        if self.argv.len() > MAX_ARGUMENTS || bytes > MAX_ARGUMENT_BYTES {
+        if argv.len() > MAX_ARGUMENTS || bytes > MAX_ARGUMENT_BYTES {
             return Err(ToolError::invalid(format!(
                 "the command is too long: at most {MAX_ARGUMENTS} arguments and {MAX_ARGUMENT_BYTES} bytes, \
                  `env` included; use `stdin` or a file for more"
@@ -178,6 +207,8 @@ impl Finished {
             stdout_omitted_bytes: stdout.omitted_bytes,
             stderr_omitted_bytes: stderr.omitted_bytes,
             lossy: stdout.lossy || stderr.lossy,
+            stdout_handle: stdout.handle,
+            stderr_handle: stderr.handle,
             stdout: stdout.text,
             stderr: stderr.text,
             limit,

@@ -103,6 +103,39 @@ fn what_is_no_command_starts_nothing() {
 }
 
 #[test]
+fn a_command_line_is_split_or_refused() {
+    let (work, harness) = machine(&["echo"]);
+    assert_eq!(run(&harness, json!({"command": "echo 'a  b' c"}))["stdout"], "a  b c\n");
+    assert_eq!(run(&harness, json!({"command": "echo '$(touch X); > Y'\n"}))["stdout"], "$(touch X); > Y\n");
+    for (command, words) in [
+        ("echo safe; touch X", "`;` at character 10 of `command` is the end of a command"),
+        ("echo $(touch X)", "`$(` at character 6 of `command` is a command substitution"),
+        ("echo 'open", "the quote ' at character 6 of `command` is not closed"),
+        ("", "the command is empty"),
+        (" \n", "the command is empty"),
+        ("/usr/bin/echo a", "not by a path"),
+    ] {
+        let error = refusal(&harness, json!({"command": command}));
+        assert_eq!(error.code(), code::INVALID_ARGUMENTS);
+        assert!(error.message().contains(words), "{error}");
+    }
+    assert!(refusal(&harness, json!({})).message().contains("there is no command"));
+    let both = refusal(&harness, json!({"argv": ["echo"], "command": "echo"}));
+    assert!(both.message().contains("not both"), "{both}");
+    assert_eq!(std::fs::read_dir(work.path()).unwrap().count(), 0, "nothing was created");
+}
+
+#[test]
+fn merged_streams_keep_their_order() {
+    let (_work, harness) = machine(&["sh"]);
+    let script = "for n in 1 2 3; do echo out $n; echo err $n >&2; done";
+    let arguments = json!({"argv": ["sh", "-c", script], "merge_stderr": true});
+    let result = run(&harness, arguments);
+    assert_eq!(result["stdout"], "out 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3\n");
+    assert_eq!((&result["stderr"], &result["stderr_bytes"]), (&json!(""), &json!(0)));
+}
+
+#[test]
 fn only_granted_programs_start() {
     let (_work, harness) = machine(&["ls", "echo"]);
     assert_eq!(run(&harness, json!({"argv": ["ls"]}))["exit_code"], 0);
@@ -157,8 +190,13 @@ fn long_output_keeps_both_ends() {
     assert!(stdout.starts_with("1\n2\n") && stdout.ends_with("\n99999\n100000\n"), "{stdout}");
     assert_eq!(result["stdout_bytes"], 588_895);
     assert_eq!(result["stdout_omitted_bytes"], 588_895 - 1024);
-    assert!(stdout.contains(&format!("[... {} bytes left out ...]", 588_895 - 1024)), "{stdout}");
+    let note = format!("[... {} bytes left out: `read_more` with handle 0, offset 512 ...]", 588_895 - 1024);
+    assert!(stdout.contains(&note), "{stdout}");
     assert_eq!((&result["truncated"], &result["exit_code"]), (&json!(true), &json!(0)));
+    assert_eq!((&result["stdout_handle"], result.get("stderr_handle")), (&json!("0"), None));
+    let kept = harness.kept();
+    assert_eq!((kept.len(), kept[0].len()), (1, 588_895), "the whole is kept, in pieces");
+    assert_eq!(kept[0].lines().count(), 100_000);
 }
 
 #[test]
@@ -219,7 +257,7 @@ fn long_commands_tell_their_progress() {
     run(&harness, json!({"argv": ["sh", "-c", "echo hello; sleep 1.2"], "timeout_ms": 20_000}));
     let progress = harness.progress();
     assert_eq!(progress.len(), 1);
-    assert_eq!(progress[0].message, "1 s, 6 bytes of output");
+    assert_eq!(progress[0].message, "1 s, 6 bytes of output: hello");
     assert_eq!(progress[0].total, Some(20.0));
 }
 
@@ -262,6 +300,6 @@ fn the_schema_tells_ranges_and_defaults() {
         let text = properties[name]["description"].as_str().unwrap();
         assert!(text.contains(&format!("Default: {default}.")), "{name}: {text}");
     }
-    assert_eq!(item.input_schema["required"], json!(["argv"]));
+    assert_eq!(item.input_schema.get("required"), None, "`argv` or `command`");
     assert!(item.output_schema.is_some() && item.annotations.destructive && !item.annotations.open_world);
 }

@@ -101,6 +101,12 @@ pub struct Executed {
     usage: Usage,
     /// Whether a part of an output or of the result is left out.
     truncated: bool,
+    /// For `read_more`, if a part of the standard output is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stdout_handle: Option<String>,
+    /// For `read_more`, if a part of the standard error is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stderr_handle: Option<String>,
     /// Length of the whole standard output.
     stdout_bytes: u64,
     /// Length of the whole standard error.
@@ -309,6 +315,8 @@ impl Executed {
         let (stdout, stderr, outcome) = (watched.stdout, watched.stderr, watched.outcome);
         Self {
             truncated: stdout.omitted_bytes + stderr.omitted_bytes > 0 || shown.cut,
+            stdout_handle: stdout.handle,
+            stderr_handle: stderr.handle,
             stdout_bytes: stdout.bytes,
             stderr_bytes: stderr.bytes,
             lossy: stdout.lossy || stderr.lossy,

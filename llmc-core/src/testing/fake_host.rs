@@ -27,6 +27,8 @@ pub(super) struct FakeHost {
     pub(super) programs: BTreeMap<String, Program>,
     pub(super) logs: Mutex<Vec<(Level, String)>>,
     pub(super) progress: Mutex<Vec<Progress>>,
+    pub(super) kept: Mutex<Vec<String>>,
+    draft: Mutex<String>,
     roots: Vec<RootEntry>,
     calls: AtomicU64,
     cancelled: AtomicBool,
@@ -108,6 +110,24 @@ impl FakeHost {
         Ok(())
     }
 
+    /// The handle is the place in the list.
+    fn keep(&self, body: &[u8]) -> ToolResult<Value> {
+        #[derive(Deserialize)]
+        struct Body {
+            text: String,
+            last: bool,
+        }
+        let Body { text, last } = serde_json::from_slice(body)?;
+        let mut draft = self.draft.lock().unwrap_or_else(PoisonError::into_inner);
+        draft.push_str(&text);
+        if !last {
+            return Ok(json!({"kept": null}));
+        }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push(std::mem::take(&mut *draft));
+        Ok(json!({"kept": (kept.len() - 1).to_string()}))
+    }
+
     fn run(&self, body: &[u8]) -> ToolResult<RunStarted> {
         let request: RunRequest = serde_json::from_slice(body)?;
         let Some(program) = self.programs.get(&request.program).cloned() else {
@@ -138,6 +158,7 @@ impl Host for FakeHost {
             op::CANCELLED => json(json!({"cancelled": self.cancelled.load(Ordering::Relaxed)})),
             op::CALL_TOOL => json(self.call_tool(body)?),
             op::SECRET => json(self.secret(body)?),
+            op::KEEP => json(self.keep(body)?),
             op::RUN => json(self.run(body)?),
             op::RUN_WAIT => json(self.running(body)?.wait()),
             op::RUN_KILL => json(self.running(body).map(|run| run.kill())?),

@@ -51,7 +51,10 @@ impl Running {
     pub(super) fn start(id: u64, program: Program, request: RunRequest) -> ToolResult<(Self, RunStarted)> {
         let (stdin_reader, stdin) = if request.stdin { Some(pipe()?).unzip() } else { (None, None) };
         let (stdout, stdout_writer) = pipe()?;
-        let (stderr, stderr_writer) = pipe()?;
+        let (stderr, mut stderr_writer) = pipe()?;
+        if request.merge_stderr {
+            stderr_writer = stdout_writer.try_clone()?;
+        }
         let (job, program_job) = if request.job { Some(UnixStream::pair()?).unzip() } else { (None, None) };
         let killed = Arc::new(AtomicBool::new(false));
         let io = ProgramIo {

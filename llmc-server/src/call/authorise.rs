@@ -11,7 +11,8 @@ use super::{CallError, Entry, Home, Kind};
 use crate::config::{Config, Grants, Mode, NamedMode};
 
 /// Tools that clients see in code mode, as far as they exist: what finds tools, what looks, and what runs code.
-const CODE_MODE: [&str; 5] = ["describe_tool", EXECUTE_CODE, "list_dir", "read_file", "search_tools"];
+const CODE_MODE: [&str; 6] =
+    ["describe_tool", EXECUTE_CODE, "list_dir", "read_file", "read_more", "search_tools"];
 
 /// Who makes a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +125,7 @@ impl Authority {
     fn shows(&self, entry: &Entry) -> bool {
         match &self.mode {
             // Who sees every tool needs none to find them.
-            Mode::Named(NamedMode::All) => matches!(entry.home, Home::Plugin(_)),
+            Mode::Named(NamedMode::All) => !matches!(entry.home, Home::Server(tool) if tool.finds_tools()),
             Mode::Named(NamedMode::Code) => CODE_MODE.contains(&entry.name.as_str()),
             Mode::Listed(tools) => tools.contains(&entry.name),
         }

@@ -1,4 +1,5 @@
-//! The server's own tools, for models that do not see all tools in their list: `search_tools` and `describe_tool`.
+//! The server's own tools: `search_tools` and `describe_tool` for models that do not see all tools in their list, and
+//! `read_more` for results that were too long.
 //!
 //! They are entries of the registry as any other tool, take the one call path, and tell each caller only of tools
 //! that it may call itself or from code.
@@ -10,9 +11,10 @@ use llmc_core::manifest::Annotations;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::read_more::{self, ReadMore};
 use super::registry::Home;
 use super::schema::nearest;
-use super::{CallError, CallPath, Caller, Entry, Kind, Schema};
+use super::{CallError, CallPath, Caller, Entry, Kind, OWNER, Schema};
 use crate::plugin::CallContext;
 
 /// Tools that one search names unless told otherwise.
@@ -31,6 +33,8 @@ pub(crate) enum Builtin {
     SearchTools,
     /// Tells everything about one.
     DescribeTool,
+    /// Reads on in a result that was too long.
+    ReadMore,
 }
 
 #[derive(Deserialize)]
@@ -52,12 +56,18 @@ struct Reachable<'a> {
 }
 
 impl Builtin {
-    pub(super) const ALL: [Self; 2] = [Self::SearchTools, Self::DescribeTool];
+    pub(super) const ALL: [Self; 3] = [Self::SearchTools, Self::DescribeTool, Self::ReadMore];
+
+    /// Whether it is for models that do not see all tools.
+    pub(super) fn finds_tools(self) -> bool {
+        matches!(self, Self::SearchTools | Self::DescribeTool)
+    }
 
     fn name(self) -> &'static str {
         match self {
             Self::SearchTools => "search_tools",
             Self::DescribeTool => "describe_tool",
+            Self::ReadMore => "read_more",
         }
     }
 
@@ -65,6 +75,7 @@ impl Builtin {
         match self {
             Self::SearchTools => "Search tools",
             Self::DescribeTool => "Describe tool",
+            Self::ReadMore => "Read more",
         }
     }
 
@@ -75,6 +86,7 @@ impl Builtin {
                  `from llmc import tools`, then `tools.NAME(...)`."
             }
             Self::DescribeTool => "Tells arguments and result of a tool, as JSON Schemas.",
+            Self::ReadMore => read_more::DESCRIPTION,
         }
     }
 
@@ -85,10 +97,12 @@ impl Builtin {
                 "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": DEFAULT_LIMIT},
             }),
             Self::DescribeTool => json!({"name": {"type": "string"}}),
+            Self::ReadMore => read_more::properties(),
         };
         let required = match self {
             Self::SearchTools => "query",
             Self::DescribeTool => "name",
+            Self::ReadMore => "handle",
         };
         json!({"type": "object", "properties": properties, "required": [required], "additionalProperties": false})
     }
@@ -108,6 +122,7 @@ impl Builtin {
                 "input_schema": {"type": "object"}, "output_schema": {"type": "object"},
                 "annotations": {"type": "object"},
             }),
+            Self::ReadMore => read_more::result(),
         };
         json!({"type": "object", "properties": properties})
     }
@@ -138,10 +153,14 @@ impl Builtin {
     ) -> Result<Vec<u8>, CallError> {
         // They were checked against the schema just before.
         let unread = |error: serde_json::Error| CallError::new(Kind::InvalidArguments, error.to_string());
-        let tools = reachable(path, caller, context);
+        let tools = || reachable(path, caller, context);
         let envelope = match self {
-            Self::SearchTools => search(&tools, &serde_json::from_slice(arguments).map_err(unread)?),
-            Self::DescribeTool => describe(&tools, &serde_json::from_slice(arguments).map_err(unread)?)?,
+            Self::SearchTools => search(&tools(), &serde_json::from_slice(arguments).map_err(unread)?),
+            Self::DescribeTool => describe(&tools(), &serde_json::from_slice(arguments).map_err(unread)?)?,
+            Self::ReadMore => {
+                let asked: ReadMore = serde_json::from_slice(arguments).map_err(unread)?;
+                asked.answer(&path.shelf, OWNER)?
+            }
         };
         serde_json::to_vec(&envelope).map_err(|error| CallError::new(Kind::InvalidResult, error.to_string()))
     }

@@ -10,9 +10,11 @@ mod builtin;
 mod cost;
 mod error;
 mod output;
+mod read_more;
 pub(crate) mod registry;
 mod schema;
 mod services;
+mod shelf;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +30,7 @@ pub(crate) use error::{CallError, Kind};
 pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Registry};
 pub(crate) use schema::Schema;
 pub(crate) use services::Hub;
+use shelf::Shelf;
 
 use crate::audit::{Audit, Record, now_ms};
 use crate::config::Limits;
@@ -40,6 +43,9 @@ const MAX_NAME_BYTES: usize = 128;
 
 /// Longest error text: it goes to the model and into the audit.
 const MAX_MESSAGE_BYTES: usize = 16 << 10;
+
+/// The one caller from outside: a server on stdio has one client.
+const OWNER: &str = "client";
 
 /// A call to make.
 pub(crate) struct Request {
@@ -70,6 +76,8 @@ pub(crate) struct CallPath {
     audit: Audit,
     limits: Limits,
     running: Arc<Semaphore>,
+    /// What did not fit into results.
+    shelf: Shelf,
 }
 
 /// What the audit wants to know about a call that ended well.
@@ -87,7 +95,8 @@ impl CallPath {
         limits: Limits,
     ) -> Self {
         let running = Arc::new(Semaphore::new(limits.concurrent_calls));
-        Self { registry, authority, secrets, audit, limits, running }
+        let shelf = Shelf::new(&limits);
+        Self { shelf, registry, authority, secrets, audit, limits, running }
     }
 
     /// Tools that a caller may see, in a fixed order.
@@ -98,6 +107,15 @@ impl CallPath {
     /// Whose rights code has: those of the plugin with the tool that runs it.
     pub(crate) fn code_caller(&self) -> Option<Caller> {
         self.registry.code_plugin().map(|plugin| Caller::Plugin(Arc::clone(plugin)))
+    }
+
+    /// Keeps what did not fit into a result, secrets masked, for the caller of this call. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be kept; the text tells why.
+    fn keep(&self, text: String) -> std::io::Result<String> {
+        self.shelf.keep(OWNER, &self.secrets.mask_text(text))
     }
 
     /// Makes a call; whatever becomes of it is audited, also that its caller left before its end.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 
 use llmc_core::run::RunRequest;
 use llmc_core::{CallableTool, code, op};
@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tracing::debug;
 
+use super::shelf::MAX_TEXT_BYTES;
 use super::{CallPath, Caller, Parent, Request};
 use crate::config::{Config, Grants};
 use crate::plugin::connection::failure;
@@ -44,6 +45,13 @@ struct CallTool {
 #[derive(Deserialize)]
 struct Named {
     name: String,
+}
+
+/// A piece of a text to be kept.
+#[derive(Deserialize)]
+struct Keep {
+    text: String,
+    last: bool,
 }
 
 #[derive(Deserialize)]
@@ -93,6 +101,28 @@ impl Hub {
         Ok((json!({ "value": value }).to_string().into_bytes(), Vec::new()))
     }
 
+    /// Takes a piece of a text, and keeps the text after its last piece.
+    async fn keep(&self, context: &CallContext, body: &[u8]) -> Answer {
+        let Keep { text, last } = parsed(body)?;
+        let text = {
+            let mut draft = context.draft.lock().unwrap_or_else(PoisonError::into_inner);
+            draft.push_str(&text);
+            if draft.len() > MAX_TEXT_BYTES {
+                *draft = String::new();
+                let message = format!("nothing longer than {MAX_TEXT_BYTES} bytes is kept for `read_more`");
+                return Err(failure(code::LIMIT, message));
+            }
+            last.then(|| std::mem::take(&mut *draft))
+        };
+        let Some(text) = text else { return json_answer(&json!({"kept": null})) };
+        let path = self.path.get().and_then(Weak::upgrade).ok_or_else(stopping)?;
+        let kept = tokio::task::spawn_blocking(move || path.keep(text)).await;
+        match kept.map_err(std::io::Error::other).flatten() {
+            Ok(handle) => json_answer(&json!({"kept": handle})),
+            Err(error) => Err(failure(code::FAILED, format!("the output cannot be kept: {error}"))),
+        }
+    }
+
     fn runs(&self, plugin: &str) -> Result<&Arc<Runs>, Failure> {
         let granted = self.grants.get(plugin).cloned().unwrap_or_default();
         self.runs.as_ref().ok_or_else(|| crate::runner::not_granted(plugin, &granted))
@@ -124,6 +154,7 @@ impl Services for Arc<Hub> {
                     let path = path.ok_or_else(stopping)?;
                     json_answer(&callable(&path, &plugin, context()?))
                 }
+                op::KEEP => hub.keep(context()?, &body).await,
                 op::RUN => {
                     let request: RunRequest = parsed(&body)?;
                     let (started, fds) = hub.runs(&plugin)?.start(&plugin, request, context()?).await?;

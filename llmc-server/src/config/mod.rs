@@ -289,6 +289,10 @@ pub struct Limits {
     pub nested_calls: u32,
     /// Bytes of arguments and results that calls below one call may move.
     pub nested_bytes: u64,
+    /// Bytes of all outputs together that are kept for `read_more`, on disk; the oldest go first.
+    pub kept_bytes: u64,
+    /// How long an output is kept for `read_more`, in milliseconds.
+    pub kept_ms: u64,
     /// Largest line that a client may send, in bytes.
     pub max_message_bytes: usize,
     /// Largest result of a tool in bytes.
@@ -320,6 +324,8 @@ impl Default for Limits {
             call_depth: 4,
             nested_calls: 1000,
             nested_bytes: 256 * MIB as u64,
+            kept_bytes: 256 * MIB as u64,
+            kept_ms: 1_800_000,
             max_message_bytes: 4 * MIB,
             max_result_bytes: 4 * MIB,
             host_memory_bytes: 1024 * MIB as u64,

@@ -17,8 +17,8 @@ pub(crate) mod supervisor;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use llmc_wire::host::Failure;
@@ -47,6 +47,8 @@ pub(crate) struct CallContext {
     /// Cancelled when the caller withdraws, and when the call ends: whatever was started for it ends with it.
     pub(crate) cancel: CancellationToken,
     pub(crate) progress: Option<Arc<dyn Progress>>,
+    /// Text that its plugin hands over in pieces, to be kept.
+    pub(crate) draft: Mutex<String>,
 }
 
 impl CallContext {
@@ -60,7 +62,7 @@ impl CallContext {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         // A child: the end of this call must not look like a cancellation of the call above it.
-        Self { id, depth, deadline, bounds, cancel: cancel.child_token(), progress }
+        Self { id, depth, deadline, bounds, cancel: cancel.child_token(), progress, draft: Mutex::default() }
     }
 }
 

@@ -87,13 +87,14 @@ impl Runs {
         context: &Arc<CallContext>,
     ) -> Result<(RunStarted, Vec<OwnedFd>), Failure> {
         let grant = self.grants.get(plugin).ok_or_else(|| self.not_granted(plugin))?;
-        let detached = request.detached;
+        let (detached, merge_stderr) = (request.detached, request.merge_stderr);
         let left = context.deadline.saturating_duration_since(Instant::now());
         let left_ms = if detached { u64::MAX } else { u64::try_from(left.as_millis()).unwrap_or(u64::MAX) };
         let spec = grant.spec(plugin, request, left_ms)?;
         // Pipes are made only for as many runs as may live: descriptors of the server are not at a plugin's disposal.
         let place = self.place(context).await?;
-        let pipes = Pipes::new(spec.stdin, spec.job).map_err(|error| out_of_descriptors(&error))?;
+        let pipes =
+            Pipes::new(spec.stdin, merge_stderr, spec.job).map_err(|error| out_of_descriptors(&error))?;
 
         let run = self.next.fetch_add(1, Ordering::Relaxed);
         let (ended, outcome) = watch::channel(None);
@@ -214,7 +215,7 @@ struct Pipes {
 
 impl Pipes {
     /// In the order that the runner expects: stdin, stdout, stderr, job.
-    fn new(stdin: bool, job: bool) -> std::io::Result<Self> {
+    fn new(stdin: bool, merge_stderr: bool, job: bool) -> std::io::Result<Self> {
         let mut pipes =
             Self { ours: Vec::new(), theirs: Vec::new(), stdin: None, stdout: 0, stderr: 0, job: None };
         if stdin {
@@ -222,9 +223,10 @@ impl Pipes {
             pipes.stdin = Some(pipes.add(writer.into(), reader.into()));
         }
         let (reader, writer) = std::io::pipe()?;
+        let merged = merge_stderr.then(|| writer.try_clone()).transpose()?;
         pipes.stdout = pipes.add(reader.into(), writer.into());
         let (reader, writer) = std::io::pipe()?;
-        pipes.stderr = pipes.add(reader.into(), writer.into());
+        pipes.stderr = pipes.add(reader.into(), merged.unwrap_or(writer).into());
         if job {
             let (ours, theirs) = UnixStream::pair()?;
             pipes.job = Some(pipes.add(ours.into(), theirs.into()));

@@ -1,21 +1,21 @@
-//! Keeps the beginning and the end of a stream, and counts the rest.
+//! Holds what a stream brings, and shows the beginning and the end of it.
 
-use std::collections::VecDeque;
+/// Longest line that is shown of a stream at work, in characters.
+const MAX_LINE_CHARS: usize = 120;
+/// How far back the last line is looked for, in bytes.
+const LAST_LINE_BYTES: usize = 1024;
 
-/// A stream as it comes in. Memory stays within what it may keep.
-#[derive(Debug)]
+/// A stream as it comes in. Whoever reads it bounds it ([`crate::Limits::output_bytes`]).
+#[derive(Debug, Default)]
 pub struct Capture {
-    head: Vec<u8>,
-    tail: VecDeque<u8>,
-    head_room: usize,
-    tail_room: usize,
-    bytes: u64,
+    bytes: Vec<u8>,
+    keep_bytes: usize,
 }
 
 /// A stream that has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Captured {
-    /// What was kept; a line in the middle tells what was not.
+    /// What is shown; a line in the middle tells what is not, and how to read it.
     pub text: String,
     /// How long the stream was.
     pub bytes: u64,
@@ -23,55 +23,59 @@ pub struct Captured {
     pub omitted_bytes: u64,
     /// Whether some bytes were not UTF-8 and became `U+FFFD`.
     pub lossy: bool,
+    /// The handle of the whole text for `read_more`, where something is left out and it could be kept.
+    pub handle: Option<String>,
 }
 
 impl Capture {
-    /// Keeps `keep_bytes`: half from the beginning, half from the end.
+    /// Shows `keep_bytes`: half from the beginning, half from the end.
     pub fn new(keep_bytes: usize) -> Self {
-        let tail_room = keep_bytes / 2;
-        Self {
-            head: Vec::new(),
-            tail: VecDeque::new(),
-            head_room: keep_bytes - tail_room,
-            tail_room,
-            bytes: 0,
-        }
+        Self { bytes: Vec::new(), keep_bytes }
     }
 
     /// Takes the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len() as u64;
-        let (head, rest) = bytes.split_at(bytes.len().min(self.head_room - self.head.len()));
-        self.head.extend_from_slice(head);
-        let rest = &rest[rest.len().saturating_sub(self.tail_room)..];
-        let surplus = (self.tail.len() + rest.len()).saturating_sub(self.tail_room);
-        self.tail.drain(..surplus);
-        self.tail.extend(rest);
+        self.bytes.extend_from_slice(bytes);
     }
 
     /// Number of bytes so far.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.bytes.len() as u64
     }
 
-    /// Turns what was kept into text.
-    pub fn finish(self) -> Captured {
-        let Self { mut head, tail, bytes, .. } = self;
-        let tail = Vec::from(tail);
-        if (head.len() + tail.len()) as u64 == bytes {
-            head.extend_from_slice(&tail);
-            let (text, lossy) = text_of(head);
-            return Captured { text, bytes, omitted_bytes: 0, lossy };
+    /// The last line so far that is not empty, without control characters; empty if there is none.
+    pub fn last_line(&self) -> String {
+        let end = &self.bytes[self.bytes.len().saturating_sub(LAST_LINE_BYTES)..];
+        let end = String::from_utf8_lossy(&end[stray_bytes(end)..]);
+        // A progress bar draws its line again and again, from the left.
+        let line = end.split(['\n', '\r']).map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+        line.chars().filter(|letter| !letter.is_control()).take(MAX_LINE_CHARS).collect()
+    }
+
+    /// Turns it into text. What does not fit goes to `keep` as a whole, which returns a handle for it.
+    pub fn finish(self, keep: impl FnOnce(&str) -> Option<String>) -> Captured {
+        let bytes = self.bytes();
+        if self.bytes.len() <= self.keep_bytes {
+            let (text, lossy) = text_of(self.bytes);
+            return Captured { text, bytes, omitted_bytes: 0, lossy, handle: None };
         }
+        let tail_bytes = self.keep_bytes / 2;
+        let head = &self.bytes[..self.keep_bytes - tail_bytes];
+        let tail = &self.bytes[self.bytes.len() - tail_bytes..];
         // A character that the cut went through is left out as a whole.
-        head.truncate(head.len() - unfinished_bytes(&head));
-        let tail = &tail[stray_bytes(&tail)..];
+        let head = &head[..head.len() - unfinished_bytes(head)];
+        let tail = &tail[stray_bytes(tail)..];
         let omitted_bytes = bytes - (head.len() + tail.len()) as u64;
-        let (head, head_lossy) = text_of(head);
-        let (tail, tail_lossy) = text_of(tail.to_vec());
+        let (head, _) = text_of(head.to_vec());
+        let (tail, _) = text_of(tail.to_vec());
+        let (whole, lossy) = text_of(self.bytes);
+        let handle = keep(&whole);
         let line_end = if head.is_empty() || head.ends_with('\n') { "" } else { "\n" };
-        let text = format!("{head}{line_end}[... {omitted_bytes} bytes left out ...]\n{tail}");
-        Captured { text, bytes, omitted_bytes, lossy: head_lossy || tail_lossy }
+        let how = handle.as_ref().map_or(String::new(), |handle| {
+            format!(": `read_more` with handle {handle}, offset {}", head.len())
+        });
+        let text = format!("{head}{line_end}[... {omitted_bytes} bytes left out{how} ...]\n{tail}");
+        Captured { text, bytes, omitted_bytes, lossy, handle }
     }
 }
 
@@ -105,13 +109,13 @@ mod tests {
     fn captured(keep_bytes: usize, chunks: &[&[u8]]) -> Captured {
         let mut capture = Capture::new(keep_bytes);
         chunks.iter().for_each(|chunk| capture.push(chunk));
-        capture.finish()
+        capture.finish(|_| None)
     }
 
     #[test]
     fn what_fits_is_kept_as_it_is() {
         let whole = captured(10, &[b"01234", b"567", b"", b"89"]);
-        assert_eq!(whole, Captured { text: "0123456789".into(), bytes: 10, omitted_bytes: 0, lossy: false });
+        assert_eq!(whole, Captured { text: "0123456789".into(), bytes: 10, ..Captured::default() });
         assert_eq!(captured(10, &[]), Captured::default());
     }
 
@@ -143,6 +147,38 @@ mod tests {
             let kept = head.trim_end().len() + tail.len();
             assert_eq!(kept as u64 + cut.omitted_bytes, cut.bytes, "{keep_bytes}: {}", cut.text);
         }
+    }
+
+    #[test]
+    fn what_is_left_out_is_kept_and_the_place_told() {
+        let mut capture = Capture::new(10);
+        capture.push("01234\u{e9}789abcdef".as_bytes());
+        let mut kept = String::new();
+        let cut = capture.finish(|whole| {
+            kept = whole.to_owned();
+            Some("HANDLE".into())
+        });
+        assert_eq!(kept, "01234\u{e9}789abcdef");
+        assert_eq!(
+            cut.text,
+            "01234\n[... 6 bytes left out: `read_more` with handle HANDLE, offset 5 ...]\nbcdef"
+        );
+        assert_eq!(cut.handle.as_deref(), Some("HANDLE"));
+        assert!(Capture::new(10).finish(|_| Some("never".into())).handle.is_none());
+    }
+
+    #[test]
+    fn the_last_line_is_the_one_that_a_person_would_see() {
+        let last = |text: &str| {
+            let mut capture = Capture::new(10);
+            capture.push(text.as_bytes());
+            capture.last_line()
+        };
+        assert_eq!(last(""), "");
+        assert_eq!(last("one\ntwo\n\n"), "two");
+        assert_eq!(last("begun\n10 %\r50 %\r"), "50 %");
+        assert_eq!(last("\x1b[31mred\x1b[0m\n"), "[31mred[0m");
+        assert_eq!(last(&"ä".repeat(2000)).chars().count(), MAX_LINE_CHARS);
     }
 
     #[test]

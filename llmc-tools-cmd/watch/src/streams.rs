@@ -25,6 +25,7 @@ pub(crate) struct Streams<'a> {
     stdout: Output<'a>,
     stderr: Output<'a>,
     chunk: Vec<u8>,
+    stderr_spoke_last: bool,
 }
 
 struct Input {
@@ -56,7 +57,13 @@ impl<'a> Streams<'a> {
             _ => None,
         };
         let output = |pipe| Output { pipe: Some(pipe), capture: Capture::new(keep_bytes) };
-        Ok(Self { input, stdout: output(stdout), stderr: output(stderr), chunk: vec![0; CHUNK_BYTES] })
+        Ok(Self {
+            input,
+            stdout: output(stdout),
+            stderr: output(stderr),
+            chunk: vec![0; CHUNK_BYTES],
+            stderr_spoke_last: false,
+        })
     }
 
     /// What to wait for.
@@ -74,8 +81,14 @@ impl<'a> Streams<'a> {
     pub(crate) fn step(&mut self, ready: Ready) -> io::Result<()> {
         match ready {
             Ready::Stdin => self.write(),
-            Ready::Stdout => self.stdout.read(&mut self.chunk),
-            Ready::Stderr => self.stderr.read(&mut self.chunk),
+            Ready::Stdout | Ready::Stderr => {
+                let is_stderr = ready == Ready::Stderr;
+                let stream = if is_stderr { &mut self.stderr } else { &mut self.stdout };
+                if stream.read(&mut self.chunk)? > 0 {
+                    self.stderr_spoke_last = is_stderr;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -87,6 +100,12 @@ impl<'a> Streams<'a> {
     /// Bytes that came out so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.stdout.capture.bytes() + self.stderr.capture.bytes()
+    }
+
+    /// The last line of the stream that spoke last.
+    pub(crate) fn last_line(&self) -> String {
+        let stream = if self.stderr_spoke_last { &self.stderr } else { &self.stdout };
+        stream.capture.last_line()
     }
 
     pub(crate) fn finish(self) -> (Capture, Capture) {
@@ -108,15 +127,19 @@ impl<'a> Streams<'a> {
 }
 
 impl Output<'_> {
-    fn read(&mut self, chunk: &mut [u8]) -> io::Result<()> {
-        let Some(mut pipe) = self.pipe else { return Ok(()) };
-        match pipe.read(chunk) {
-            Ok(0) => self.pipe = None,
-            Ok(count) => self.capture.push(&chunk[..count]),
-            Err(error) if is_passing(&error) => {}
+    /// Returns how many bytes came.
+    fn read(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
+        let Some(mut pipe) = self.pipe else { return Ok(0) };
+        let count = match pipe.read(chunk) {
+            Ok(count) => count,
+            Err(error) if is_passing(&error) => return Ok(0),
             Err(error) => return Err(error),
+        };
+        if count == 0 {
+            self.pipe = None;
         }
-        Ok(())
+        self.capture.push(&chunk[..count]);
+        Ok(count)
     }
 }
 

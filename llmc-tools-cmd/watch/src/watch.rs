@@ -27,7 +27,7 @@ const DEADLINE_MARGIN: Duration = Duration::from_millis(250);
 /// What a run may print.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes that are kept of each stream; the rest is counted.
+    /// Bytes that are shown of each stream; the whole is kept for `read_more`.
     pub keep_bytes: usize,
     /// Bytes of both streams together after which the run is ended.
     pub output_bytes: u64,
@@ -177,7 +177,14 @@ impl Watch<'_> {
             }
         }
         let (stdout, stderr) = self.streams.finish();
-        Ok((stdout.finish(), stderr.finish(), self.cut))
+        let keep = |text: &str| match self.ctx.keep(text) {
+            Ok(handle) => Some(handle),
+            Err(error) => {
+                self.ctx.warn(format!("failed to keep an output: {error}"));
+                None
+            }
+        };
+        Ok((stdout.finish(keep), stderr.finish(keep), self.cut))
     }
 
     fn is_over(&self) -> bool {
@@ -236,7 +243,11 @@ impl Watch<'_> {
     fn tell_progress(&self) {
         let elapsed = self.started.elapsed().as_secs_f64();
         let total = Duration::from_millis(self.run.wall_ms()).as_secs_f64();
-        let message = format!("{elapsed:.0} s, {} bytes of output", self.streams.bytes());
+        let mut message = format!("{elapsed:.0} s, {} bytes of output", self.streams.bytes());
+        let last_line = self.streams.last_line();
+        if !last_line.is_empty() {
+            message += &format!(": {last_line}");
+        }
         self.ctx.progress(elapsed, Some(total), &message);
     }
 }

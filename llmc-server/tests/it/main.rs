@@ -9,6 +9,7 @@ mod support;
 mod calls;
 mod code_mode;
 mod command_line;
+mod commands;
 mod configuration;
 mod exec_cases;
 mod manifest;

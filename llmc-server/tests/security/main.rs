@@ -17,6 +17,7 @@ mod without;
 
 mod code_attack;
 mod code_bounds;
+mod commands;
 mod constructor;
 mod crash;
 mod environment;

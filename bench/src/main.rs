@@ -3,9 +3,10 @@
 //! - [`servers`], [`client`]: both servers, driven by one lean client.
 //! - [`rounds`], [`startup`], [`memory`]: what is measured of them.
 //! - [`hop`], [`steps`]: what they cannot do without, measured by itself.
-//! - [`cpu`], [`processes`]: the machine under them.
+//! - [`cpu`], [`processes`], [`balance`]: the machine under them.
 //! - [`report`], [`table`]: what came of it.
-//! - [`files`]: another benchmark, of the file tools; [`exec`]: one of `execute_code`.
+//! - [`files`]: another benchmark, of the file tools; [`exec`]: one of `execute_code`; [`commands`]: one of
+//!   `run_command`.
 //! - [`program`]: programs of others.
 //! - [`tokens`]: another count, of what passes through a model.
 //!
@@ -13,7 +14,9 @@
 
 #![expect(clippy::print_stdout, reason = "the report is what this program is for")]
 
+mod balance;
 mod client;
+mod commands;
 mod cpu;
 mod exec;
 mod files;
@@ -77,6 +80,8 @@ struct Cli {
 /// Another benchmark.
 #[derive(Subcommand)]
 enum What {
+    /// Measures `run_command` beside a bare process and `bwrap` instead.
+    Commands,
     /// Measures `execute_code` beside the interpreter that it runs instead.
     Exec,
     /// Measures the file tools beside `rg`, `fd` and another server instead.
@@ -86,9 +91,10 @@ enum What {
 }
 
 fn main() -> Result<ExitCode> {
-    if std::env::args().nth(1).as_deref() == Some(hop::FLAG) {
-        hop::serve()?;
-        return Ok(ExitCode::SUCCESS);
+    match std::env::args().nth(1).as_deref() {
+        Some(hop::FLAG) => return hop::serve().map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Some(commands::jails::FLAG) => return commands::jails::serve().map(|()| ExitCode::SUCCESS),
+        _ => {}
     }
     let cli = Cli::parse();
     let rounds = |default: usize| cli.rounds.unwrap_or(default).max(1);
@@ -96,6 +102,12 @@ fn main() -> Result<ExitCode> {
         let mut plan = if cli.quick { files::Plan::QUICK } else { files::Plan::FULL };
         plan.rounds = rounds(plan.rounds);
         let report = files::measure(&cli.stage, options, &Cpus::choose(cli.cpu)?, plan)?;
+        return finish(&cli, &report, report.is_good());
+    }
+    if let Some(What::Commands) = &cli.what {
+        let mut plan = if cli.quick { commands::Plan::QUICK } else { commands::Plan::FULL };
+        plan.rounds = rounds(plan.rounds);
+        let report = commands::measure(&cli.stage, &Cpus::choose(cli.cpu)?, plan)?;
         return finish(&cli, &report, report.is_good());
     }
     if let Some(What::Exec) = &cli.what {

@@ -6,10 +6,8 @@
 //! - [`rates`]: runs per second, and that they do not mix.
 //! - [`pool`]: memory of interpreters that wait.
 //! - [`storm`], [`ground`]: runs that eat all processors, and how long their end takes.
-//! - [`balance`]: CPU time of runs and of others.
 //! - [`report`], [`table`]: what came of it.
 
-mod balance;
 mod callbacks;
 mod code;
 mod ground;
@@ -28,7 +26,6 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use self::balance::Balance;
 use self::code::Setup;
 use self::pool::Pool;
 use self::rates::Rate;
@@ -36,6 +33,7 @@ pub(crate) use self::report::Report;
 use self::report::{Facts, Measured};
 use self::starts::Starts;
 use self::storm::{Blow, Storms};
+use crate::balance::Balance;
 use crate::client::Client;
 use crate::cpu::Cpus;
 use crate::stats::{Pair, Percentiles};

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::balance::Balance;
 use super::code::done;
+use crate::balance::Balance;
 use crate::client::Client;
 
 /// Runs under way at the same time, in the order in which it is reported.

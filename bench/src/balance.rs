@@ -9,7 +9,7 @@ use crate::cpu::{Cpus, busy_seconds};
 use crate::processes::{cpu_seconds, other_cpu_seconds};
 
 /// CPU time since some moment.
-pub(super) struct Balance {
+pub(crate) struct Balance {
     begun: Instant,
     start: Counts,
 }
@@ -26,18 +26,18 @@ struct Counts {
 }
 
 impl Balance {
-    pub(super) fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         Ok(Self { begun: Instant::now(), start: Counts::now()? })
     }
 
     /// The share of all CPUs that others took, between 0 and 1.
-    pub(super) fn foreign_share(&self, cpus: &Cpus) -> Result<f64> {
+    pub(crate) fn foreign_share(&self, cpus: &Cpus) -> Result<f64> {
         let available = self.begun.elapsed().as_secs_f64() * f64::from(cpus.count());
         Ok(((Counts::now()?.others - self.start.others) / available).clamp(0.0, 1.0))
     }
 
     /// What all servers took, in seconds: everything that neither this process nor others did.
-    pub(super) fn of_servers(&self) -> Result<f64> {
+    pub(crate) fn of_servers(&self) -> Result<f64> {
         Ok((Counts::now()?.of_servers() - self.start.of_servers()).max(0.0))
     }
 }

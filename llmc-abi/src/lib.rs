@@ -110,6 +110,8 @@ pub mod op {
     pub const CONFIG: u32 = 10;
     /// Lists the tools that the plugin may call: `{}` -> `[{"name", "title", "description", "input_schema"}]`.
     pub const TOOLS: u32 = 11;
+    /// Finds the plugin's own folder: `{}` -> `{"path": str}`, `null` when it is granted none.
+    pub const STATE: u32 = 12;
 }
 
 /// What an error is about.

@@ -32,5 +32,6 @@ mod memory;
 mod one_path;
 mod parked;
 mod refusals;
+mod state;
 mod stdout;
 mod storms;

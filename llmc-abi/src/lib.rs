@@ -113,6 +113,8 @@ pub mod op {
     /// Keeps text for `read_more`, in pieces: `{"text": str, "last": bool}` -> `{"kept": str}`, the handle, after the
     /// last piece, `{"kept": null}` before.
     pub const KEEP: u32 = 12;
+    /// Finds the plugin's own folder: `{}` -> `{"path": str}`, `null` when it is granted none.
+    pub const STATE: u32 = 13;
 }
 
 /// What an error is about.

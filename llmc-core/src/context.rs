@@ -1,6 +1,7 @@
 //! What a call can reach: its deadline, its caller and everything the operator granted.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -247,6 +248,24 @@ impl Context {
                 format!("no root `{name}` is granted (granted: {granted})"),
             )
         })
+    }
+
+    /// The plugin's own folder: what it writes there is still there after a restart, for the same granted roots. The
+    /// path is good for opening files in it, and for libraries that want paths, such as databases.
+    ///
+    /// # Errors
+    /// If no folder is granted, or the host is too old to know of them.
+    pub fn state_dir(&self) -> ToolResult<PathBuf> {
+        #[derive(Deserialize)]
+        struct Answer {
+            path: PathBuf,
+        }
+        match self.request(op::STATE, &json!({}))? {
+            Some(Answer { path }) => Ok(path),
+            None => {
+                Err(ToolError::not_granted(GrantKind::State, "no state folder is granted to this plugin"))
+            }
+        }
     }
 
     /// The configuration of the plugin, as the operator wrote it; `{}` if there is none.

@@ -65,6 +65,7 @@ macro_rules! export_plugin {
     (@grant tools) => { $crate::export::GrantKind::Tools };
     (@grant secrets) => { $crate::export::GrantKind::Secrets };
     (@grant net) => { $crate::export::GrantKind::Net };
+    (@grant state) => { $crate::export::GrantKind::State };
 }
 
 /// What a plugin exports.

@@ -140,6 +140,8 @@ pub enum GrantKind {
     Secrets,
     /// Network addresses.
     Net,
+    /// A folder of its own.
+    State,
     /// Something this version does not know.
     #[serde(other)]
     Unknown,

@@ -89,6 +89,13 @@ impl Harness {
         self
     }
 
+    /// Grants a state folder.
+    #[must_use]
+    pub fn state(mut self, path: impl AsRef<Path>) -> Self {
+        self.set_up().state = Some(path.as_ref().to_owned());
+        self
+    }
+
     /// Sets the configuration of the plugin.
     #[must_use]
     pub fn config(mut self, config: Value) -> Self {
@@ -197,6 +204,13 @@ mod tests {
             (error.code(), error.message()),
             (code::DENIED, "no root `work` is granted (granted: `src`)")
         );
+    }
+
+    #[test]
+    fn a_state_folder_is_there_or_its_grant_is_named() {
+        assert_eq!(Harness::new().state("/a/b").context().state_dir().unwrap(), Path::new("/a/b"));
+        let error = Harness::new().context().state_dir().unwrap_err();
+        assert_eq!((error.code(), error.data()), (code::DENIED, Some(&json!({"missing_grant": "state"}))));
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(crate) struct Bridge {
     sender: Sender,
     /// Answers that do not change while the process lives, as JSON.
     roots: Vec<u8>,
+    state: Vec<u8>,
     config: Vec<u8>,
     max_result_bytes: usize,
     next_seq: AtomicU64,
@@ -36,7 +37,7 @@ pub(crate) struct Bridge {
     /// Calls under way, and whether they were cancelled.
     calls: Mutex<HashMap<u64, Arc<AtomicBool>>>,
     /// Directories stay open for as long as the plugin may use their numbers.
-    _roots: Vec<OwnedFd>,
+    _directories: Vec<OwnedFd>,
 }
 
 /// The server's answer to a request.
@@ -47,12 +48,18 @@ struct Reply {
 }
 
 impl Bridge {
-    /// Sets up the only bridge of this process.
-    pub(crate) fn install(init: Init, roots: Vec<OwnedFd>, sender: Sender) -> Arc<Self> {
+    /// Sets up the only bridge of this process. `directories` are those of the roots, and then that of the state, if
+    /// it is granted; each is reached by path below `descriptors`.
+    pub(crate) fn install(
+        init: Init,
+        directories: Vec<OwnedFd>,
+        descriptors: &str,
+        sender: Sender,
+    ) -> Arc<Self> {
         let listed: Vec<Value> = init
             .roots
             .iter()
-            .zip(&roots)
+            .zip(&directories)
             .map(|(root, dir)| {
                 let access = if root.writable { "rw" } else { "ro" };
                 json!({
@@ -64,15 +71,18 @@ impl Bridge {
                 })
             })
             .collect();
+        let state = directories.last().filter(|_| init.state);
+        let state = state.map(|dir| json!({"path": format!("{descriptors}/{}", dir.as_raw_fd())}));
         let bridge = Self {
             sender,
+            state: Value::from(state).to_string().into_bytes(),
             roots: Value::from(listed).to_string().into_bytes(),
             config: init.config.to_string().into_bytes(),
             max_result_bytes: usize::try_from(init.max_result_bytes).unwrap_or(usize::MAX),
             next_seq: AtomicU64::new(1),
             waiting: Mutex::default(),
             calls: Mutex::default(),
-            _roots: roots,
+            _directories: directories,
         };
         Arc::clone(BRIDGE.get_or_init(|| Arc::new(bridge)))
     }
@@ -120,6 +130,7 @@ impl Bridge {
                 success(json!({ "cancelled": self.is_cancelled(call) }).to_string().into_bytes())
             }
             op::ROOTS => success(self.roots.clone()),
+            op::STATE => success(self.state.clone()),
             op::CONFIG => success(self.config.clone()),
             op::LOG | op::PROGRESS => {
                 // Nobody reads more of a line, and the server takes a larger frame for an attack.

@@ -52,9 +52,10 @@ fn main() -> ExitCode {
 fn run(sender: &Sender, mut receiver: Receiver) -> Result<Infallible, String> {
     let (init, library, roots) = receive_init(&mut receiver)?;
     name_process(&init.plugin);
-    let granted = roots.into_iter().zip(&init.roots);
+    // To the jail the state folder is one more writable directory.
+    let writable = init.roots.iter().map(|root| root.writable).chain(init.state.then_some(true));
     let policy = HostPolicy {
-        roots: granted.map(|(dir, root)| HostRoot { dir, writable: root.writable }).collect(),
+        roots: roots.into_iter().zip(writable).map(|(dir, writable)| HostRoot { dir, writable }).collect(),
         limits: HostLimits {
             memory_bytes: init.limits.memory_bytes,
             file_bytes: init.limits.file_bytes,
@@ -68,7 +69,7 @@ fn run(sender: &Sender, mut receiver: Receiver) -> Result<Infallible, String> {
 
     let workers = init.limits.workers;
     let name = init.library.clone();
-    let bridge = Bridge::install(init, entered.roots, sender.clone());
+    let bridge = Bridge::install(init, entered.roots, entered.descriptors, sender.clone());
     let plugin = Plugin::load(&entered.plugin_path, &name)?;
     let ready = Ready {
         manifest: plugin.manifest(&name)?,
@@ -92,7 +93,7 @@ fn name_process(plugin: &str) {
     }
 }
 
-/// The first message: policy, sealed library, root directories.
+/// The first message: policy, sealed library, directories of the roots and the state.
 fn receive_init(receiver: &mut Receiver) -> Result<(Init, OwnedFd, Vec<OwnedFd>), String> {
     let broken = |error: io::Error| format!("server sent no usable INIT message: {error}");
     let frame = receiver.receive().map_err(broken)?.ok_or("server is gone")?;
@@ -101,8 +102,9 @@ fn receive_init(receiver: &mut Receiver) -> Result<(Init, OwnedFd, Vec<OwnedFd>)
     }
     let init: Init = serde_json::from_slice(frame.payload).map_err(|error| broken(error.into()))?;
     let mut fds = frame.fds;
-    if fds.len() != init.roots.len() + 1 {
-        return Err(format!("INIT came with {} descriptors for {} roots", fds.len(), init.roots.len()));
+    let directories = init.roots.len() + usize::from(init.state);
+    if fds.len() != directories + 1 {
+        return Err(format!("INIT came with {} descriptors for {directories} directories", fds.len()));
     }
     let roots = fds.split_off(1);
     let library = fds.pop().ok_or("INIT came without the library")?;

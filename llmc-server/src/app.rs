@@ -28,6 +28,7 @@ use crate::roots::{self, Root, Roots};
 use crate::runner::{Grant, Link, Runs};
 use crate::secret::Secrets;
 use crate::stage::Stage;
+use crate::state;
 
 /// A server that answers clients.
 pub(crate) struct App {
@@ -254,10 +255,14 @@ fn supervisors(
             grace: Duration::from_millis(config.limits.grace_ms),
             log_lines_per_second: config.limits.plugin_log_lines_per_second,
         };
+        let mut directories = copies(&granted)?;
+        if plugin.grants.state {
+            directories.push(state::open(config, name, &granted, roots)?);
+        }
         supervisors.push(Arc::new(Supervisor::new(
             init(config, name, plugin, &library, &granted),
             library,
-            copies(&granted)?,
+            directories,
             program.clone(),
             spawner.clone(),
             settings,
@@ -282,6 +287,7 @@ fn init(config: &Config, name: &str, plugin: &Plugin, library: &Library, roots: 
                 writable: *writable,
             })
             .collect(),
+        state: plugin.grants.state,
         protected_paths: config.policy.protected_paths.clone(),
         limits: HostLimits {
             memory_bytes: limits.host_memory_bytes,

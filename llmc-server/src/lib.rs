@@ -9,7 +9,8 @@
 //! - `transport`, `mcp`: how requests arrive.
 //! - `call`: the one path of every call.
 //! - `plugin`: hosts, seen from here; `runner`: jails, seen from here.
-//! - `roots`, `secret`, `audit`: what calls are given, what is hidden in their results, what is recorded of them.
+//! - `roots`, `state`, `secret`, `audit`: what calls are given, what plugins keep, what is hidden in results, what is
+//!   recorded of calls.
 //!
 //! This process loads no plugin and runs no tool code; it starts two programs, `llmc-host` and `llmc-runner`, and
 //! never gives them more than a socket.
@@ -28,4 +29,5 @@ mod roots;
 mod runner;
 mod secret;
 mod stage;
+mod state;
 mod transport;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 /// Message kinds that the server sends.
 pub mod to_host {
-    /// [`super::Init`] as JSON. Descriptors: the sealed library, then one directory per root.
+    /// [`super::Init`] as JSON. Descriptors: the sealed library, one directory per root, then the state folder.
     pub const INIT: u8 = 1;
     /// Run item `code` with the payload as arguments; `seq` is the time left in milliseconds.
     pub const CALL: u8 = 2;
@@ -57,6 +57,9 @@ pub struct Init {
     pub server_pid: u32,
     /// Granted roots, in the order of their descriptors.
     pub roots: Vec<InitRoot>,
+    /// Whether the last descriptor is the plugin's state folder.
+    #[serde(default)]
+    pub state: bool,
     /// Paths that stay read-only inside writable roots, at any depth.
     pub protected_paths: Vec<String>,
     /// Resource limits of the host.

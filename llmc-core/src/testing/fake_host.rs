@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::IntoRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,6 +22,7 @@ type PlayedTool = Box<dyn Fn(Value) -> ToolResult<Envelope> + Send + Sync>;
 #[derive(Default)]
 pub(super) struct FakeHost {
     pub(super) config: Value,
+    pub(super) state: Option<PathBuf>,
     pub(super) secrets: BTreeMap<String, String>,
     pub(super) tools: BTreeMap<String, PlayedTool>,
     pub(super) programs: BTreeMap<String, Program>,
@@ -164,6 +165,7 @@ impl Host for FakeHost {
             op::RUN_KILL => json(self.running(body).map(|run| run.kill())?),
             op::ROOTS => json(&self.roots),
             op::CONFIG => json(&self.config),
+            op::STATE => json(self.state.as_ref().map(|path| json!({"path": path}))),
             op::TOOLS => {
                 let mut names: Vec<&String> = self.tools.keys().collect();
                 names.sort();

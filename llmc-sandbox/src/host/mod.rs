@@ -53,6 +53,8 @@ pub struct HostLimits {
 pub struct Entered {
     /// Where `dlopen` finds the library.
     pub plugin_path: CString,
+    /// Directory in which each open descriptor has its number as a path.
+    pub descriptors: &'static str,
     /// The granted directories, in the order of the policy. In namespaces each is a mount of its own, so that not
     /// even `..` leads out of it.
     pub roots: Vec<OwnedFd>,
@@ -105,7 +107,7 @@ pub fn enter(policy: HostPolicy, plugin: BorrowedFd<'_>) -> Result<Entered, Jail
 
     let plugin_path = CString::new(format!("{proc_fd}/{}", plugin.as_raw_fd()))
         .map_err(|_| JailError::Invalid("the path of the library contains a zero byte".into()))?;
-    Ok(Entered { plugin_path, roots, report })
+    Ok(Entered { plugin_path, descriptors: proc_fd, roots, report })
 }
 
 fn set_limits(wanted: &HostLimits, report: &mut Report) -> Result<(), JailError> {

@@ -118,6 +118,9 @@ impl Authority {
                     granted.line_with(plugin, |grants| grants.secrets.push(name()))
                 )
             }
+            GrantKind::State => {
+                format!("; to allow it, write {}", granted.line_with(plugin, |grants| grants.state = true))
+            }
             GrantKind::Net | GrantKind::Unknown => String::new(),
         }
     }

@@ -65,6 +65,9 @@ fn summary(config: &Config) -> String {
         if !grants.secrets.is_empty() {
             parts.push(format!("secrets {}", grants.secrets.join(", ")));
         }
+        if grants.state {
+            parts.push("keeps state".to_owned());
+        }
         let parts = if parts.is_empty() { "nothing granted".to_owned() } else { parts.join("; ") };
         text.push_str(&format!("{name}: {parts}\n"));
     }

@@ -83,6 +83,7 @@ fn resolve(config: &mut Config, folder: &Path) {
     let from_folder = |path: &mut PathBuf| *path = folder.join(&*path);
     config.roots.values_mut().for_each(|root| from_folder(&mut root.path));
     config.audit.path.iter_mut().for_each(from_folder);
+    config.server.state.iter_mut().for_each(from_folder);
     for source in config.secrets.values_mut() {
         if let SecretSource::File(path) = source {
             from_folder(path);

@@ -59,6 +59,9 @@ pub struct Server {
     /// The weakest jail that will do for code: `"namespaces"`, or `"landlock"` to run code behind Landlock and seccomp
     /// alone where the kernel gives no user namespaces. Commands are not run there.
     pub min_isolation: MinIsolation,
+    /// Folder that holds the folders of plugins with the grant `state`; `llmc` in the XDG state folder if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<PathBuf>,
 }
 
 /// The weakest jail that will do.
@@ -165,6 +168,9 @@ pub struct Grants {
     /// Names of secrets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
+    /// A folder of its own, which stays from one start to the next.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub state: bool,
 }
 
 impl Grants {

@@ -33,5 +33,6 @@ mod memory;
 mod one_path;
 mod parked;
 mod refusals;
+mod state;
 mod stdout;
 mod storms;

@@ -69,3 +69,22 @@ fn stress_secret(args: StressSecret, ctx: &Context) -> ToolResult<String> {
     ctx.info(format_args!("the secret is {}", secret.expose()));
     Ok(format!("the secret is {}", secret.expose()))
 }
+
+/// Uses the state folder, and answers with what the file contains afterwards.
+#[arguments]
+pub(crate) struct StressState {
+    /// Path that is appended to that of the folder.
+    path: String,
+    /// What to write first; nothing by default.
+    #[serde(default)]
+    write: Option<String>,
+}
+
+#[tool(READ_ONLY)]
+fn stress_state(args: StressState, ctx: &Context) -> ToolResult<String> {
+    let path = std::path::PathBuf::from(format!("{}/{}", ctx.state_dir()?.display(), args.path));
+    if let Some(text) = args.write {
+        std::fs::write(&path, text).explain("failed to write")?;
+    }
+    std::fs::read_to_string(&path).explain("failed to read")
+}

@@ -23,7 +23,7 @@ use llmc_core::prelude::*;
 
 use attack::StressAttack;
 use constructor::StressConstructorReport;
-use context::{Settings, StressContext, StressNested, StressSecret};
+use context::{Settings, StressContext, StressNested, StressSecret, StressState};
 use crash::{StressAbort, StressExit, StressOverflow, StressPanic, StressSegfault};
 use hang::{StressLeak, StressSleep, StressSpin};
 use noise::{StressLogSpam, StressProgressSpam, StressStderrSpam};
@@ -35,10 +35,11 @@ export_plugin!("stress":
     StressLeak, StressSpin, StressSleep,
     StressBadJson, StressWrongOutput, StressHuge,
     StressLogSpam, StressProgressSpam, StressStderrSpam,
-    StressContext, StressNested, StressSecret,
+    StressContext, StressNested, StressSecret, StressState,
     StressAttack, StressConstructorReport, StressServerMemory;
     grants = [
         tools: "calls the tool that a test names",
         secrets: "answers with the secret that a test names",
+        state: "writes what a test says",
     ];
     config = Settings);

@@ -13,10 +13,11 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("llmc-wire", &[]),
     ("llmc-sandbox", &[]),
     ("llmc-engines", &[]),
+    ("llmc-rules", &[]),
     ("llmc-host", &["llmc-abi", "llmc-sandbox", "llmc-wire"]),
     ("llmc-runner", &["llmc-engines", "llmc-sandbox", "llmc-wire"]),
     ("llmc-zygote", &["llmc-sandbox"]),
-    ("llmc-server", &["llmc-core", "llmc-sandbox", "llmc-wire"]),
+    ("llmc-server", &["llmc-core", "llmc-rules", "llmc-sandbox", "llmc-wire"]),
     // What `run_command` and `execute_code` share: plugins do not import each other.
     ("llmc-tools-watch", &["llmc-core"]),
     ("llmc-tools-cmd", &["llmc-core", "llmc-tools-watch"]),

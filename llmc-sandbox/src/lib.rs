@@ -14,8 +14,9 @@
 //! Where the kernel gives no namespaces, hosts, and one-shot jails of a single process if the launcher was made for that,
 //! stand behind Landlock and seccomp alone, and say so.
 //!
-//! Left out on purpose: networking of any kind inside a jail, cgroups, and anything weaker than that.
+//! Left out on purpose: networking of any kind inside a jail, cgroups of version 1, and anything weaker than that.
 
+mod cgroup;
 pub mod descriptors;
 pub mod elf;
 mod error;

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::error::{At, JailError, Layer as Step};
 use crate::mounts::{self, HARMLESS, ShownProc};
 use crate::sys::{self, Clone, MountAttributes, Namespaces, SingleThreaded};
-use crate::{linux_caps, process, seccomp};
+use crate::{cgroup, linux_caps, process, seccomp};
 
 /// One layer of protection.
 #[derive(Clone, Debug, Serialize)]
@@ -208,9 +208,11 @@ const LAYERS: &[Trial] = &[
         name: "cgroups",
         gives: "exact limits on memory and processor time of a whole tree",
         required_by: &[],
-        how: "nothing to do: resource limits and the accounting of the tree stand in",
+        how: "start llmc in a cgroup of version 2 that is delegated to it, with `memory` and `pids` \
+              (`systemd-run --user --scope -p Delegate=yes llmc serve`); without, resource limits and the \
+              accounting of the tree stand in",
         namespaces: NONE,
-        attempt: || Err(JailError::missing(Step::Limits, "llmc does not use cgroups")),
+        attempt: cgroup::look,
     },
 ];
 
@@ -249,7 +251,7 @@ fn trial(proof: &SingleThreaded, layer: &Trial) -> Result<String, String> {
 }
 
 /// An error without layer and remedy, which the survey tells itself.
-fn brief(error: &JailError) -> String {
+pub(crate) fn brief(error: &JailError) -> String {
     match error {
         JailError::Refused { action, errno, .. } => format!("{action}: {errno}"),
         JailError::NotInForce { found: what, .. }

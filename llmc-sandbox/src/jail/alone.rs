@@ -93,8 +93,17 @@ pub(super) fn spawn(launcher: &mut Launcher, spec: &JailSpec) -> Result<Jail, Ja
             let limits = spec.limits;
             let origin = Origin::Launcher { pid, slot };
             let is_function = matches!(spec.payload, Payload::Function(_));
-            let jail =
-                Jail { origin, pidfd, control: ours, started, limits, files, ending: None, is_function };
+            let jail = Jail {
+                origin,
+                pidfd,
+                control: ours,
+                started,
+                limits,
+                files,
+                group: None,
+                ending: None,
+                is_function,
+            };
             match expect(&jail, started + SET_UP_TIMEOUT, |message| matches!(message, Message::Started)) {
                 Ok(()) => {
                     launcher.take(slot);
@@ -189,6 +198,7 @@ impl Guardian<'_> {
                     watched: Watched::OneProcess,
                     started,
                     used_before: Duration::ZERO,
+                    clock: None,
                     finished: None,
                 })
             }

@@ -47,6 +47,18 @@ pub struct Ending {
     pub peak_memory_bytes: u64,
     /// Limits that the tree was seen at, whether or not one ended it.
     pub reached: Reached,
+    /// Who counted. Process 1 does not say it: the launcher knows.
+    pub accounting: Accounting,
+}
+
+/// Who counts what a tree uses, and keeps its limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Accounting {
+    /// Process 1 of the jail, fifty times a second, beside the limits that the kernel keeps for each process.
+    #[default]
+    Tree,
+    /// The kernel, too: the jail has a control group of its own.
+    Cgroup,
 }
 
 /// A limit of a run.
@@ -197,6 +209,7 @@ fn decode_ending(bytes: &[u8]) -> Option<Ending> {
         wall: Duration::from_micros(u64::from_le_bytes(wall)),
         cpu: Duration::from_micros(u64::from_le_bytes(cpu)),
         peak_memory_bytes: u64::from_le_bytes(peak_memory_bytes),
+        accounting: Accounting::Tree,
     })
 }
 
@@ -219,6 +232,7 @@ mod tests {
             cpu: Duration::from_millis(5),
             peak_memory_bytes: 1 << 33,
             reached,
+            accounting: Accounting::Tree,
         };
         let Some(Message::Ended(back)) = decode(&encode(&Message::Ended(ending))) else {
             panic!("an ending")

@@ -52,16 +52,18 @@ pub(super) enum Identity {
 }
 
 impl Identity {
+    /// The user that [`Identity::take`] is going to change to, if it will.
+    pub(super) fn future_user(slots: u32) -> Option<u32> {
+        let held = rustix::thread::capabilities(None).ok()?.effective;
+        may_become_reserved(held, KEPT, slots).then_some(FIRST_HOST_ID - 1)
+    }
+
     /// Gives up what is not needed, for good.
     pub(super) fn take(slots: u32, parent: Option<u32>) -> Result<Self, JailError> {
         let uid = rustix::process::geteuid();
         let gid = rustix::process::getegid();
         let held = rustix::thread::capabilities(None).at(Layer::Capabilities, "read capabilities")?.effective;
-        let reserved = FIRST_HOST_ID - 1..FIRST_HOST_ID.saturating_add(slots);
-        let identity = if uid.is_root()
-            && held.contains(KEPT | CapabilitySet::SETPCAP)
-            && are_mapped(&reserved)
-        {
+        let identity = if may_become_reserved(held, KEPT, slots) {
             become_reserved(KEPT)?;
             Self::Reserved
         } else if uid.is_root() && are_mapped(&(0..u32::MAX)) {
@@ -84,11 +86,7 @@ impl Identity {
     pub(super) fn take_without_namespaces(slots: u32, parent: Option<u32>) -> Result<Self, JailError> {
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
         let held = rustix::thread::capabilities(None).at(Layer::Capabilities, "read capabilities")?.effective;
-        let reserved = FIRST_HOST_ID - 1..FIRST_HOST_ID.saturating_add(slots);
-        let identity = if uid.is_root()
-            && held.contains(KEPT_WITHOUT_NAMESPACES | CapabilitySet::SETPCAP)
-            && are_mapped(&reserved)
-        {
+        let identity = if may_become_reserved(held, KEPT_WITHOUT_NAMESPACES, slots) {
             become_reserved(KEPT_WITHOUT_NAMESPACES)?;
             Self::Reserved
         } else if uid.is_root() && may_be_root_of_the_machine() {
@@ -205,6 +203,13 @@ pub(crate) fn owner_namespace(
 fn write_proc(pid: Pid, file: &str, text: &str) -> Result<(), JailError> {
     std::fs::write(format!("/proc/{}/{file}", pid.as_raw_nonzero()), text)
         .at(Layer::UserNamespace, format!("write {file}"))
+}
+
+/// Whether this is root with these capabilities and with a user for each slot.
+fn may_become_reserved(held: CapabilitySet, wanted: CapabilitySet, slots: u32) -> bool {
+    rustix::process::geteuid().is_root()
+        && held.contains(wanted | CapabilitySet::SETPCAP)
+        && are_mapped(&(FIRST_HOST_ID - 1..FIRST_HOST_ID.saturating_add(slots)))
 }
 
 /// Becomes the user before the first slot, and keeps these capabilities only.

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -17,6 +17,7 @@ use super::monitor::{Monitor, Watched};
 use super::payload;
 use super::spec::JailSpec;
 use super::tree::Plan;
+use crate::cgroup::Clock;
 use crate::error::{At, JailError, Layer};
 use crate::mounts::{self, ShownProc};
 use crate::seccomp::Filter;
@@ -36,11 +37,13 @@ pub(super) struct Init<'a> {
     pub(super) filter: Filter,
     pub(super) control: OwnedFd,
     pub(super) keep_groups: bool,
+    /// Of its control group, if it has one.
+    pub(super) clock: Option<Clock>,
     pub(super) proof: &'a SingleThreaded,
 }
 
 /// Process 1. Its end is the end of the jail.
-pub(super) fn main(init: Init<'_>) -> ! {
+pub(super) fn main(mut init: Init<'_>) -> ! {
     // A panic must not unwind into the launcher's loop, of which this process is a copy.
     let outcome = catch_unwind(AssertUnwindSafe(|| match init.run() {
         Ok(mut monitor) => monitor.run(&init.control),
@@ -53,7 +56,7 @@ pub(super) fn main(init: Init<'_>) -> ! {
 }
 
 impl Init<'_> {
-    fn run(&self) -> Result<Monitor, JailError> {
+    fn run(&mut self) -> Result<Monitor, JailError> {
         self.close_inherited()?;
         self.await_maps()?;
         become_user(PAYLOAD_ID, self.keep_groups)?;
@@ -69,6 +72,7 @@ impl Init<'_> {
         keep.extend(self.plan.descriptors().map(AsRawFd::as_raw_fd));
         keep.extend([&spec.stdout, &spec.stderr].map(AsRawFd::as_raw_fd));
         keep.extend([&spec.stdin, &spec.job].into_iter().flatten().map(AsRawFd::as_raw_fd));
+        keep.extend(self.clock.iter().map(|clock| clock.0.as_raw_fd()));
         descriptors::keep_only(&keep)
     }
 
@@ -90,7 +94,7 @@ impl Init<'_> {
         }
     }
 
-    fn start_payload(&self, proc: OwnedFd) -> Result<Monitor, JailError> {
+    fn start_payload(&mut self, proc: OwnedFd) -> Result<Monitor, JailError> {
         let (reader, writer) =
             rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at(Layer::Process, "make a pipe")?;
         // Out of the way of the numbers that the payload gets.
@@ -108,10 +112,14 @@ impl Init<'_> {
                 }
                 drop(reader);
                 // The pipes of the payload must end with the payload.
-                let keep = [2, self.control.as_raw_fd(), proc.as_raw_fd(), pidfd.as_raw_fd()];
+                let mut keep = vec![2, self.control.as_raw_fd(), proc.as_raw_fd(), pidfd.as_raw_fd()];
+                keep.extend(self.clock.iter().map(|clock| clock.0.as_raw_fd()));
                 descriptors::keep_only(&keep)?;
                 control::send(&self.control, &Message::Started).at(Layer::Process, "talk to the launcher")?;
                 let (payload, payload_fd, limits) = (pid, pidfd, self.spec.limits);
+                let clock = self.clock.take();
+                // Without a group nothing was used before.
+                let used_before = clock.as_ref().and_then(Clock::used_by_others).unwrap_or_default();
                 Ok(Monitor {
                     proc,
                     payload,
@@ -120,7 +128,8 @@ impl Init<'_> {
                     growth,
                     watched: Watched::Namespace,
                     started,
-                    used_before: Duration::ZERO,
+                    used_before,
+                    clock,
                     finished: None,
                 })
             }

@@ -13,17 +13,20 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Pid;
 
 use super::alone;
-use super::control::{self, Message};
+use super::control::{self, Accounting, Message};
 use super::folder;
 use super::identity::{Identity, owner_namespace};
 use super::init::{self, Init};
 use super::running::{Jail, Origin};
 use super::spec::{GrantedRoot, JailSpec, Payload};
 use super::tree::Plan;
+use crate::cgroup::{Group, Groups};
 use crate::error::{At, JailError, Layer};
 use crate::landlock::Right;
+use crate::profile;
 use crate::report::{Isolation, Report};
 use crate::seccomp::Filter;
+use crate::survey;
 use crate::sys::{self, Clone, MountAttributes, Namespaces, SingleThreaded};
 
 /// How long the set-up of a jail may take. It takes milliseconds; this is for machines in distress.
@@ -46,6 +49,8 @@ pub struct Launcher {
     slots: Vec<bool>,
     filters: HashMap<&'static str, Filter>,
     owner_maps: HashMap<(u32, u32, u32), OwnedFd>,
+    /// Control groups, or why there are none.
+    groups: Result<Groups, String>,
 }
 
 /// Maps file owners for a jail.
@@ -65,8 +70,10 @@ impl Launcher {
     /// [`JailError`] when the process has threads or the kernel refuses a step: then jails are not to be had here.
     pub fn prepare(max_jails: u32, parent: Option<u32>) -> Result<Self, JailError> {
         let proof = SingleThreaded::check().at(Layer::Process, "check that there is one thread")?;
+        let groups = Groups::prepare(parent, Identity::future_user(max_jails));
         let identity = Identity::take(max_jails, parent)?;
-        Ok(Self::new(proof, identity, Isolation::Namespaces, max_jails))
+        let groups = groups.map_err(|error| survey::brief(&error));
+        Ok(Self::new(proof, identity, Isolation::Namespaces, max_jails, groups))
     }
 
     /// [`Launcher::prepare`] where the kernel gives no user namespaces: for profiles that can do without, in jails of
@@ -79,13 +86,22 @@ impl Launcher {
         let proof = SingleThreaded::check().at(Layer::Process, "check that there is one thread")?;
         let identity = Identity::take_without_namespaces(max_jails, parent)?;
         folder::sweep_runs();
-        Ok(Self::new(proof, identity, Isolation::Landlock, max_jails))
+        let groups = Err("not used in this tier".to_owned());
+        Ok(Self::new(proof, identity, Isolation::Landlock, max_jails, groups))
     }
 
-    fn new(proof: SingleThreaded, identity: Identity, isolation: Isolation, max_jails: u32) -> Self {
+    fn new(
+        proof: SingleThreaded,
+        identity: Identity,
+        isolation: Isolation,
+        max_jails: u32,
+        groups: Result<Groups, String>,
+    ) -> Self {
+        // Before Linux 6.4 the answer is looked up in /proc, which jails cannot do any more; it is kept.
+        rustix::param::clock_ticks_per_second();
         let slots = vec![false; max_jails as usize];
         let (filters, owner_maps) = Default::default();
-        Self { proof, identity, isolation, slots, filters, owner_maps }
+        Self { proof, identity, isolation, slots, filters, owner_maps, groups }
     }
 
     /// How strong the walls around every jail are.
@@ -99,8 +115,24 @@ impl Launcher {
     }
 
     /// How use is counted and limited, for the reader.
-    pub fn accounting(&self) -> &'static str {
-        "rlimits + tree accounting"
+    pub fn accounting(&self) -> String {
+        match &self.groups {
+            Ok(_) => "cgroups + rlimits + tree accounting".to_owned(),
+            Err(why) => format!("rlimits + tree accounting (no cgroups: {why})"),
+        }
+    }
+
+    /// Who counts in jails that start now.
+    pub fn counted_by(&self) -> Accounting {
+        if self.groups.is_ok() { Accounting::Cgroup } else { Accounting::Tree }
+    }
+
+    /// Removes control groups of jails that are gone. To be called when there is time, and again after a while as long as
+    /// it returns `false`.
+    pub fn tidy(&self) -> bool {
+        let Ok(groups) = &self.groups else { return true };
+        groups.tidy();
+        groups.are_tidy()
     }
 
     /// The layers around every jail that starts; a jail without one of them does not start.
@@ -140,7 +172,11 @@ impl Launcher {
         report.enforced(Layer::Landlock, "visible tree only");
         report.enforced(Layer::Seccomp, "allow-list of the profile");
         report.enforced(Layer::ParentDeath, "the tree dies with the process that started it");
-        report.gap("no cgroups: memory of pipes and sockets is bounded by the number of descriptors only");
+        if let Err(why) = &self.groups {
+            report.gap(format!(
+                "no cgroups ({why}): memory of pipes and sockets is bounded by the number of descriptors only"
+            ));
+        }
         report
     }
 
@@ -179,9 +215,37 @@ impl Launcher {
             }
         };
         let rights = plan.rights.clone();
-        let jail = self.start(spec, plan, filter, slot)?;
+        let group = self.group_for(spec);
+        let jail = self.start(spec, plan, filter, slot, group)?;
         self.take(slot);
         Ok((jail, rights))
+    }
+
+    /// A control group for a jail. Where the kernel does not make one, the jail is counted otherwise, and says so.
+    fn group_for(&mut self, spec: &JailSpec) -> Option<Group> {
+        let groups = self.groups.as_mut().ok()?;
+        if spec.profile.name == profile::ZYGOTE.name {
+            return groups.zygote(!self.identity.keeps_groups()).ok();
+        }
+        let group = groups.jail().ok()?;
+        group.limit(&spec.limits).ok()?;
+        Some(group)
+    }
+
+    /// Clones process 1, in its control group if the kernel does that.
+    fn clone(&self, spec: &JailSpec, group: &mut Option<Group>) -> Result<Clone, Errno> {
+        // A zygote may put what it forks into groups beside its own only if it sees them.
+        let own = match spec.profile.name == profile::ZYGOTE.name {
+            true => NAMESPACES.difference(Namespaces::NEWCGROUP),
+            false => NAMESPACES,
+        };
+        if let Some(into) = group.as_ref() {
+            match sys::clone_into(&self.proof, own, Some(into.as_fd())) {
+                Ok(cloned) => return Ok(cloned),
+                Err(_) => *group = None,
+            }
+        }
+        sys::clone(&self.proof, NAMESPACES)
     }
 
     pub(super) fn free_slot(&self) -> Result<usize, JailError> {
@@ -198,7 +262,14 @@ impl Launcher {
         self.slots[slot] = false;
     }
 
-    fn start(&self, spec: &JailSpec, plan: Plan, filter: Filter, slot: usize) -> Result<Jail, JailError> {
+    fn start(
+        &self,
+        spec: &JailSpec,
+        plan: Plan,
+        filter: Filter,
+        slot: usize,
+        mut group: Option<Group>,
+    ) -> Result<Jail, JailError> {
         let (ours, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -208,9 +279,12 @@ impl Launcher {
         .at(Layer::Process, "make a control socket")?;
         let keep_groups = self.identity.keeps_groups();
         let started = Instant::now();
-        match sys::clone(&self.proof, NAMESPACES).at(Layer::UserNamespace, "create namespaces")? {
+        let clock = group.as_ref().and_then(|group| group.clock().ok());
+        match self.clone(spec, &mut group).at(Layer::UserNamespace, "create namespaces")? {
             Clone::Child => {
-                init::main(Init { spec, plan, filter, control: theirs, keep_groups, proof: &self.proof })
+                let clock = clock.filter(|_| group.is_some());
+                let proof = &self.proof;
+                init::main(Init { spec, plan, filter, control: theirs, keep_groups, clock, proof })
             }
             Clone::Parent { pid, pidfd } => {
                 drop(theirs);
@@ -222,6 +296,7 @@ impl Launcher {
                     started,
                     limits: spec.limits,
                     files: None,
+                    group,
                     ending: None,
                     is_function: matches!(spec.payload, Payload::Function(_)),
                 };

@@ -36,7 +36,7 @@ mod tree;
 mod zygote;
 
 pub use crate::sys::ExitStatus;
-pub use control::{Ending, Limit};
+pub use control::{Accounting, Ending, Limit};
 pub use folder::sweep;
 pub(crate) use identity::owner_namespace;
 pub(crate) use init::HOST_NAME;

@@ -15,10 +15,11 @@ use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
-use super::control::{self as messages, Ending, Limit, Message};
+use super::control::{self as messages, Accounting, Ending, Limit, Message};
 use super::growth::Growth;
 use super::reached::Reached;
 use super::spec::{JailLimits, SCRATCH};
+use crate::cgroup::Clock;
 use crate::sys::{self, ExitStatus};
 
 /// How often the tree is counted.
@@ -43,8 +44,10 @@ pub(super) struct Monitor {
     pub(super) watched: Watched,
     /// When it began.
     pub(super) started: Instant,
-    /// Processor time that the payload had used by then.
+    /// Processor time that had been used by then.
     pub(super) used_before: Duration,
+    /// Processor time of the jail's control group, if it has one: exact, whoever waited for whom.
+    pub(super) clock: Option<Clock>,
     /// Where a payload that was forked says its exit code, instead of exiting: taking its memory apart takes longer
     /// than many a run, and nobody needs to wait for that. It could as well exit with that code.
     pub(super) finished: Option<OwnedFd>,
@@ -94,7 +97,7 @@ impl Monitor {
             if ended.is_none()
                 && let Some(status) = self.said_to_have_finished()
             {
-                cpu = cpu.max(sys::cpu_of(self.payload).unwrap_or_default().saturating_sub(self.used_before));
+                cpu = cpu.max(used(self.payload, self.clock.as_ref()).saturating_sub(self.used_before));
                 peak_of_ended = self.peak_of_payload();
                 ended = Some(status);
             }
@@ -120,6 +123,7 @@ impl Monitor {
                 cpu,
                 peak_memory_bytes: peak.max(peak_of_ended),
                 reached,
+                accounting: Accounting::Tree,
             };
             // When this fails, nobody is left to be told.
             let _ = messages::send(control, &Message::Ended(ending));
@@ -232,6 +236,14 @@ impl Monitor {
 
     /// What the tree uses now. A process that vanishes half-way is left out.
     fn count(&self) -> Use {
+        let mut total = self.count_processes();
+        if let Some(used) = self.clock.as_ref().and_then(Clock::used_by_others) {
+            total.cpu = used;
+        }
+        total
+    }
+
+    fn count_processes(&self) -> Use {
         let mut total = Use { cpu: sys::children_cpu().unwrap_or_default(), ..Use::default() };
         if self.watched == Watched::OneProcess {
             self.add(&self.payload.to_string(), &mut total);
@@ -274,6 +286,12 @@ impl Monitor {
         bytes.truncate(count);
         Some(bytes)
     }
+}
+
+/// Processor time that a payload, or the control group around it, has used so far.
+pub(super) fn used(payload: Pid, clock: Option<&Clock>) -> Duration {
+    let of_group = clock.and_then(Clock::used_by_others);
+    of_group.or_else(|| sys::cpu_of(payload).ok()).unwrap_or_default()
 }
 
 /// `RssAnon` and `RssShmem` of a `/proc/PID/status`.

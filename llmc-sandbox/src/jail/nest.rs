@@ -68,16 +68,24 @@ impl Nest {
             passing::receive(&self.socket, RecvFlags::empty()).at(Layer::Process, "wait for a request")?;
         let Some((bytes, fds)) = received else { return Ok(Forked::Over) };
         let request = zygote::Request::decode(&bytes);
-        let (Some(request), Ok([control, handover])) = (request, <[OwnedFd; 2]>::try_from(fds)) else {
+        let mut fds = fds.into_iter();
+        let (control, handover, group, clock) = (fds.next(), fds.next(), fds.next(), fds.next());
+        let (Some(request), Some(control), Some(handover)) = (request, control, handover) else {
             return Err(JailError::not_in_force(Layer::Request, "the request cannot be read"));
         };
-        match sys::clone(&self.proof, NAMESPACES) {
-            Ok(Clone::Child) => {
+        match self.fork(group.as_ref()) {
+            Ok((Clone::Child, in_group)) => {
+                // Closed by number, with everything that the child has no use for.
+                std::mem::forget(group);
+                let clock = if in_group { clock } else { forget(clock) };
                 let zygote::Request { scratch_bytes, scratch_inodes } = request;
-                let parked = Parked { nest: self, control, handover, scratch_bytes, scratch_inodes };
+                let parked = Parked { nest: self, control, handover, scratch_bytes, scratch_inodes, clock };
                 Ok(Forked::Child(parked.main()))
             }
-            Ok(Clone::Parent { pidfd, .. }) => self.answer(&[zygote::PARKED], &[pidfd.as_fd()]),
+            Ok((Clone::Parent { pidfd, .. }, in_group)) => {
+                let kind = if in_group || group.is_none() { zygote::PARKED } else { zygote::PARKED_OUTSIDE };
+                self.answer(&[kind], &[pidfd.as_fd()])
+            }
             Err(errno) => {
                 let error = Err::<(), Errno>(errno).at(Layer::UserNamespace, "create namespaces");
                 let error = error.err().map(|error| control::encode_error(&error)).unwrap_or_default();
@@ -86,9 +94,25 @@ impl Nest {
         }
     }
 
+    /// Forks into new namespaces and, if the kernel lets it, into a control group; tells whether it did.
+    fn fork(&self, group: Option<&OwnedFd>) -> Result<(Clone, bool), Errno> {
+        if group.is_some()
+            && let Ok(forked) = sys::clone_into(&self.proof, NAMESPACES, group.map(AsFd::as_fd))
+        {
+            return Ok((forked, true));
+        }
+        Ok((sys::clone(&self.proof, NAMESPACES)?, false))
+    }
+
     fn answer(&self, bytes: &[u8], fds: &[std::os::fd::BorrowedFd<'_>]) -> Result<Forked, JailError> {
         passing::send(&self.socket, bytes, fds, SendFlags::empty())
             .at(Layer::Process, "talk to the launcher")?;
         Ok(Forked::Parent)
     }
+}
+
+/// The same for a descriptor that would have been of use.
+fn forget(fd: Option<OwnedFd>) -> Option<OwnedFd> {
+    std::mem::forget(fd);
+    None
 }

@@ -24,12 +24,13 @@ use super::control::{self, Message};
 use super::growth::Growth;
 use super::identity::{PAYLOAD_ID, become_user};
 use super::init;
-use super::monitor::{Monitor, Watched};
+use super::monitor::{self, Monitor, Watched};
 use super::nest::Nest;
 use super::passing;
 use super::payload::{self, Room};
 use super::spec::{JailLimits, SCRATCH};
 use super::tree;
+use crate::cgroup::Clock;
 use crate::descriptors;
 use crate::error::{At, JailError, Layer};
 use crate::profile::CODE;
@@ -44,6 +45,8 @@ pub(super) struct Parked<'a> {
     pub(super) handover: OwnedFd,
     pub(super) scratch_bytes: u64,
     pub(super) scratch_inodes: u64,
+    /// Of its control group, if it has one; for process 1.
+    pub(super) clock: Option<OwnedFd>,
 }
 
 /// A payload behind its walls, waiting for its job.
@@ -81,11 +84,12 @@ struct Guard {
     payload_fd: OwnedFd,
     failure: OwnedFd,
     finished: OwnedFd,
+    clock: Option<Clock>,
 }
 
 impl Parked<'_> {
     /// Returns in the payload only, behind all walls but its limits, which come with its job.
-    pub(super) fn main(self) -> Waiting {
+    pub(super) fn main(mut self) -> Waiting {
         // A panic must not unwind into the interpreter, of which this process is a copy.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let ended = match self.set_up() {
@@ -110,8 +114,10 @@ impl Parked<'_> {
         }
     }
 
-    fn set_up(&self) -> Result<Role, JailError> {
-        descriptors::keep_only(&[2, self.control.as_raw_fd(), self.handover.as_raw_fd()])?;
+    fn set_up(&mut self) -> Result<Role, JailError> {
+        let mut keep = vec![2, self.control.as_raw_fd(), self.handover.as_raw_fd()];
+        keep.extend(self.clock.iter().map(AsRawFd::as_raw_fd));
+        descriptors::keep_only(&keep)?;
         // The zygote ignores it, so that nobody has to wait for its children; process 1 has to know how its own end.
         sys::default_signal(Signal::CHILD).at(Layer::Process, "reset a signal")?;
         write_own_maps()?;
@@ -120,7 +126,7 @@ impl Parked<'_> {
         self.start_payload(proc)
     }
 
-    fn start_payload(&self, proc: OwnedFd) -> Result<Role, JailError> {
+    fn start_payload(&mut self, proc: OwnedFd) -> Result<Role, JailError> {
         let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at(Layer::Process, "make a pipe");
         let ((reader, writer), (finished, finish)) = (pipe()?, pipe()?);
         match sys::clone(&self.nest.proof, Namespaces::empty()).at(Layer::Process, "start the payload")? {
@@ -132,9 +138,18 @@ impl Parked<'_> {
             }
             Clone::Parent { pid, pidfd } => {
                 drop((writer, finish));
-                let keep = [&self.control, &proc, &pidfd, &reader, &finished].map(AsRawFd::as_raw_fd);
-                descriptors::keep_only(&[&[2], &keep[..]].concat())?;
-                Ok(Role::Guard(Guard { proc, payload: pid, payload_fd: pidfd, failure: reader, finished }))
+                let keep = [&self.control, &proc, &pidfd, &reader, &finished].into_iter().chain(&self.clock);
+                let keep: Vec<_> = keep.map(AsRawFd::as_raw_fd).chain([2]).collect();
+                descriptors::keep_only(&keep)?;
+                let clock = self.clock.take().map(Clock);
+                Ok(Role::Guard(Guard {
+                    proc,
+                    payload: pid,
+                    payload_fd: pidfd,
+                    failure: reader,
+                    finished,
+                    clock,
+                }))
             }
         }
     }
@@ -233,17 +248,28 @@ impl Guard {
         let Some(limits) = self.await_begin(control)? else { return Ok(()) };
         let started = Instant::now();
         // What it used to get ready is not the run's.
-        let used_before = sys::cpu_of(self.payload).unwrap_or_default();
+        let used_before = monitor::used(self.payload, self.clock.as_ref());
         if let Some(error) = init::failure(&self.failure)? {
             return Err(error);
         }
         control::send(control, &Message::Started).at(Layer::Process, "talk to the launcher")?;
-        let Self { proc, payload, payload_fd, finished, .. } = self;
+        let Self { proc, payload, payload_fd, finished, clock, .. } = self;
         let finished = Some(finished);
         // It has no root, whose growth would have to be watched.
         let (growth, watched) = (Growth::default(), Watched::Namespace);
-        Monitor { proc, payload, payload_fd, limits, growth, watched, started, used_before, finished }
-            .run(control);
+        let monitor = Monitor {
+            proc,
+            payload,
+            payload_fd,
+            limits,
+            growth,
+            watched,
+            started,
+            used_before,
+            clock,
+            finished,
+        };
+        { monitor }.run(control);
         Ok(())
     }
 

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
-use super::control::{self, Ending, Limit, Message};
+use super::control::{self, Accounting, Ending, Limit, Message};
 use super::folder::RunFolder;
 use super::launcher::Launcher;
 use super::reached::Reached;
 use super::spec::{CPU_USED_UP, JailLimits, MEMORY_USED_UP, TIME_USED_UP};
+use crate::cgroup::Group;
 use crate::sys::{self, ExitStatus};
 
 /// How much longer than its wall limit process 1 may take to end a jail before the launcher does it.
@@ -27,6 +28,8 @@ pub struct Jail {
     pub(super) limits: JailLimits,
     /// Its files, where they lie on the machine.
     pub(super) files: Option<RunFolder>,
+    /// Its control group, where there are such.
+    pub(super) group: Option<Group>,
     pub(super) ending: Option<Ending>,
     /// Whether the payload is a function of the launcher's own, whose exit codes have a meaning.
     pub(super) is_function: bool,
@@ -70,6 +73,9 @@ impl Jail {
     pub fn kill(&self) {
         // It fails only for a process that has ended already.
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        if let Some(group) = &self.group {
+            group.kill();
+        }
     }
 
     /// Takes the slot back and tells how the run ended. To be called after [`Jail::end_of_run`]; waits otherwise.
@@ -89,20 +95,29 @@ impl Jail {
             Ok(Some(ended)) => (ended.cpu, ended.peak_resident_bytes),
             _ => (Duration::ZERO, 0),
         };
+        let peak_of_group = || self.group.as_ref().and_then(Group::peak_bytes).unwrap_or(0);
+        let accounting = if self.group.is_some() { Accounting::Cgroup } else { Accounting::Tree };
         let own_limit = |ending: Ending| Ending {
-            limit: ending.limit.or_else(|| self.limit_told(ending.status)),
+            limit: ending
+                .limit
+                .or_else(|| self.limit_told(ending.status))
+                .or_else(|| self.memory_ran_out(ending.status)),
+            accounting,
             ..ending
         };
         self.ending.map(own_limit).unwrap_or_else(|| {
             // Process 1 was killed before it could report: from outside, or here because it was late.
             let late = wall >= Duration::from_millis(self.limits.wall_ms).saturating_add(GRACE);
+            let status = ExitStatus::Signalled(Signal::KILL.as_raw());
+            let limit = if late { Some(Limit::Wall) } else { self.memory_ran_out(status) };
             Ending {
-                status: ExitStatus::Signalled(Signal::KILL.as_raw()),
-                limit: Some(if late { Limit::Wall } else { Limit::Killed }),
+                status,
+                limit: limit.or(Some(Limit::Killed)),
                 wall,
                 cpu,
-                peak_memory_bytes,
+                peak_memory_bytes: peak_memory_bytes.max(peak_of_group()),
                 reached: Reached::default(),
+                accounting,
             }
         })
     }
@@ -111,6 +126,13 @@ impl Jail {
     pub(super) fn end(self, launcher: &mut Launcher) -> Ending {
         self.kill();
         self.finish(launcher)
+    }
+
+    /// Whether the kernel ended the tree because its group had no memory left; it ends process 1, too, which then cannot
+    /// report.
+    fn memory_ran_out(&self, status: ExitStatus) -> Option<Limit> {
+        let killed = status == ExitStatus::Signalled(Signal::KILL.as_raw());
+        (killed && self.group.as_ref()?.ran_out_of_memory()).then_some(Limit::Memory)
     }
 
     /// The limit of its own that a function says it reached. A program's exit code says nothing of the kind.

@@ -19,6 +19,7 @@ use super::launcher::{Launcher, expect};
 use super::passing;
 use super::running::{Jail, Origin};
 use super::spec::{JailLimits, JailSpec};
+use crate::cgroup::{Clock, Group};
 use crate::error::{At, JailError, Layer};
 use crate::profile;
 
@@ -29,10 +30,13 @@ const BEGIN_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) const READY: u8 = b'R';
 /// From a zygote: a jail more; the pidfd of its process 1 comes beside.
 pub(super) const PARKED: u8 = b'P';
+/// The same, where it is not in the control group that came with the request.
+pub(super) const PARKED_OUTSIDE: u8 = b'O';
 /// From a zygote: no jail, and why.
 pub(super) const FAILED: u8 = b'F';
 
-/// To a zygote: one jail more; its control socket and the payload's socket come beside.
+/// To a zygote: one jail more; its control socket and the payload's socket come beside, and its control group with the
+/// file that tells its processor time if it has one.
 pub(super) struct Request {
     pub(super) scratch_bytes: u64,
     pub(super) scratch_inodes: u64,
@@ -65,6 +69,8 @@ pub struct Zygote {
     scratch: (u64, u64),
     /// Jails that were asked for, in order.
     asked: VecDeque<Ends>,
+    /// Number of the next control group.
+    next_group: u64,
     parked: VecDeque<Parked>,
 }
 
@@ -73,6 +79,7 @@ pub struct Zygote {
 struct Ends {
     control: OwnedFd,
     handover: OwnedFd,
+    group: Option<Group>,
 }
 
 /// A jail that waits for a job. Dropping it ends it.
@@ -134,7 +141,7 @@ impl Zygote {
             }
         }
         let (asked, parked) = Default::default();
-        Ok(Self { jail, socket: ours, ready: false, scratch, asked, parked })
+        Ok(Self { jail, socket: ours, ready: false, scratch, asked, next_group: 1, parked })
     }
 
     /// Readable when the zygote says something; then [`Zygote::listen`].
@@ -171,15 +178,23 @@ impl Zygote {
         let (control, theirs) = pair()?;
         let (handover, payloads) = pair()?;
         let request = Request { scratch_bytes: self.scratch.0, scratch_inodes: self.scratch.1 };
-        passing::send(
-            &self.socket,
-            &request.encode(),
-            &[theirs.as_fd(), payloads.as_fd()],
-            SendFlags::DONTWAIT,
-        )
-        .at(Layer::Process, "ask the zygote for a jail")?;
-        self.asked.push_back(Ends { control, handover });
+        let (group, clock) = self.new_group().unzip();
+        let mut fds = vec![theirs.as_fd(), payloads.as_fd()];
+        fds.extend(group.as_ref().map(Group::as_fd));
+        fds.extend(clock.as_ref().map(|clock| clock.0.as_fd()));
+        passing::send(&self.socket, &request.encode(), &fds, SendFlags::DONTWAIT)
+            .at(Layer::Process, "ask the zygote for a jail")?;
+        self.asked.push_back(Ends { control, handover, group });
         Ok(())
+    }
+
+    /// A control group for a jail, if the zygote has one. A jail without is counted otherwise, and says so.
+    fn new_group(&mut self) -> Option<(Group, Clock)> {
+        let number = self.next_group;
+        self.next_group += 1;
+        let group = self.jail.group.as_ref()?.beside(number).ok()?;
+        let clock = group.clock().ok()?;
+        Some((group, clock))
     }
 
     /// Takes in what the zygote said.
@@ -198,9 +213,13 @@ impl Zygote {
             };
             match (bytes.split_first(), fds.pop()) {
                 (Some((&READY, [])), None) => self.ready = true,
-                (Some((&PARKED, [])), Some(pidfd)) => {
+                (Some((&kind @ (PARKED | PARKED_OUTSIDE), [])), Some(pidfd)) => {
                     let ends = self.asked.pop_front();
-                    let ends = ends.ok_or_else(|| JailError::not_in_force(Layer::Process, "nobody asked"))?;
+                    let mut ends =
+                        ends.ok_or_else(|| JailError::not_in_force(Layer::Process, "nobody asked"))?;
+                    if kind == PARKED_OUTSIDE {
+                        ends.group = None;
+                    }
                     self.parked.push_back(Parked { ends, pidfd, scratch: self.scratch });
                 }
                 (Some((&FAILED, error)), None) => {
@@ -233,7 +252,10 @@ impl Parked {
         let started = Instant::now();
         let (scratch_bytes, scratch_inodes) = self.scratch;
         let limits = JailLimits { scratch_bytes, scratch_inodes, ..job.limits };
-        let Ends { control, handover } = self.ends;
+        let Ends { control, handover, group } = self.ends;
+        if let Some(group) = &group {
+            group.limit(&limits).map_err(Stillborn::Before)?;
+        }
         let mut bytes = vec![u8::from(job.stdin.is_some())];
         bytes.extend(passing::encode_limits(&limits));
         let fds: Vec<_> =
@@ -251,6 +273,7 @@ impl Parked {
             started,
             limits,
             files: None,
+            group,
             ending: None,
             is_function: false,
         };

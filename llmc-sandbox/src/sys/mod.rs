@@ -18,8 +18,8 @@ pub(crate) use library::keep_library;
 pub(crate) use mount::{MountAttributes, set_mount_attributes};
 pub use process::ExitStatus;
 pub(crate) use process::{
-    Clone, Namespaces, SingleThreaded, children_cpu, clone, cpu_of, default_signal, default_signals, exit,
-    ignore_signal, limit_heaps, set_host_name, unshare, unshare_is_filtered, wait,
+    Clone, Namespaces, SingleThreaded, children_cpu, clone, clone_into, cpu_of, default_signal,
+    default_signals, exit, ignore_signal, limit_heaps, set_host_name, unshare, unshare_is_filtered, wait,
 };
 
 use rustix::io::Errno;

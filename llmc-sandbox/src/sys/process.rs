@@ -1,7 +1,7 @@
 //! Processes, namespaces and signals.
 
 use std::marker::PhantomData;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -12,6 +12,9 @@ use super::{check, last_errno};
 
 /// Namespaces to create, as `CLONE_NEW*` bits.
 pub(crate) type Namespaces = UnshareFlags;
+
+/// The flag of `clone3(2)`, which libc has as a number of 32 bits.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Proof that this process had one thread when asked; it must not start another.
 ///
@@ -46,10 +49,20 @@ pub(crate) enum Clone {
 ///
 /// C library fork handlers do not run. The child must leave by [`exit`] or `execve` and must never return into
 /// the loop of its parent, unless that loop is made for it (a zygote's).
-pub(crate) fn clone(_proof: &SingleThreaded, namespaces: Namespaces) -> Result<Clone, Errno> {
+pub(crate) fn clone(proof: &SingleThreaded, namespaces: Namespaces) -> Result<Clone, Errno> {
+    clone_into(proof, namespaces, None)
+}
+
+/// [`clone`] into a control group, which only `clone3(2)` of Linux 5.7 or newer can.
+pub(crate) fn clone_into(
+    _proof: &SingleThreaded,
+    namespaces: Namespaces,
+    group: Option<BorrowedFd<'_>>,
+) -> Result<Clone, Errno> {
     let mut pidfd: RawFd = -1;
+    let into_group = if group.is_some() { CLONE_INTO_CGROUP } else { 0 };
     let args = libc::clone_args {
-        flags: u64::from(namespaces.bits()) | libc::CLONE_PIDFD as u64,
+        flags: u64::from(namespaces.bits()) | libc::CLONE_PIDFD as u64 | into_group,
         pidfd: (&raw mut pidfd) as u64,
         child_tid: 0,
         parent_tid: 0,
@@ -59,7 +72,7 @@ pub(crate) fn clone(_proof: &SingleThreaded, namespaces: Namespaces) -> Result<C
         tls: 0,
         set_tid: 0,
         set_tid_size: 0,
-        cgroup: 0,
+        cgroup: group.map_or(0, |group| group.as_raw_fd().cast_unsigned().into()),
     };
     // SAFETY: `args` is a live `struct clone_args` of the given size, and `pidfd` is writable for the whole call.
     // Without CLONE_VM the child gets a copy of all memory and goes on on the same stack; this process has one
@@ -67,7 +80,7 @@ pub(crate) fn clone(_proof: &SingleThreaded, namespaces: Namespaces) -> Result<C
     let result =
         check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) });
     let result = match result {
-        Err(Errno::NOSYS) => {
+        Err(Errno::NOSYS) if group.is_none() => {
             let flags = args.flags | args.exit_signal;
             // SAFETY: as above; without a stack of its own the child goes on on the copy of this one. The third argument
             // is where this call stores the pidfd, on every architecture; the others are null.

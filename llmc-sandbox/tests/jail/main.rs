@@ -25,13 +25,14 @@ fn main() -> ExitCode {
         return match role.as_str() {
             host::ROLE => host::role(&rest),
             oneshot::ROLE => oneshot::role(&rest),
+            oneshot::ROLE_GROUP => oneshot::group_role(&rest),
             oneshot::ROLE_ENDING => oneshot::ending_role(&rest),
             payload::ROLE => payload::role(&rest),
             other => panic!("no role {other}"),
         };
     }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let cases: Vec<Case> = [host::CASES, oneshot::CASES].concat();
+    let cases: Vec<Case> = [host::CASES, oneshot::CASES, oneshot::GROUP_CASES].concat();
     if std::env::args().any(|arg| arg == "--list") {
         for (name, _) in cases {
             println!("{name}: test");

@@ -11,7 +11,8 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use llmc_sandbox::jail::{
-    Ending, ExitStatus, GrantedRoot, Jail, JailLimits, JailSpec, Launcher, Limit, Payload, SmallFile,
+    Accounting, Ending, ExitStatus, GrantedRoot, Jail, JailLimits, JailSpec, Launcher, Limit, Payload,
+    SmallFile,
 };
 use llmc_sandbox::profile::{CODE, Profile, WORKSPACE};
 use llmc_sandbox::{JailError, Layer};
@@ -24,6 +25,7 @@ use crate::{Case, Outcomes, attack, payload};
 
 mod ends;
 mod functions;
+mod groups;
 mod roots;
 
 pub(crate) use ends::{ROLE_ENDING, ending_role};
@@ -40,6 +42,7 @@ use functions::{
     a_function_computes_and_talks, a_function_is_shut_in, a_function_that_fails_stays_in_its_jail,
     limits_of_a_function_are_named,
 };
+pub(crate) use groups::{GROUP_CASES, ROLE_GROUP, group_role};
 use roots::{
     a_great_many_empty_files_are_bounded, a_moved_root_is_the_same_directory,
     a_program_inside_a_root_is_found_there, a_read_only_root_stays_as_it_is, a_writable_root_keeps_its_owner,

@@ -34,6 +34,8 @@ pub(crate) fn role(args: &[String]) -> ExitCode {
             use_memory(16 << 20, libc::MAP_PRIVATE);
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
+        "hidden-memory" => hide_memory(128 << 20),
+        "some-hidden-memory" => hide_memory(16 << 20),
         "memory-children" => memory_children(),
         "forks" => forks(&mut log),
         "scratch" => scratch(&mut log),
@@ -271,6 +273,25 @@ fn use_memory(bytes: usize, sharing: i32) {
         if page % (8 << 20) == 0 {
             // Slowly enough for a machine of any speed to notice.
             std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
+/// Fills memory that is shared with nobody, and gives every part back at once: it stays in use, and no process shows it.
+fn hide_memory(bytes: usize) {
+    const PART: usize = 1 << 20;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: asks for new memory.
+    let memory = unsafe {
+        libc::mmap(std::ptr::null_mut(), bytes, protection, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, 0)
+    };
+    assert_ne!(memory, libc::MAP_FAILED);
+    for part in (0..bytes).step_by(PART) {
+        // SAFETY: within the memory asked for above, which nobody else knows.
+        unsafe {
+            let start = memory.cast::<u8>().add(part);
+            start.write_bytes(1, PART);
+            assert_eq!(libc::madvise(start.cast(), PART, libc::MADV_DONTNEED), 0);
         }
     }
 }

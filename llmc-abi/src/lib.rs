@@ -102,7 +102,8 @@ pub mod op {
     pub const RUN: u32 = 6;
     /// Waits for a run to end: `{"run": u64}` -> its outcome.
     pub const RUN_WAIT: u32 = 7;
-    /// Ends a run and everything it started: `{"run": u64}` -> `null`.
+    /// Ends a run and everything it started: `{"run": u64}` -> `null`. With `"signal": "term|int|kill"` every process
+    /// of the run gets that signal, and the run goes on if they do.
     pub const RUN_KILL: u32 = 8;
     /// Lists the granted directories: `{}` -> `[{"name", "path", "access": "ro|rw", "fd": int}]`.
     pub const ROOTS: u32 = 9;
@@ -110,6 +111,9 @@ pub mod op {
     pub const CONFIG: u32 = 10;
     /// Lists the tools that the plugin may call: `{}` -> `[{"name", "title", "description", "input_schema"}]`.
     pub const TOOLS: u32 = 11;
+    /// Asks for whom the call is made: `{}` -> `{"caller": str}`, the same for all calls of one client, also for those
+    /// that code and other plugins make on the way. Opaque: for comparing only.
+    pub const CALLER: u32 = 12;
 }
 
 /// What an error is about.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Progress;
 use super::program::{Program, Running};
 use crate::host::Host;
-use crate::run::{RunRequest, RunStarted};
+use crate::run::{RunRequest, RunSignal, RunStarted};
 use crate::{Access, Envelope, Level, RootEntry, ToolError, ToolResult};
 
 type PlayedTool = Box<dyn Fn(Value) -> ToolResult<Envelope> + Send + Sync>;
@@ -27,6 +27,7 @@ pub(super) struct FakeHost {
     pub(super) programs: BTreeMap<String, Program>,
     pub(super) logs: Mutex<Vec<(Level, String)>>,
     pub(super) progress: Mutex<Vec<Progress>>,
+    pub(super) caller: Mutex<String>,
     roots: Vec<RootEntry>,
     calls: AtomicU64,
     cancelled: AtomicBool,
@@ -119,6 +120,24 @@ impl FakeHost {
         Ok(started)
     }
 
+    fn end_or_signal(&self, body: &[u8]) -> ToolResult<()> {
+        #[derive(Deserialize)]
+        struct Body {
+            signal: Option<RunSignal>,
+        }
+        let Body { signal } = serde_json::from_slice(body)?;
+        let run = self.running(body)?;
+        match signal {
+            None | Some(RunSignal::Kill) => run.kill(),
+            Some(signal) => run.signal(signal),
+        }
+        Ok(())
+    }
+
+    fn caller(&self) -> String {
+        self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn running(&self, body: &[u8]) -> ToolResult<Arc<Running>> {
         #[derive(Deserialize)]
         struct Body {
@@ -140,7 +159,8 @@ impl Host for FakeHost {
             op::SECRET => json(self.secret(body)?),
             op::RUN => json(self.run(body)?),
             op::RUN_WAIT => json(self.running(body)?.wait()),
-            op::RUN_KILL => json(self.running(body).map(|run| run.kill())?),
+            op::RUN_KILL => json(self.end_or_signal(body)?),
+            op::CALLER => json(json!({"caller": self.caller()})),
             op::ROOTS => json(&self.roots),
             op::CONFIG => json(&self.config),
             op::TOOLS => {

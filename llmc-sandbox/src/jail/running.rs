@@ -10,6 +10,7 @@ use super::control::{self, Ending, Limit, Message};
 use super::folder::RunFolder;
 use super::launcher::Launcher;
 use super::reached::Reached;
+use super::signals::TreeSignal;
 use super::spec::{CPU_USED_UP, JailLimits, MEMORY_USED_UP, TIME_USED_UP};
 use crate::sys::{self, ExitStatus};
 
@@ -70,6 +71,11 @@ impl Jail {
     pub fn kill(&self) {
         // It fails only for a process that has ended already.
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// Sends a signal to every process of the tree, process 1 apart. Best effort: it may be on its way out.
+    pub fn signal(&self, signal: TreeSignal) {
+        let _ = control::send(&self.control, &Message::Signal(signal));
     }
 
     /// Takes the slot back and tells how the run ended. To be called after [`Jail::end_of_run`]; waits otherwise.

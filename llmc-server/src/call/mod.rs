@@ -44,6 +44,9 @@ const MAX_MESSAGE_BYTES: usize = 16 << 10;
 /// A call to make.
 pub(crate) struct Request {
     pub(crate) caller: Caller,
+    /// For whom it is made: the connection of a client, or the person at the command line. Calls below it keep it, so
+    /// what a plugin holds for a client stays with that client. Plugins can compare it; it says nothing else.
+    pub(crate) origin: Arc<str>,
     pub(crate) tool: String,
     pub(crate) arguments: Map<String, Value>,
     pub(crate) cancel: CancellationToken,
@@ -183,7 +186,14 @@ impl CallPath {
         let deadline = parent.map_or(own, |parent| parent.deadline.min(own));
         let depth = parent.map_or(0, |parent| parent.depth + 1);
         let bounds = parent.map(|parent| parent.bounds.clone()).unwrap_or_default();
-        CallContext::new(depth, deadline, bounds, &request.cancel, request.progress.clone())
+        CallContext::new(
+            Arc::clone(&request.origin),
+            depth,
+            deadline,
+            bounds,
+            &request.cancel,
+            request.progress.clone(),
+        )
     }
 
     fn unknown_tool(&self, tool: &str, caller: &Caller) -> CallError {

@@ -102,7 +102,8 @@ pub mod op {
     pub const RUN: u32 = 6;
     /// Waits for a run to end: `{"run": u64}` -> its outcome.
     pub const RUN_WAIT: u32 = 7;
-    /// Ends a run and everything it started: `{"run": u64}` -> `null`.
+    /// Ends a run and everything it started: `{"run": u64}` -> `null`. With `"signal": "term|int|kill"` every process
+    /// of the run gets that signal, and the run goes on if they do.
     pub const RUN_KILL: u32 = 8;
     /// Lists the granted directories: `{}` -> `[{"name", "path", "access": "ro|rw", "fd": int}]`.
     pub const ROOTS: u32 = 9;
@@ -115,6 +116,9 @@ pub mod op {
     pub const KEEP: u32 = 12;
     /// Finds the plugin's own folder: `{}` -> `{"path": str}`, `null` when it is granted none.
     pub const STATE: u32 = 13;
+    /// Asks for whom the call is made: `{}` -> `{"caller": str}`, the same for all calls of one client, also for those
+    /// that code and other plugins make on the way. Opaque: for comparing only.
+    pub const CALLER: u32 = 14;
 }
 
 /// What an error is about.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::host::Host;
 use crate::manifest::GrantKind;
 use crate::root::RootEntry;
-use crate::run::{Run, RunRequest};
+use crate::run::{Run, RunRequest, TerminalRun, TerminalSize};
 use crate::{Envelope, Root, Secret, ToolError, ToolResult};
 
 /// Longest time that a deadline is counted in; stands for "none".
@@ -156,6 +156,20 @@ impl Context {
     /// Logs at [`Level::Trace`].
     pub fn trace(&self, message: impl fmt::Display) {
         self.log(Level::Trace, message);
+    }
+
+    /// For whom the call is made, as an opaque text: the same for all calls of one client, and for what code or other
+    /// plugins call on the way. What outlives a call belongs to its caller: find it by this, and by nothing that a
+    /// caller could say itself.
+    ///
+    /// # Errors
+    /// If the call is over, or the host does not tell.
+    pub fn caller(&self) -> ToolResult<String> {
+        #[derive(Deserialize)]
+        struct Answer {
+            caller: String,
+        }
+        self.request(op::CALLER, &json!({})).map(|answer: Answer| answer.caller)
     }
 
     /// Calls another tool with the rights of this plugin. `arguments` must be a JSON object.
@@ -310,6 +324,14 @@ impl Context {
     /// If the grant does not cover the request, or the jail cannot be built.
     pub fn run(&self, request: &RunRequest) -> ToolResult<Run> {
         Run::start(self.clone(), request)
+    }
+
+    /// Starts a program in a jail of its own, with a terminal in place of the standard streams.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub fn run_in_terminal(&self, request: &RunRequest, size: TerminalSize) -> ToolResult<TerminalRun> {
+        TerminalRun::start(self.clone(), request, size)
     }
 
     /// Asks the host for an operation that this crate has no method for.

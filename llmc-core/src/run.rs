@@ -1,17 +1,18 @@
 //! Programs in jails: what a plugin asks for, what the server answers, and the [`Run`] in between.
 
+mod handle;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use llmc_abi::op;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
+pub use self::handle::{RunHandle, RunSignal};
 use crate::{Context, ToolError, ToolResult, fd};
 
 /// What to run. Everything but `program` may be left out.
@@ -41,6 +42,9 @@ pub struct RunRequest {
     /// Whether it may outlive the call that started it. Otherwise it is ended with the call.
     #[serde(default, skip_serializing_if = "is_false")]
     pub detached: bool,
+    /// Whether it gets a terminal of this size in place of the standard streams. See [`Context::run_in_terminal`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pty: Option<TerminalSize>,
     /// Files put under `/llmc/` in the jail, read-only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<RunFile>,
@@ -75,6 +79,16 @@ impl RunRequest {
         self.files.push(RunFile { path: path.into(), contents: contents.into() });
         self
     }
+}
+
+/// Size of a terminal in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub cols: u16,
 }
 
 /// A directory in a root.
@@ -142,10 +156,15 @@ pub struct RunStarted {
     /// Write end of its standard input, if asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<RawFd>,
-    /// Read end of its standard output.
-    pub stdout: RawFd,
-    /// Read end of its standard error.
-    pub stderr: RawFd,
+    /// Read end of its standard output; absent with a terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout: Option<RawFd>,
+    /// Read end of its standard error; absent with a terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<RawFd>,
+    /// The plugin's side of its terminal, to be read and written, if asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pty: Option<RawFd>,
     /// The plugin's end of the socket pair, if asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<RawFd>,
@@ -248,8 +267,33 @@ pub struct Run {
     pub stderr: File,
     /// Socket to descriptor 3 of the program, if asked for.
     pub job: Option<UnixStream>,
-    handle: RunHandle,
-    started: RunStarted,
+    /// What is left when the streams are taken.
+    pub handle: RunHandle,
+}
+
+/// A running program with a terminal of its own, for which the same holds as for [`Run`].
+#[derive(Debug)]
+pub struct TerminalRun {
+    /// The other side of the terminal: what is written is typed, what is read was shown. Reading fails with `EIO` once
+    /// nobody has the terminal open any more.
+    pub terminal: File,
+    /// The run itself.
+    pub handle: RunHandle,
+}
+
+impl TerminalRun {
+    pub(crate) fn start(ctx: Context, request: &RunRequest, size: TerminalSize) -> ToolResult<Self> {
+        let request = RunRequest { pty: Some(size), ..request.clone() };
+        let started: RunStarted = ctx.request(op::RUN, &request)?;
+        let terminal = started.pty;
+        let handle = RunHandle::new(ctx, started, request.detached);
+        Ok(Self { terminal: fd::own(there(terminal, "pty")?)?.into(), handle })
+    }
+}
+
+/// A descriptor that has to be in the answer.
+fn there(number: Option<RawFd>, name: &str) -> ToolResult<RawFd> {
+    number.ok_or_else(|| ToolError::protocol(format!("the host answered without `{name}`")))
 }
 
 /// What a finished run printed and how it ended.
@@ -268,26 +312,25 @@ pub struct RunOutput {
 impl Run {
     pub(crate) fn start(ctx: Context, request: &RunRequest) -> ToolResult<Self> {
         let started: RunStarted = ctx.request(op::RUN, request)?;
-        let id = started.run;
-        let handle = RunHandle { ctx, id, leave: AtomicBool::new(request.detached) };
+        let RunStarted { stdin, stdout, stderr, job, .. } = started;
+        let handle = RunHandle::new(ctx, started, request.detached);
         Ok(Self {
-            stdin: started.stdin.map(fd::own).transpose()?.map(File::from),
-            stdout: fd::own(started.stdout)?.into(),
-            stderr: fd::own(started.stderr)?.into(),
-            job: started.job.map(fd::own).transpose()?.map(UnixStream::from),
+            stdin: stdin.map(fd::own).transpose()?.map(File::from),
+            stdout: fd::own(there(stdout, "stdout")?)?.into(),
+            stderr: fd::own(there(stderr, "stderr")?)?.into(),
+            job: job.map(fd::own).transpose()?.map(UnixStream::from),
             handle,
-            started,
         })
     }
 
     /// How the program is jailed.
     pub fn isolation(&self) -> Isolation {
-        self.started.isolation
+        self.handle.isolation()
     }
 
     /// The wall time that the program really has, in milliseconds.
     pub fn wall_ms(&self) -> u64 {
-        self.started.wall_ms
+        self.handle.wall_ms()
     }
 
     /// Waits for the end. Works from any thread; read the output meanwhile, or the program blocks.
@@ -322,34 +365,6 @@ impl Run {
         let ((stdout, more_stdout), (stderr, more_stderr)) = (stdout?, stderr?);
         let outcome = self.wait()?;
         Ok(RunOutput { stdout, stderr, truncated: more_stdout || more_stderr, outcome })
-    }
-}
-
-#[derive(Debug)]
-struct RunHandle {
-    ctx: Context,
-    id: u64,
-    /// Whether dropping leaves the run alone.
-    leave: AtomicBool,
-}
-
-impl RunHandle {
-    fn wait(&self) -> ToolResult<RunOutcome> {
-        let outcome = self.ctx.request(op::RUN_WAIT, &json!({"run": self.id}))?;
-        self.leave.store(true, Ordering::Relaxed);
-        Ok(outcome)
-    }
-
-    fn kill(&self) -> ToolResult<()> {
-        self.ctx.request::<Value>(op::RUN_KILL, &json!({"run": self.id})).map(drop)
-    }
-}
-
-impl Drop for RunHandle {
-    fn drop(&mut self) {
-        if !self.leave.load(Ordering::Relaxed) {
-            let _ = self.kill();
-        }
     }
 }
 

@@ -132,6 +132,11 @@ impl Harness {
         self
     }
 
+    /// Makes the calls that follow those of another caller; at first the caller is the empty text.
+    pub fn set_caller(&self, caller: &str) {
+        caller.clone_into(&mut self.host.caller.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// Sets the time until the deadline of the calls that follow.
     #[must_use]
     pub fn time_left(mut self, time_left: Duration) -> Self {

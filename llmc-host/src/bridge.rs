@@ -139,7 +139,14 @@ impl Bridge {
                 }
                 success(b"null".to_vec())
             }
-            op::CALL_TOOL | op::SECRET | op::RUN | op::RUN_WAIT | op::RUN_KILL | op::TOOLS | op::KEEP => {
+            op::CALL_TOOL
+            | op::SECRET
+            | op::RUN
+            | op::RUN_WAIT
+            | op::RUN_KILL
+            | op::TOOLS
+            | op::KEEP
+            | op::CALLER => {
                 self.round_trip(call, op, body)
             }
             _ => {
@@ -210,7 +217,7 @@ fn with_descriptors(body: Vec<u8>, fds: Vec<OwnedFd>) -> Vec<u8> {
     }
     let Ok(Value::Object(mut answer)) = serde_json::from_slice(&body) else { return body };
     let mut fds: Vec<Option<OwnedFd>> = fds.into_iter().map(Some).collect();
-    for name in ["stdin", "stdout", "stderr", "job"] {
+    for name in ["stdin", "stdout", "stderr", "pty", "job"] {
         let position = answer.get(name).and_then(Value::as_u64).and_then(|at| usize::try_from(at).ok());
         let fd = position.and_then(|at| fds.get_mut(at)).and_then(Option::take);
         if let Some(fd) = fd {

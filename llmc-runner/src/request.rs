@@ -3,7 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use llmc_sandbox::jail::{self, ExitStatus, GrantedRoot, Inside, JailLimits, JailSpec, Payload, SmallFile};
+use llmc_sandbox::jail::{
+    self, ExitStatus, GrantedRoot, Inside, JailLimits, JailSpec, Payload, SmallFile, Terminal,
+};
 use llmc_sandbox::profile;
 use llmc_sandbox::{JailError, Layer};
 use llmc_wire::runner::{Isolation, Limit, Limits, Outcome, Profile, Program, Refused, Spec, Status};
@@ -11,18 +13,24 @@ use llmc_wire::runner::{Isolation, Limit, Limits, Outcome, Profile, Program, Ref
 use crate::embedded;
 use crate::engine::Engine;
 
-/// A request with its descriptors, in the order that [`Spec::descriptors`] tells.
-pub(crate) fn jail_spec(spec: Spec, engine: Option<Engine>, fds: Vec<OwnedFd>) -> Result<JailSpec, Refused> {
+/// A request with its descriptors, in the order that [`Spec::descriptors`] tells, and the terminal that it asks for.
+pub(crate) fn jail_spec(
+    spec: Spec,
+    engine: Option<Engine>,
+    fds: Vec<OwnedFd>,
+    terminal: Option<&Terminal>,
+) -> Result<JailSpec, Refused> {
     check_count(&spec, &fds)?;
+    check_terminal(&spec, terminal)?;
     let mut fds = fds.into_iter();
-    let mut next = || {
-        fds.next().ok_or_else(|| Refused {
-            layer: Layer::Request.name().into(),
-            message: "a descriptor is missing".into(),
-        })
+    let mut next = || fds.next().ok_or_else(missing);
+    let [stdin, stdout, stderr] = match terminal {
+        Some(terminal) => {
+            [Some(copy(&terminal.slave)?), Some(copy(&terminal.slave)?), Some(copy(&terminal.slave)?)]
+        }
+        None => [spec.stdin.then(&mut next).transpose()?, Some(next()?), Some(next()?)],
     };
-    let stdin = spec.stdin.then(&mut next).transpose()?;
-    let (stdout, stderr) = (next()?, next()?);
+    let (Some(stdout), Some(stderr)) = (stdout, stderr) else { return Err(missing()) };
     let job = spec.job.then(&mut next).transpose()?;
     let roots = spec
         .binds
@@ -33,11 +41,12 @@ pub(crate) fn jail_spec(spec: Spec, engine: Option<Engine>, fds: Vec<OwnedFd>) -
     let request = JailSpec {
         profile: match spec.profile {
             Profile::Code => &profile::CODE,
+            Profile::Workspace if terminal.is_some() => &profile::WORKSPACE_TERMINAL,
             Profile::Workspace => &profile::WORKSPACE,
         },
         payload: Payload::Program { file: PathBuf::new(), args: spec.args },
         cwd: spec.cwd,
-        env: spec.env,
+        env: with_terminal_type(spec.env, terminal.is_some()),
         files: files
             .map(|file| SmallFile { name: file.name, contents: file.contents.into_bytes() })
             .collect(),
@@ -48,6 +57,7 @@ pub(crate) fn jail_spec(spec: Spec, engine: Option<Engine>, fds: Vec<OwnedFd>) -
         stdout,
         stderr,
         job,
+        terminal: terminal.map(|terminal| copy(&terminal.mount)).transpose()?,
     };
     match (spec.program, engine) {
         (Program::File(file), _) => Ok(with_program(request, file)),
@@ -63,6 +73,35 @@ pub(crate) fn jail_spec(spec: Spec, engine: Option<Engine>, fds: Vec<OwnedFd>) -
             Err(Refused { layer: "engine".into(), message })
         }
     }
+}
+
+/// A terminal is for commands, which have namespaces around them, and is made for every request that asks for one.
+fn check_terminal(spec: &Spec, terminal: Option<&Terminal>) -> Result<(), Refused> {
+    let is_for_command = spec.profile == Profile::Workspace && matches!(spec.program, Program::File(_));
+    if spec.terminal.is_some() == terminal.is_some() && (terminal.is_none() || is_for_command) {
+        return Ok(());
+    }
+    let message = "a terminal goes with profile `workspace`".into();
+    Err(Refused { layer: Layer::Request.name().into(), message })
+}
+
+/// Adds the kind of terminal, unless the request names one.
+fn with_terminal_type(mut env: Vec<(String, String)>, has_terminal: bool) -> Vec<(String, String)> {
+    if has_terminal && !env.iter().any(|(name, _)| name == "TERM") {
+        env.push(("TERM".into(), "xterm-256color".into()));
+    }
+    env
+}
+
+fn missing() -> Refused {
+    Refused { layer: Layer::Request.name().into(), message: "a descriptor is missing".into() }
+}
+
+fn copy(fd: &OwnedFd) -> Result<OwnedFd, Refused> {
+    fd.try_clone().map_err(|error| Refused {
+        layer: Layer::Request.name().into(),
+        message: format!("failed to copy a descriptor: {error}"),
+    })
 }
 
 fn with_program(request: JailSpec, file: PathBuf) -> JailSpec {
@@ -195,7 +234,33 @@ mod tests {
             },
             stdin: true,
             job: true,
+            terminal: None,
         }
+    }
+
+    fn terminal() -> Terminal {
+        let [master, slave, mount] = <[OwnedFd; 3]>::try_from(numbered(3)).unwrap();
+        Terminal { master, slave, mount }
+    }
+
+    #[test]
+    fn a_terminal_takes_the_place_of_the_streams() {
+        let terminal = terminal();
+        let size = llmc_wire::runner::TerminalSize { rows: 24, cols: 80 };
+        let asked = || Spec { terminal: Some(size), ..spec() };
+        let jail = jail_spec(asked(), None, numbered(2), Some(&terminal)).unwrap();
+        let streams = [jail.stdin.as_ref().unwrap(), &jail.stdout, &jail.stderr];
+        assert_eq!(streams.map(number), ["1", "1", "1"], "the slave, never the master");
+        assert_eq!(number(jail.job.as_ref().unwrap()), "0", "what was passed is job and root");
+        assert_eq!(number(jail.terminal.as_ref().unwrap()), "2");
+        assert_eq!(jail.profile.name, "workspace with a terminal");
+        assert_eq!(jail.env, [("TERM".to_owned(), "xterm-256color".to_owned())]);
+        let named = Spec { env: vec![("TERM".into(), "dumb".into())], ..asked() };
+        assert_eq!(jail_spec(named, None, numbered(2), Some(&terminal)).unwrap().env[0].1, "dumb");
+        let code = Spec { profile: Profile::Code, ..asked() };
+        assert_eq!(jail_spec(code, None, numbered(2), Some(&terminal)).unwrap_err().layer, "request");
+        assert_eq!(jail_spec(asked(), None, numbered(2), None).unwrap_err().layer, "request");
+        assert!(jail_spec(spec(), None, numbered(5), None).unwrap().env.is_empty());
     }
 
     fn numbered(count: usize) -> Vec<OwnedFd> {
@@ -217,7 +282,7 @@ mod tests {
 
     #[test]
     fn descriptors_keep_their_order() {
-        let jail = jail_spec(spec(), None, numbered(5)).unwrap();
+        let jail = jail_spec(spec(), None, numbered(5), None).unwrap();
         let order = [jail.stdin.as_ref().unwrap(), &jail.stdout, &jail.stderr, jail.job.as_ref().unwrap()];
         assert_eq!(order.map(number), ["0", "1", "2", "3"]);
         assert_eq!(number(&jail.roots[0].dir), "4");
@@ -227,7 +292,7 @@ mod tests {
     #[test]
     fn a_wrong_number_of_descriptors_is_refused() {
         for count in [0, 4, 6] {
-            let refused = jail_spec(spec(), None, numbered(count)).unwrap_err();
+            let refused = jail_spec(spec(), None, numbered(count), None).unwrap_err();
             assert_eq!(refused.layer, "request");
         }
     }
@@ -244,14 +309,14 @@ mod tests {
             ..spec()
         };
         let engine = || Some(Engine::Embedded(embedded::quickjs));
-        let jail = jail_spec(asked(), engine(), numbered(4)).unwrap();
+        let jail = jail_spec(asked(), engine(), numbered(4), None).unwrap();
         assert_eq!(jail.profile.name, "engine");
         assert!(jail.env.is_empty() && jail.system.is_empty() && jail.files.is_empty());
         assert_eq!((jail.limits.wall_ms, jail.limits.processes, jail.limits.file_bytes), (1, 1, 0));
         assert!(matches!(jail.payload, Payload::Function(_)));
         let with_root = Spec { binds: spec().binds, ..asked() };
-        assert_eq!(jail_spec(with_root, engine(), numbered(5)).unwrap_err().layer, "request");
+        assert_eq!(jail_spec(with_root, engine(), numbered(5), None).unwrap_err().layer, "request");
         let as_command = Spec { profile: Profile::Workspace, ..asked() };
-        assert_eq!(jail_spec(as_command, engine(), numbered(4)).unwrap_err().layer, "request");
+        assert_eq!(jail_spec(as_command, engine(), numbered(4), None).unwrap_err().layer, "request");
     }
 }

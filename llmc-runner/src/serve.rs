@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use llmc_sandbox::Isolation;
-use llmc_sandbox::jail::{Handover, Jail, Launcher, Stillborn};
+use llmc_sandbox::jail::{Handover, Jail, Launcher, Stillborn, TreeSignal};
 use llmc_wire::Header;
 use llmc_wire::runner::{Hello, Init, Program, Refused, Spec, from_runner, to_runner};
 use llmc_wire::socket::{Receiver, Sender, split};
@@ -23,7 +23,7 @@ use crate::{fail, tier, trial};
 /// Largest request in bytes; it holds small files and no data.
 const MAX_REQUEST: usize = llmc_wire::runner::MAX_SPEC_BYTES;
 /// Most jails at a time, whatever the server asks for.
-const MAX_JAILS: u32 = 64;
+const MAX_JAILS: u32 = 128;
 /// Jails beyond those: a zygote, one that takes its place, and one that is on its way out.
 const OWN_JAILS: u32 = 3;
 /// Longest time that a run waits for an interpreter that is about to be ready, before it starts cold.
@@ -69,6 +69,8 @@ struct Run {
     jail: Jail,
     /// The zygote that its jail was forked from.
     zygote: Option<u64>,
+    /// The outer side of its terminal, until the server has it.
+    terminal: Option<OwnedFd>,
 }
 
 /// A run that waits for an interpreter to be ready.
@@ -98,7 +100,7 @@ impl Runner {
             pid: std::process::id(),
             jails: launcher.as_ref().map(|launcher| isolation(launcher.isolation())).map_err(Clone::clone),
             payload_identity: launcher.as_ref().map_or_else(|_| "none".to_owned(), Launcher::identity),
-            accounting: launcher.as_ref().map_or("none", |launcher| launcher.accounting()).to_owned(),
+            accounting: launcher.as_ref().map_or_else(|_| "none".to_owned(), |launcher| launcher.accounting()),
         };
         let (runs, waiting) = Default::default();
         // Where there are no namespaces, nothing can be forked into them.
@@ -122,12 +124,15 @@ impl Runner {
         loop {
             while let Some(frame) = receiver.take()? {
                 let header = frame.header;
-                if header.kind != to_runner::SPAWN {
-                    return Err(invalid(format!("a message is of kind {}", header.kind)));
+                match header.kind {
+                    to_runner::SPAWN => {
+                        let spec = serde_json::from_slice(frame.payload);
+                        let fds = frame.fds;
+                        self.spawn(header.call, spec, fds)?;
+                    }
+                    to_runner::SIGNAL => self.signal(header.call, header.code)?,
+                    kind => return Err(invalid(format!("a message is of kind {kind}"))),
                 }
-                let spec = serde_json::from_slice(frame.payload);
-                let fds = frame.fds;
-                self.spawn(header.call, spec, fds)?;
             }
             receiver.shrink();
             let woken = self.wait(receiver)?;
@@ -180,6 +185,17 @@ impl Runner {
         }
     }
 
+    /// Passes a signal on to a jail. One that has ended meanwhile, or has not begun, is none of anybody's business.
+    fn signal(&self, call: u64, number: u16) -> io::Result<()> {
+        let Some(signal) = TreeSignal::from_number(number) else {
+            return Err(invalid(format!("signal {number} is not one to pass on")));
+        };
+        if let Some(run) = self.runs.get(&call) {
+            run.jail.signal(signal);
+        }
+        Ok(())
+    }
+
     /// The kind of a run, if a zygote could take it.
     fn kind_of(&mut self, spec: &Spec) -> Option<Kind> {
         let (Program::Engine(name), Ok(launcher)) = (&spec.program, &mut self.launcher) else { return None };
@@ -197,9 +213,12 @@ impl Runner {
     /// Tells the server what became of a request.
     fn tell(&mut self, call: u64, started: Result<Run, Refused>) -> io::Result<()> {
         match started {
-            Ok(run) => {
+            Ok(mut run) => {
                 let header = Header { kind: from_runner::STARTED, call, ..Header::default() };
-                self.sender.send(header, b"", &[run.jail.pidfd()])?;
+                let terminal = run.terminal.take();
+                let mut fds = vec![run.jail.pidfd()];
+                fds.extend(terminal.as_ref().map(AsFd::as_fd));
+                self.sender.send(header, b"", &fds)?;
                 self.runs.insert(call, run);
                 Ok(())
             }
@@ -217,7 +236,7 @@ impl Runner {
         let handover = Handover { stdin, stdout, stderr, job, limits: limits(spec.limits) };
         while let Some((parked, zygote)) = self.stock.take(kind) {
             match parked.begin(&handover) {
-                Ok(jail) => return Ok(Run { jail, zygote: Some(zygote) }),
+                Ok(jail) => return Ok(Run { jail, zygote: Some(zygote), terminal: None }),
                 Err(stillborn) => {
                     let Ok(launcher) = &mut self.launcher else { continue };
                     self.stock.ended(launcher, zygote);
@@ -249,8 +268,11 @@ impl Runner {
             Program::File(_) => None,
             Program::Engine(name) => Some(self.engines.get(name, launcher)?),
         };
-        let spec = jail_spec(spec, engine, fds)?;
-        launcher.spawn(&spec).map(|jail| Run { jail, zygote: None }).map_err(|error| refused(&error))
+        let terminal = spec.terminal.map(|size| launcher.terminal(size.rows, size.cols)).transpose();
+        let terminal = terminal.map_err(|error| refused(&error))?;
+        let spec = jail_spec(spec, engine, fds, terminal.as_ref())?;
+        let jail = launcher.spawn(&spec).map_err(|error| refused(&error))?;
+        Ok(Run { jail, zygote: None, terminal: terminal.map(|terminal| terminal.master) })
     }
 
     /// Looks after the zygote, and after the runs that wait for it.

@@ -120,6 +120,7 @@ impl Kind {
             stdout: log.try_clone()?,
             stderr: log,
             job: None,
+            terminal: None,
         })
     }
 }

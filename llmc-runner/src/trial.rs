@@ -176,6 +176,7 @@ fn start(
         stdout: stdout_writer.into(),
         stderr: stderr_writer.into(),
         job: None,
+        terminal: None,
     };
     Ok(Started { jail: launcher.spawn(&spec)?, stdout, stderr })
 }

@@ -34,6 +34,8 @@ pub(crate) enum Right {
     ReadFile,
     /// Reading and executing one file.
     ExecuteFile,
+    /// Reading, writing and commanding one terminal.
+    Terminal,
 }
 
 /// One rule.
@@ -106,7 +108,7 @@ fn ruleset(rules: &[Rule<'_>], floor: ABI) -> Result<landlock::RestrictionStatus
 
 impl Right {
     /// Every right, for messages that name one by its place.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::List,
         Self::Read,
         Self::ReadExecute,
@@ -116,6 +118,7 @@ impl Right {
         Self::File,
         Self::ReadFile,
         Self::ExecuteFile,
+        Self::Terminal,
     ];
 
     fn access(self) -> BitFlags<AccessFs> {
@@ -134,6 +137,7 @@ impl Right {
             Self::File => make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate}),
             Self::ReadFile => AccessFs::ReadFile.into(),
             Self::ExecuteFile => make_bitflags!(AccessFs::{ReadFile | Execute}),
+            Self::Terminal => make_bitflags!(AccessFs::{ReadFile | WriteFile | IoctlDev}),
         }
     }
 }
@@ -143,14 +147,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_right_makes_devices_or_commands_them() {
+    fn no_right_makes_devices_and_only_terminals_are_commanded() {
         for (index, right) in Right::ALL.into_iter().enumerate() {
             assert_eq!(right as usize, index);
             let access = right.access();
-            for never in [AccessFs::MakeChar, AccessFs::MakeBlock, AccessFs::IoctlDev, AccessFs::ResolveUnix]
-            {
+            for never in [AccessFs::MakeChar, AccessFs::MakeBlock, AccessFs::ResolveUnix] {
                 assert!(!access.contains(never), "{right:?} {never:?}");
             }
+            assert_eq!(access.contains(AccessFs::IoctlDev), right == Right::Terminal, "{right:?}");
         }
     }
 

@@ -23,6 +23,8 @@ pub struct Profile {
     pub proc: Proc,
     /// Whether there is scratch space.
     pub scratch: bool,
+    /// Whether it has a terminal of its own.
+    pub terminal: bool,
     /// Whether Landlock is put around the payload. Every profile has it whose payload runs what somebody else wrote.
     pub landlock: bool,
     /// What may be executed.
@@ -109,6 +111,7 @@ pub const CODE: Profile = Profile {
     etc: &[],
     proc: Proc::Own,
     scratch: true,
+    terminal: false,
     landlock: true,
     execute: Execute::ProgramOnly,
     without_namespaces: Some(&seccomp::CODE_ALONE),
@@ -194,6 +197,7 @@ pub const WORKSPACE: Profile = Profile {
     ],
     proc: Proc::Own,
     scratch: true,
+    terminal: false,
     landlock: true,
     execute: Execute::Everything,
     // Its children could outlive it, and nothing would bound what they write.
@@ -213,6 +217,14 @@ pub const WORKSPACE: Profile = Profile {
     address_space_beyond_memory: 32 << 30,
 };
 
+/// [`WORKSPACE`] with a terminal of its own in place of the standard streams, and the calls that set one up.
+pub const WORKSPACE_TERMINAL: Profile = Profile {
+    name: "workspace with a terminal",
+    filter: &seccomp::WORKSPACE_TERMINAL,
+    terminal: true,
+    ..WORKSPACE
+};
+
 /// Model-written code in an interpreter that is a part of the launcher: a function, so nothing has to be visible.
 ///
 /// An empty, read-only root without `/proc`, `/dev` and scratch space, one process without threads, and the few
@@ -226,6 +238,7 @@ pub const ENGINE: Profile = Profile {
     etc: &[],
     proc: Proc::None,
     scratch: false,
+    terminal: false,
     landlock: true,
     execute: Execute::Nothing,
     limits: JailLimits {

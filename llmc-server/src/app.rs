@@ -77,7 +77,7 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
         false => {
             let init = llmc_wire::runner::Init {
                 server_pid: std::process::id(),
-                max_jails: config.limits.concurrent_runs,
+                max_jails: config.limits.concurrent_runs + config.limits.detached_runs,
                 min_isolation: config.server.min_isolation.into(),
                 parked_runs: config.limits.parked_runs,
                 runs_code: grants.values().any(Grant::runs_code),

@@ -6,6 +6,7 @@
 //!                                    <-   HELLO {what it can do}
 //!   SPAWN run {spec} + descriptors   ->
 //!                                    <-   STARTED run + pidfd    or   REFUSED run {layer, message}
+//!   SIGNAL run, signal               ->
 //!                                    <-   EXITED run {outcome}
 //! ```
 //!
@@ -21,13 +22,16 @@ pub mod to_runner {
     pub const INIT: u8 = 129;
     /// [`super::Spec`] as JSON. Descriptors: [`super::Spec::descriptors`] tells their order.
     pub const SPAWN: u8 = 130;
+    /// Signal `code`, 2 (`SIGINT`) or 15 (`SIGTERM`), to every process of the jail of `call`. No answer; a jail that
+    /// has ended needs no signal.
+    pub const SIGNAL: u8 = 131;
 }
 
 /// Message kinds that the runner sends.
 pub mod from_runner {
     /// [`super::Hello`] as JSON; the answer to `INIT`.
     pub const HELLO: u8 = 193;
-    /// The jail of `call` has started; its pidfd comes with the frame.
+    /// The jail of `call` has started; its pidfd comes with the frame, and the other side of its terminal if it has one.
     pub const STARTED: u8 = 194;
     /// [`super::Refused`] as JSON: nothing of `call` was executed.
     pub const REFUSED: u8 = 195;
@@ -122,12 +126,25 @@ pub struct Spec {
     pub stdin: bool,
     /// A job socket is passed and becomes descriptor 3.
     pub job: bool,
+    /// A terminal of this size is made for it in place of stdin, stdout and stderr, none of which is passed.
+    pub terminal: Option<TerminalSize>,
+}
+
+/// Size of a terminal in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub cols: u16,
 }
 
 impl Spec {
-    /// How many descriptors travel with this spec: `[stdin], stdout, stderr, [job], one directory per bind`.
+    /// How many descriptors travel with this spec: `[stdin], stdout, stderr, [job], one directory per bind`; with a
+    /// terminal `[job], one directory per bind`.
     pub fn descriptors(&self) -> usize {
-        usize::from(self.stdin) + 2 + usize::from(self.job) + self.binds.len()
+        let streams = if self.terminal.is_some() { 0 } else { usize::from(self.stdin) + 2 };
+        streams + usize::from(self.job) + self.binds.len()
     }
 }
 

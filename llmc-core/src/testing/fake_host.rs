@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Progress;
 use super::program::{Program, Running};
 use crate::host::Host;
-use crate::run::{RunRequest, RunStarted};
+use crate::run::{RunRequest, RunSignal, RunStarted};
 use crate::{Access, Envelope, Level, RootEntry, ToolError, ToolResult};
 
 type PlayedTool = Box<dyn Fn(Value) -> ToolResult<Envelope> + Send + Sync>;
@@ -30,6 +30,7 @@ pub(super) struct FakeHost {
     pub(super) progress: Mutex<Vec<Progress>>,
     pub(super) kept: Mutex<Vec<String>>,
     draft: Mutex<String>,
+    pub(super) caller: Mutex<String>,
     roots: Vec<RootEntry>,
     calls: AtomicU64,
     cancelled: AtomicBool,
@@ -140,6 +141,24 @@ impl FakeHost {
         Ok(started)
     }
 
+    fn end_or_signal(&self, body: &[u8]) -> ToolResult<()> {
+        #[derive(Deserialize)]
+        struct Body {
+            signal: Option<RunSignal>,
+        }
+        let Body { signal } = serde_json::from_slice(body)?;
+        let run = self.running(body)?;
+        match signal {
+            None | Some(RunSignal::Kill) => run.kill(),
+            Some(signal) => run.signal(signal),
+        }
+        Ok(())
+    }
+
+    fn caller(&self) -> String {
+        self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn running(&self, body: &[u8]) -> ToolResult<Arc<Running>> {
         #[derive(Deserialize)]
         struct Body {
@@ -162,7 +181,8 @@ impl Host for FakeHost {
             op::KEEP => json(self.keep(body)?),
             op::RUN => json(self.run(body)?),
             op::RUN_WAIT => json(self.running(body)?.wait()),
-            op::RUN_KILL => json(self.running(body).map(|run| run.kill())?),
+            op::RUN_KILL => json(self.end_or_signal(body)?),
+            op::CALLER => json(json!({"caller": self.caller()})),
             op::ROOTS => json(&self.roots),
             op::CONFIG => json(&self.config),
             op::STATE => json(self.state.as_ref().map(|path| json!({"path": path}))),

@@ -1,7 +1,7 @@
 //! A program played by a closure: real pipes, no process.
 
 use std::io::{PipeReader, PipeWriter, pipe};
-use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crate::ToolResult;
-use crate::run::{Isolation, RunLimit, RunOutcome, RunRequest, RunStarted, RunStatus};
+use crate::run::{Isolation, RunLimit, RunOutcome, RunRequest, RunSignal, RunStarted, RunStatus};
 
 /// What a played program does.
 pub(super) type Program = Arc<dyn Fn(RunRequest, ProgramIo) -> RunStatus + Send + Sync>;
@@ -25,7 +25,11 @@ pub struct ProgramIo {
     pub stderr: PipeWriter,
     /// The socket that is descriptor 3 of a real program, if asked for.
     pub job: Option<UnixStream>,
+    /// In place of the streams, if a terminal was asked for: a plain socket, which echoes nothing. Nobody reads
+    /// `stdout` and `stderr` then.
+    pub terminal: Option<UnixStream>,
     killed: Arc<AtomicBool>,
+    signals: Arc<Mutex<Vec<RunSignal>>>,
 }
 
 impl ProgramIo {
@@ -33,12 +37,18 @@ impl ProgramIo {
     pub fn killed(&self) -> bool {
         self.killed.load(Ordering::Relaxed)
     }
+
+    /// Signals that the plugin sent since the last look, [`RunSignal::Kill`] not among them.
+    pub fn signals(&self) -> Vec<RunSignal> {
+        std::mem::take(&mut self.signals.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// A played program at work.
 pub(super) struct Running {
     since: Instant,
     killed: Arc<AtomicBool>,
+    signals: Arc<Mutex<Vec<RunSignal>>>,
     state: Mutex<State>,
 }
 
@@ -56,30 +66,42 @@ impl Running {
             stderr_writer = stdout_writer.try_clone()?;
         }
         let (job, program_job) = if request.job { Some(UnixStream::pair()?).unzip() } else { (None, None) };
+        let (pty, terminal) =
+            if request.pty.is_some() { Some(UnixStream::pair()?).unzip() } else { (None, None) };
+        let pipes = pty.is_none().then_some((stdout, stderr));
+        let (stdout, stderr) = pipes.map(|(stdout, stderr)| (number(stdout), number(stderr))).unzip();
         let killed = Arc::new(AtomicBool::new(false));
+        let signals = Arc::<Mutex<Vec<RunSignal>>>::default();
         let io = ProgramIo {
             stdin: stdin_reader,
             stdout: stdout_writer,
             stderr: stderr_writer,
             job: program_job,
+            terminal,
             killed: killed.clone(),
+            signals: signals.clone(),
         };
         let started = RunStarted {
             run: id,
-            stdin: stdin.map(|pipe| OwnedFd::from(pipe).into_raw_fd()),
-            stdout: OwnedFd::from(stdout).into_raw_fd(),
-            stderr: OwnedFd::from(stderr).into_raw_fd(),
+            stdin: stdin.map(number),
+            stdout,
+            stderr,
+            pty: pty.map(number),
             job: job.map(IntoRawFd::into_raw_fd),
             isolation: Isolation::Namespaces,
             wall_ms: request.timeout_ms.unwrap_or(60_000),
         };
         let thread = Some(thread::spawn(move || program(request, io)));
         let state = Mutex::new(State { thread, outcome: None });
-        Ok((Self { since: Instant::now(), killed, state }, started))
+        Ok((Self { since: Instant::now(), killed, signals, state }, started))
     }
 
     pub(super) fn kill(&self) {
         self.killed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn signal(&self, signal: RunSignal) {
+        self.signals.lock().unwrap_or_else(PoisonError::into_inner).push(signal);
     }
 
     pub(super) fn wait(&self) -> RunOutcome {
@@ -103,4 +125,9 @@ impl Running {
             isolation: Isolation::Namespaces,
         }
     }
+}
+
+/// The number of a descriptor that belongs to the plugin from now on.
+fn number(fd: impl Into<OwnedFd>) -> RawFd {
+    fd.into().into_raw_fd()
 }

@@ -158,6 +158,7 @@ fn request(profile: Profile, program: Program, args: &[&str]) -> Request {
         },
         stdin: false,
         job: false,
+        terminal: None,
     };
     Request { spec, stdin: None, job: None, directories: Vec::new() }
 }

@@ -8,6 +8,7 @@ use rustix::net::{RecvFlags, SendFlags};
 
 use super::passing;
 use super::reached::Reached;
+use super::signals::TreeSignal;
 use super::spec::JailLimits;
 use crate::error::{JailError, Layer};
 use crate::sys::ExitStatus;
@@ -24,6 +25,8 @@ pub(crate) enum Message {
     Go,
     /// From the launcher to process 1 of a parked jail: its run begins, with these limits.
     Begin(JailLimits),
+    /// From the launcher: a signal for every process of the tree.
+    Signal(TreeSignal),
     /// From process 1: the program runs.
     Started,
     /// From process 1: nothing was executed.
@@ -155,6 +158,7 @@ fn encode(message: &Message) -> Vec<u8> {
         Message::Ready => vec![b'R'],
         Message::Go => vec![b'G'],
         Message::Begin(limits) => [vec![b'B'], passing::encode_limits(limits)].concat(),
+        Message::Signal(signal) => vec![b'T', signal.to_byte()],
         Message::Started => vec![b'S'],
         Message::Failed(error) => [vec![b'F'], encode_error(error)].concat(),
         Message::Ended(ending) => {
@@ -179,6 +183,7 @@ fn decode(bytes: &[u8]) -> Option<Message> {
         b'R' if rest.is_empty() => Some(Message::Ready),
         b'G' if rest.is_empty() => Some(Message::Go),
         b'B' => passing::decode_limits(rest).map(Message::Begin),
+        b'T' if rest.len() == 1 => TreeSignal::from_number(rest[0].into()).map(Message::Signal),
         b'S' if rest.is_empty() => Some(Message::Started),
         b'F' => decode_error(rest).map(Message::Failed),
         b'E' => decode_ending(rest).map(Message::Ended),
@@ -243,7 +248,8 @@ mod tests {
             panic!("an invalid request")
         };
         assert_eq!(what, "odd");
-        for message in [Message::Ready, Message::Go, Message::Started] {
+        for message in [Message::Ready, Message::Go, Message::Started, Message::Signal(TreeSignal::Terminate)]
+        {
             let back = decode(&encode(&message)).unwrap();
             assert_eq!(std::mem::discriminant(&back), std::mem::discriminant(&message));
         }
@@ -278,6 +284,9 @@ mod tests {
             &b""[..],
             b"X",
             b"RR",
+            b"T",
+            b"T\x09",
+            b"T\x0f\x0f",
             b"F",
             b"F\x00",
             b"F\x09\x00\x00\x00\x00\x00",

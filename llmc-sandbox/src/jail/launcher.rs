@@ -19,6 +19,7 @@ use super::identity::{Identity, owner_namespace};
 use super::init::{self, Init};
 use super::running::{Jail, Origin};
 use super::spec::{GrantedRoot, JailSpec, Payload};
+use super::terminal::Terminal;
 use super::tree::Plan;
 use crate::cgroup::{Group, Groups};
 use crate::error::{At, JailError, Layer};
@@ -183,6 +184,15 @@ impl Launcher {
     /// Whether another jail may start.
     pub fn has_room(&self) -> bool {
         self.slots.contains(&false)
+    }
+
+    /// A terminal for the jail that is started next.
+    ///
+    /// # Errors
+    ///
+    /// [`JailError`] when the kernel gives none.
+    pub fn terminal(&self, rows: u16, cols: u16) -> Result<Terminal, JailError> {
+        Terminal::new(self.identity.host_id(self.free_slot()?), rows, cols)
     }
 
     /// Starts a jail and waits until its program runs.

@@ -31,7 +31,9 @@ mod passing;
 mod payload;
 mod reached;
 mod running;
+mod signals;
 mod spec;
+mod terminal;
 mod tree;
 mod zygote;
 
@@ -45,8 +47,10 @@ pub use nest::{Forked, Nest};
 pub use parked::{Finished, Waiting};
 pub use reached::Reached;
 pub use running::Jail;
+pub use signals::TreeSignal;
 pub(crate) use spec::{CANARY, SCRATCH};
 pub use spec::{
     CPU_USED_UP, GrantedRoot, Inside, JailLimits, JailSpec, MEMORY_USED_UP, Payload, SmallFile, TIME_USED_UP,
 };
+pub use terminal::Terminal;
 pub use zygote::{Handover, Parked, Stillborn, Zygote};

@@ -1,6 +1,7 @@
 //! Process 1 of a jail once the payload runs: it reaps, counts and keeps the limits.
 //!
-//! It never kills anybody. It reports and exits; the kernel then ends every process of the pid namespace.
+//! It never kills anybody of its own accord. It reports and exits; the kernel then ends every process of the pid
+//! namespace. A signal that the launcher asks for it passes on.
 //!
 //! Every 20 ms it adds up what the tree uses, from a `/proc` of its own that the payload does not have. Memory is
 //! anonymous plus shared memory of each process, so shared memory counts once for each that has it mapped; files in
@@ -18,6 +19,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use super::control::{self as messages, Accounting, Ending, Limit, Message};
 use super::growth::Growth;
 use super::reached::Reached;
+use super::signals::TreeSignal;
 use super::spec::{JailLimits, SCRATCH};
 use crate::cgroup::Clock;
 use crate::sys::{self, ExitStatus};
@@ -166,11 +168,31 @@ impl Monitor {
         let mut fds = vec![PollFd::new(control, PollFlags::IN)];
         fds.extend(payload.map(|fd| PollFd::new(fd, PollFlags::IN)));
         match rustix::event::poll(&mut fds, Some(&timeout)) {
-            // The launcher sends nothing any more; whatever happens on its socket is the end.
-            Ok(_) => fds[0].revents().is_empty(),
+            Ok(_) => fds[0].revents().is_empty() || self.obey(control),
             Err(Errno::INTR) => true,
             Err(_) => false,
         }
+    }
+
+    /// Passes on the signals that the launcher asks for. Whatever else happens on its socket is the end: `false`.
+    fn obey(&self, control: &OwnedFd) -> bool {
+        loop {
+            match messages::receive(control) {
+                Ok(Some(Message::Signal(signal))) => self.signal_tree(signal),
+                Err(Errno::AGAIN) => return true,
+                Ok(_) | Err(_) => return false,
+            }
+        }
+    }
+
+    /// One by one, by number. Who is born meanwhile is missed, and can still be ended with the jail.
+    fn signal_tree(&self, signal: TreeSignal) {
+        if self.watched == Watched::OneProcess {
+            return signal.send(self.payload);
+        }
+        let Ok(entries) = Dir::read_from(&self.proc) else { return };
+        let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok());
+        numbers.filter(|&number: &i32| number > 1).filter_map(Pid::from_raw).for_each(|pid| signal.send(pid));
     }
 
     /// Waits for every process that has ended.

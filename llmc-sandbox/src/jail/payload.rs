@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::Resource;
 
-use super::control;
 use super::spec::{CANARY, Inside, JailLimits, JailSpec, Payload, SCRATCH};
+use super::{control, terminal};
 use crate::error::{At, JailError, Layer};
 use crate::landlock::{self, Required, Right, Rule};
 use crate::profile::Profile;
@@ -84,6 +84,9 @@ fn enter(
     place_descriptors(streams, spec.profile, &[failure])?;
     let home = if spec.profile.scratch { SCRATCH } else { "/" };
     settle(spec.cwd.as_deref().unwrap_or(Path::new(home)))?;
+    if spec.terminal.is_some() {
+        terminal::take_control()?;
+    }
     sys::default_signals().at(Layer::Process, "reset signals")?;
     if spec.profile.landlock {
         restrict(rights)?;

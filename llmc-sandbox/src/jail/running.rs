@@ -10,6 +10,7 @@ use super::control::{self, Accounting, Ending, Limit, Message};
 use super::folder::RunFolder;
 use super::launcher::Launcher;
 use super::reached::Reached;
+use super::signals::TreeSignal;
 use super::spec::{CPU_USED_UP, JailLimits, MEMORY_USED_UP, TIME_USED_UP};
 use crate::cgroup::Group;
 use crate::sys::{self, ExitStatus};
@@ -76,6 +77,11 @@ impl Jail {
         if let Some(group) = &self.group {
             group.kill();
         }
+    }
+
+    /// Sends a signal to every process of the tree, process 1 apart. Best effort: it may be on its way out.
+    pub fn signal(&self, signal: TreeSignal) {
+        let _ = control::send(&self.control, &Message::Signal(signal));
     }
 
     /// Takes the slot back and tells how the run ended. To be called after [`Jail::end_of_run`]; waits otherwise.

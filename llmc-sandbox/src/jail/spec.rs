@@ -66,6 +66,9 @@ pub struct JailSpec {
     pub stderr: OwnedFd,
     /// Becomes descriptor 3.
     pub job: Option<OwnedFd>,
+    /// [`super::Terminal::mount`] of a terminal that `stdin` belongs to; it becomes the controlling one. Goes with
+    /// profiles that say so, and with those only.
+    pub terminal: Option<OwnedFd>,
 }
 
 /// What runs in a jail.
@@ -186,6 +189,12 @@ impl JailSpec {
         if executes_nothing != matches!(self.payload, Payload::Function(_)) {
             return invalid(format!("profile `{}` is not for this kind of payload", self.profile.name));
         }
+        if self.profile.terminal != self.terminal.is_some()
+            || (self.terminal.is_some() && self.stdin.is_none())
+        {
+            let name = self.profile.name;
+            return invalid(format!("profile `{name}` and the terminal of the request do not go together"));
+        }
         if let Some(cwd) = self.cwd.as_deref().filter(|cwd| !cwd.is_absolute()) {
             return invalid(format!("working directory `{}` is not an absolute path", cwd.display()));
         }
@@ -271,6 +280,7 @@ mod tests {
             stdout: null(),
             stderr: null(),
             job: None,
+            terminal: None,
         }
     }
 
@@ -287,6 +297,21 @@ mod tests {
         spec.env.push(("KEY".into(), "value=1".into()));
         spec.files.push(SmallFile { name: "boot.py".into(), contents: Vec::new() });
         spec.validate().unwrap();
+    }
+
+    #[test]
+    fn a_terminal_goes_with_its_profile() {
+        let terminal = |spec: &mut JailSpec| {
+            spec.profile = &crate::profile::WORKSPACE_TERMINAL;
+            (spec.terminal, spec.stdin) = (Some(null()), Some(null()));
+        };
+        assert!(!refused(terminal));
+        assert!(refused(|spec| spec.terminal = Some(null())));
+        assert!(refused(|spec| spec.profile = &crate::profile::WORKSPACE_TERMINAL));
+        assert!(refused(|spec| {
+            terminal(spec);
+            spec.stdin = None;
+        }));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use rustix::mount::MountAttrFlags;
 
 use super::launcher::Owners;
 use super::spec::{CANARY, FILES, GrantedRoot, JailSpec, Payload, SCRATCH};
+use super::terminal;
 use crate::error::{At, JailError, Layer};
 use crate::landlock::Right;
 use crate::mounts::{self, HARMLESS, ShownProc};
@@ -45,6 +46,7 @@ enum Piece {
     Link(PathBuf),
     File(Vec<u8>),
     Mount { mount: OwnedFd, kind: FileType, read_only: bool },
+    Terminal(OwnedFd),
 }
 
 impl Plan {
@@ -72,7 +74,10 @@ impl Plan {
             plan.bind_program(file, profile.execute)?;
         }
         for device in profile.devices {
-            plan.bind_device(device.path)?;
+            plan.bind_device(device.path, Right::File)?;
+        }
+        if let Some(mount) = &spec.terminal {
+            plan.bind_terminal(mount)?;
         }
         for link in profile.links {
             plan.add(Path::new(link.path), Piece::Link(link.to.into()));
@@ -166,7 +171,15 @@ impl Plan {
         Ok(())
     }
 
-    fn bind_device(&mut self, name: &str) -> Result<(), JailError> {
+    /// The terminal, and the name under which every process finds its own.
+    fn bind_terminal(&mut self, mount: &OwnedFd) -> Result<(), JailError> {
+        let mount = mount.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::MFILE));
+        self.add(Path::new(terminal::FOLDER), Piece::Terminal(mount.at(Layer::Root, "copy a descriptor")?));
+        self.rights.push((terminal::DEVICE.into(), Right::Terminal));
+        self.bind_device("tty", Right::Terminal)
+    }
+
+    fn bind_device(&mut self, name: &str, right: Right) -> Result<(), JailError> {
         let path = Path::new("/dev").join(name);
         let mount = mounts::clone_path(&path).at(Layer::Root, format!("clone {}", path.display()))?;
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
@@ -175,7 +188,7 @@ impl Plan {
             | MountAttrFlags::MOUNT_ATTR_RDONLY;
         mounts::restrict(&mount, false, attributes)
             .at(Layer::Root, format!("set flags of {}", path.display()))?;
-        self.rights.push((path.clone(), Right::File));
+        self.rights.push((path.clone(), right));
         self.add(&path, Piece::Mount { mount, kind: FileType::CharacterDevice, read_only: true });
         Ok(())
     }
@@ -242,7 +255,7 @@ impl Plan {
     /// Whether a mount of the plan already shows this path.
     fn is_visible(&self, path: &Path) -> bool {
         self.pieces.iter().any(|(at, piece)| match piece {
-            Piece::Mount { .. } => path.starts_with(at),
+            Piece::Mount { .. } | Piece::Terminal(_) => path.starts_with(at),
             Piece::Link(_) | Piece::File(_) => path == at,
         })
     }
@@ -250,7 +263,7 @@ impl Plan {
     /// The descriptors that process 1 needs for [`Plan::build`].
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
         self.pieces.iter().filter_map(|(_, piece)| match piece {
-            Piece::Mount { mount, .. } => Some(mount),
+            Piece::Mount { mount, .. } | Piece::Terminal(mount) => Some(mount),
             Piece::Link(_) | Piece::File(_) => None,
         })
     }
@@ -291,6 +304,9 @@ impl Plan {
             check_flags(Path::new(SCRATCH), SCRATCH_FLAGS)?;
         }
         for (path, piece) in &self.pieces {
+            if let Piece::Terminal(_) = piece {
+                check_flags(path, terminal::FLAGS_TOLD)?;
+            }
             if let Piece::Mount { kind, read_only, .. } = piece {
                 let mut wanted = StatVfsMountFlags::NOSUID;
                 if *kind != FileType::CharacterDevice {
@@ -389,7 +405,9 @@ fn build_piece(tree: &OwnedFd, path: &Path, piece: &Piece) -> Result<(), Errno> 
             }
             Ok(())
         }
-        Piece::Mount { mount, kind: FileType::Directory, .. } => place(tree, path, mount),
+        Piece::Terminal(mount) | Piece::Mount { mount, kind: FileType::Directory, .. } => {
+            place(tree, path, mount)
+        }
         Piece::Mount { mount, .. } => {
             make_parents(tree, path)?;
             make_file(tree, path)?;

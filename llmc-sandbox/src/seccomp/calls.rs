@@ -97,20 +97,6 @@ pub(super) const DESCRIPTORS: &[Call] = &[
         ],
         "copies, flags and the record locks of databases; no owner, signal, lease, notification, seal, pipe size"
     ),
-    call!(
-        SYS_ioctl,
-        &[
-            &[is(1, libc::TCGETS as u32)],
-            &[is(1, 0x802c_542a)],
-            &[is(1, libc::TIOCGWINSZ as u32)],
-            &[is(1, libc::FIONREAD as u32)],
-            &[is(1, libc::FIONBIO as u32)],
-            &[is(1, libc::FIOCLEX as u32)],
-            &[is(1, libc::FIONCLEX as u32)],
-            &[is(1, 0x4004_9409)],
-        ],
-        "is it a terminal (TCGETS, TCGETS2, TIOCGWINSZ), bytes waiting, non-blocking, close on exec, reflink (FICLONE)"
-    ),
     call!(SYS_pipe2, "pipes within the process tree"),
     call!(SYS_eventfd2, "wake-ups between threads"),
     call!(SYS_ppoll, "waiting for descriptors"),
@@ -119,6 +105,55 @@ pub(super) const DESCRIPTORS: &[Call] = &[
     call!(SYS_epoll_ctl, "waiting for many descriptors"),
     call!(SYS_epoll_pwait, "waiting for many descriptors"),
 ];
+
+/// Commands to open descriptors.
+pub(super) const COMMANDS: &[Call] = &[call!(
+    SYS_ioctl,
+    &[
+        &[is(1, libc::TCGETS as u32)],
+        &[is(1, 0x802c_542a)],
+        &[is(1, libc::TIOCGWINSZ as u32)],
+        &[is(1, libc::FIONREAD as u32)],
+        &[is(1, libc::FIONBIO as u32)],
+        &[is(1, libc::FIOCLEX as u32)],
+        &[is(1, libc::FIONCLEX as u32)],
+        &[is(1, 0x4004_9409)],
+    ],
+    "is it a terminal (TCGETS, TCGETS2, TIOCGWINSZ), bytes waiting, non-blocking, close on exec, reflink (FICLONE)"
+)];
+
+/// In place of [`COMMANDS`] where there is a terminal of one's own. Never: input for it (`TIOCSTI`), other drivers for it
+/// (`TIOCSETD`), the console (`TIOCLINUX`, `TIOCCONS`).
+pub(super) const TERMINAL_COMMANDS: &[Call] = &[call!(
+    SYS_ioctl,
+    &[
+        &[is(1, libc::TCGETS as u32)],
+        &[is(1, 0x802c_542a)],
+        &[is(1, libc::TIOCGWINSZ as u32)],
+        &[is(1, libc::FIONREAD as u32)],
+        &[is(1, libc::FIONBIO as u32)],
+        &[is(1, libc::FIOCLEX as u32)],
+        &[is(1, libc::FIONCLEX as u32)],
+        &[is(1, 0x4004_9409)],
+        &[is(1, libc::TCSETS as u32)],
+        &[is(1, libc::TCSETSW as u32)],
+        &[is(1, libc::TCSETSF as u32)],
+        &[is(1, 0x402c_542b)],
+        &[is(1, 0x402c_542c)],
+        &[is(1, 0x402c_542d)],
+        &[is(1, libc::TCSBRK as u32)],
+        &[is(1, libc::TCXONC as u32)],
+        &[is(1, libc::TCFLSH as u32)],
+        &[is(1, libc::TIOCOUTQ as u32)],
+        &[is(1, libc::TIOCGPGRP as u32)],
+        &[is(1, libc::TIOCSPGRP as u32)],
+        &[is(1, libc::TIOCGSID as u32)],
+        &[is(1, libc::TIOCSWINSZ as u32)],
+        &[is(1, libc::TIOCNOTTY as u32)],
+    ],
+    "those of COMMANDS; modes (TCSETS, TCSETS2 and variants), waiting for output, flow and flushing, the group of processes in \
+     front, its session, its size, letting go of it"
+)];
 
 /// Sockets that somebody else made or that lead to oneself.
 pub(super) const SOCKETS: &[Call] = &[

@@ -22,7 +22,7 @@ use self::program::{Answer, Rule, WordTest};
 use crate::error::{At, JailError, Layer};
 use crate::sys;
 
-pub use policies::{CODE, CODE_ALONE, ENGINE, HOST, HOST_WRITING, WORKSPACE, ZYGOTE};
+pub use policies::{CODE, CODE_ALONE, ENGINE, HOST, HOST_WRITING, WORKSPACE, WORKSPACE_TERMINAL, ZYGOTE};
 
 /// A named filter.
 #[derive(Clone, Copy, Debug)]
@@ -174,7 +174,8 @@ mod tests {
 
     use super::*;
 
-    const ALL: [&Policy; 7] = [&HOST, &HOST_WRITING, &CODE, &CODE_ALONE, &WORKSPACE, &ENGINE, &ZYGOTE];
+    const ALL: [&Policy; 8] =
+        [&HOST, &HOST_WRITING, &CODE, &CODE_ALONE, &WORKSPACE, &WORKSPACE_TERMINAL, &ENGINE, &ZYGOTE];
 
     fn names(groups: &[&[Call]]) -> Vec<&'static str> {
         groups.iter().copied().flatten().map(Call::name).collect()
@@ -365,7 +366,7 @@ mod tests {
             "process_madvise",
             "mknod",
         ];
-        for policy in [&HOST, &HOST_WRITING, &CODE, &CODE_ALONE, &ENGINE, &WORKSPACE] {
+        for policy in ALL.into_iter().filter(|policy| policy.name != ZYGOTE.name) {
             let allowed = names(policy.allowed);
             for name in forbidden {
                 assert!(!allowed.contains(&name), "{} allows {name}", policy.name);
@@ -383,6 +384,28 @@ mod tests {
         for never in ["ptrace", "bpf", "pivot_root", "umount2", "unshare", "setns", "keyctl", "init_module"] {
             assert!(!more.contains(never), "{never}");
         }
+    }
+
+    #[test]
+    fn a_terminal_adds_commands_that_nobody_else_has_and_never_forges_input() {
+        let commands = |policy: &Policy| -> BTreeSet<u32> {
+            let calls = policy.allowed.iter().copied().flatten().filter(|call| call.name() == "ioctl");
+            let tests = calls.flat_map(|call| call.rules).map(|rule| rule[0].test);
+            tests.map(|test| if let Test::Is(value) = test { value } else { panic!("{test:?}") }).collect()
+        };
+        let with = commands(&WORKSPACE_TERMINAL);
+        for policy in ALL.into_iter().filter(|policy| policy.name != WORKSPACE_TERMINAL.name) {
+            assert!(commands(policy).is_subset(&with), "{}", policy.name);
+            for command in [libc::TCSETS, libc::TIOCSPGRP, libc::TIOCSWINSZ, libc::TIOCNOTTY] {
+                assert!(!commands(policy).contains(&(command as u32)), "{}", policy.name);
+            }
+        }
+        assert!(with.contains(&(libc::TCSETS as u32)));
+        for never in [libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSETD, libc::TIOCCONS, libc::TIOCSCTTY] {
+            assert!(!with.contains(&(never as u32)), "{never:x}");
+        }
+        let others = |policy: &Policy| names(policy.allowed).into_iter().collect::<BTreeSet<_>>();
+        assert_eq!(others(&WORKSPACE), others(&WORKSPACE_TERMINAL), "no further call");
     }
 
     #[test]

@@ -4,10 +4,10 @@ use rustix::io::Errno;
 
 use super::Policy;
 use super::calls::{
-    ALLOCATION, ALONE_PROCESS, ATTRIBUTES, CLOCKS_AND_WAITS, DESCRIPTORS, ENGINE as ENGINE_CALLS, FILES,
-    HOST_ABSENT, HOST_PROCESS, JAIL_PROCESS, JAIL_PROPERTIES, JAIL_QUESTIONS, KEEP_ATTRIBUTES, MEMORY,
+    ALLOCATION, ALONE_PROCESS, ATTRIBUTES, CLOCKS_AND_WAITS, COMMANDS, DESCRIPTORS, ENGINE as ENGINE_CALLS,
+    FILES, HOST_ABSENT, HOST_PROCESS, JAIL_PROCESS, JAIL_PROPERTIES, JAIL_QUESTIONS, KEEP_ATTRIBUTES, MEMORY,
     NESTING, OPEN_BENEATH, PROCESSES, QUESTIONS, REFUSED, REFUSED_NAMESPACES, REFUSED_PROCESSES, SIGNAL_SELF,
-    SIGNALS, SOCKETS, THREAD_START, THREADS, TIME, WRITING, WRITING_MORE, x86_64,
+    SIGNALS, SOCKETS, TERMINAL_COMMANDS, THREAD_START, THREADS, TIME, WRITING, WRITING_MORE, x86_64,
 };
 
 /// A plugin host whose roots are read-only.
@@ -17,6 +17,7 @@ pub const HOST: Policy = Policy {
     name: "host",
     allowed: &[
         DESCRIPTORS,
+        COMMANDS,
         SOCKETS,
         FILES,
         OPEN_BENEATH,
@@ -41,6 +42,7 @@ pub const HOST_WRITING: Policy = Policy {
     name: "host with a writable root",
     allowed: &[
         DESCRIPTORS,
+        COMMANDS,
         SOCKETS,
         FILES,
         OPEN_BENEATH,
@@ -69,6 +71,7 @@ pub const CODE: Policy = Policy {
     name: "code",
     allowed: &[
         DESCRIPTORS,
+        COMMANDS,
         SOCKETS,
         FILES,
         ATTRIBUTES,
@@ -104,6 +107,7 @@ pub const CODE_ALONE: Policy = Policy {
     name: "code without namespaces",
     allowed: &[
         DESCRIPTORS,
+        COMMANDS,
         SOCKETS,
         FILES,
         MEMORY,
@@ -130,6 +134,7 @@ pub const WORKSPACE: Policy = Policy {
     name: "workspace",
     allowed: &[
         DESCRIPTORS,
+        COMMANDS,
         SOCKETS,
         FILES,
         ATTRIBUTES,
@@ -156,12 +161,43 @@ pub const WORKSPACE: Policy = Policy {
     ..CODE
 };
 
+/// [`WORKSPACE`] with a terminal of its own.
+pub const WORKSPACE_TERMINAL: Policy = Policy {
+    name: "workspace with a terminal",
+    allowed: &[
+        DESCRIPTORS,
+        TERMINAL_COMMANDS,
+        SOCKETS,
+        FILES,
+        ATTRIBUTES,
+        WRITING,
+        WRITING_MORE,
+        MEMORY,
+        THREADS,
+        PROCESSES,
+        TIME,
+        SIGNALS,
+        QUESTIONS,
+        JAIL_QUESTIONS,
+        JAIL_PROCESS,
+        JAIL_PROPERTIES,
+        CLOCKS_AND_WAITS,
+        x86_64::ALL,
+        x86_64::WRITING,
+        x86_64::ALONE,
+        x86_64::JAIL,
+        x86_64::PROCESSES,
+    ],
+    ..WORKSPACE
+};
+
 /// An interpreter that forks jails. What it allows beyond [`CODE`] the filter of each child takes away again: of two
 /// filters the stricter answer counts.
 pub const ZYGOTE: Policy = Policy {
     name: "zygote",
     allowed: &[
         DESCRIPTORS,
+        COMMANDS,
         SOCKETS,
         FILES,
         ATTRIBUTES,

@@ -27,6 +27,7 @@ mod ends;
 mod functions;
 mod groups;
 mod roots;
+mod terminal;
 
 pub(crate) use ends::{ROLE_ENDING, ending_role};
 use ends::{
@@ -48,6 +49,10 @@ use roots::{
     a_program_inside_a_root_is_found_there, a_read_only_root_stays_as_it_is, a_writable_root_keeps_its_owner,
     blocks_cannot_be_had_without_writing_them, programs_outside_the_profile_are_bound,
     set_id_files_cannot_be_made_and_do_nothing, what_a_run_adds_to_a_root_is_bounded,
+};
+use terminal::{
+    a_lost_master_hangs_up, a_signal_reaches_the_whole_tree, a_signal_that_is_ignored_ends_nothing,
+    a_terminal_is_the_jails_own, every_terminal_is_a_first_one,
 };
 
 pub(crate) const ROLE: &str = "role:launcher";
@@ -106,6 +111,11 @@ cases![
     mounts_of_the_machine_stay_as_they_are,
     the_launcher_keeps_little,
     without_namespaces_nothing_starts,
+    a_terminal_is_the_jails_own,
+    every_terminal_is_a_first_one,
+    a_lost_master_hangs_up,
+    a_signal_reaches_the_whole_tree,
+    a_signal_that_is_ignored_ends_nothing,
 ];
 
 /// Runs one case in a process of its own. Its temporary files are removed here: a launcher gives up that right.
@@ -182,6 +192,7 @@ fn request(profile: &'static Profile, program: impl Into<PathBuf>, args: &[&str]
         stdout: stdout_writer.into(),
         stderr: stderr_writer.into(),
         job: None,
+        terminal: None,
     };
     Request { spec, stdout, stderr }
 }

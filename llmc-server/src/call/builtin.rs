@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::read_more::{self, ReadMore};
 use super::registry::Home;
 use super::schema::nearest;
-use super::{CallError, CallPath, Caller, Entry, Kind, OWNER, Schema};
+use super::{CallError, CallPath, Caller, Entry, Kind, Schema};
 use crate::plugin::CallContext;
 
 /// Tools that one search names unless told otherwise.
@@ -159,7 +159,7 @@ impl Builtin {
             Self::DescribeTool => describe(&tools(), &serde_json::from_slice(arguments).map_err(unread)?)?,
             Self::ReadMore => {
                 let asked: ReadMore = serde_json::from_slice(arguments).map_err(unread)?;
-                asked.answer(&path.shelf, OWNER)?
+                asked.answer(&path.shelf, &context.origin)?
             }
         };
         serde_json::to_vec(&envelope).map_err(|error| CallError::new(Kind::InvalidResult, error.to_string()))

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
 
-use llmc_core::run::RunRequest;
+use llmc_core::run::{RunRequest, RunSignal};
 use llmc_core::{CallableTool, code, op};
 use llmc_wire::host::Failure;
 use serde::Deserialize;
@@ -59,6 +59,13 @@ struct OfRun {
     run: u64,
 }
 
+#[derive(Deserialize)]
+struct EndRun {
+    run: u64,
+    /// Sent to every process of the run, which may go on; without one it is ended.
+    signal: Option<RunSignal>,
+}
+
 impl Hub {
     pub(crate) fn new(config: &Config, secrets: Arc<Secrets>, runs: Option<Arc<Runs>>) -> Self {
         Self { path: OnceLock::new(), secrets, grants: config.grants(), runs }
@@ -78,6 +85,7 @@ impl Hub {
         };
         Ok(Request {
             caller: Caller::Plugin(plugin.into()),
+            origin: Arc::clone(&context.origin),
             tool: name,
             arguments,
             cancel: context.cancel.clone(),
@@ -116,7 +124,8 @@ impl Hub {
         };
         let Some(text) = text else { return json_answer(&json!({"kept": null})) };
         let path = self.path.get().and_then(Weak::upgrade).ok_or_else(stopping)?;
-        let kept = tokio::task::spawn_blocking(move || path.keep(text)).await;
+        let origin = Arc::clone(&context.origin);
+        let kept = tokio::task::spawn_blocking(move || path.keep(&origin, text)).await;
         match kept.map_err(std::io::Error::other).flatten() {
             Ok(handle) => json_answer(&json!({"kept": handle})),
             Err(error) => Err(failure(code::FAILED, format!("the output cannot be kept: {error}"))),
@@ -166,10 +175,14 @@ impl Services for Arc<Hub> {
                     json_answer(&hub.runs(&plugin)?.wait(&plugin, run).await?)
                 }
                 op::RUN_KILL => {
-                    let OfRun { run } = parsed(&body)?;
-                    hub.runs(&plugin)?.kill(&plugin, run)?;
+                    let EndRun { run, signal } = parsed(&body)?;
+                    match signal {
+                        None | Some(RunSignal::Kill) => hub.runs(&plugin)?.kill(&plugin, run)?,
+                        Some(signal) => hub.runs(&plugin)?.signal(&plugin, run, signal)?,
+                    }
                     json_answer(&Value::Null)
                 }
+                op::CALLER => json_answer(&json!({ "caller": &*context()?.origin })),
                 _ => Err(failure(
                     code::UNSUPPORTED,
                     format!("this server does not know operation {op}; use a newer llmc"),

@@ -199,8 +199,10 @@ fn check(config: &Config) -> Result<(), String> {
     if limits.max_result_bytes > largest || limits.max_message_bytes > largest {
         return Err(format!("limits.max_result_bytes and limits.max_message_bytes can be at most {largest}"));
     }
-    if limits.concurrent_runs > 64 || limits.parked_runs > 64 {
-        return Err("limits.concurrent_runs and limits.parked_runs can be at most 64".into());
+    if [limits.concurrent_runs, limits.detached_runs, limits.parked_runs].into_iter().any(|runs| runs > 64) {
+        return Err(
+            "limits.concurrent_runs, limits.detached_runs and limits.parked_runs can be at most 64".into()
+        );
     }
     if limits.nested_calls > MAX_NESTED_CALLS {
         return Err(format!("limits.nested_calls can be at most {MAX_NESTED_CALLS}"));

@@ -233,6 +233,9 @@ pub struct RunLimits {
     /// Longest time by the clock in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wall_ms: Option<u64>,
+    /// The same of a run that outlives its call, such as that of `start_process`; `wall_ms` where that is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detached_wall_ms: Option<u64>,
     /// Longest processor time of the whole tree in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_ms: Option<u64>,
@@ -311,8 +314,10 @@ pub struct Limits {
     pub host_file_bytes: u64,
     /// Longest time for a plugin to load in milliseconds.
     pub load_timeout_ms: u64,
-    /// Jails that may live at the same time.
+    /// Jails that may live for a call at the same time.
     pub concurrent_runs: u32,
+    /// Jails that may outlive their call at the same time, beside those; 0 for none.
+    pub detached_runs: u32,
     /// Interpreters to keep ready in jails that wait for code; 0 starts one for each run.
     pub parked_runs: u32,
     /// Log lines that a plugin may write per second; more are dropped and counted.
@@ -339,6 +344,7 @@ impl Default for Limits {
             host_file_bytes: 1024 * MIB as u64,
             load_timeout_ms: 10_000,
             concurrent_runs: 16,
+            detached_runs: 16,
             parked_runs: 4,
             plugin_log_lines_per_second: 100,
         }

@@ -7,6 +7,7 @@ mod convert;
 mod progress;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, Implementation, ListToolsResult, PaginatedRequestParams,
@@ -18,19 +19,23 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use crate::call::{CallPath, Caller, Kind, Request};
 use progress::Reporter;
 
-/// Serves one MCP client.
+/// Serves one MCP client, over one connection.
 #[derive(Clone)]
 pub(crate) struct Handler {
     path: Arc<CallPath>,
     tools: Arc<Vec<rmcp::model::Tool>>,
     instructions: Arc<str>,
+    /// For whom its calls are made, see [`Request::origin`].
+    origin: Arc<str>,
 }
 
 impl Handler {
     pub(crate) fn new(path: Arc<CallPath>, instructions: &str) -> Self {
         // Sorted by name: a list in a fixed order keeps a client's prompt cache warm.
         let tools = path.visible(&Caller::Client).map(|entry| convert::tool(entry)).collect();
-        Self { path, tools: Arc::new(tools), instructions: instructions.into() }
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let origin = format!("client {}", NEXT.fetch_add(1, Ordering::Relaxed)).into();
+        Self { path, tools: Arc::new(tools), instructions: instructions.into(), origin }
     }
 }
 
@@ -61,6 +66,7 @@ impl ServerHandler for Handler {
             context.meta.get_progress_token().map(|token| Reporter::start(token, context.peer.clone()));
         let request = Request {
             caller: Caller::Client,
+            origin: Arc::clone(&self.origin),
             tool: params.name.into_owned(),
             arguments: params.arguments.unwrap_or_default(),
             cancel: context.ct.clone(),

@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use llmc_core::code;
-use llmc_core::run::{RunFile, RunLimits, RunRequest};
+use llmc_core::run::{RunFile, RunLimits, RunRequest, TerminalSize};
 use llmc_wire::host::Failure;
-use llmc_wire::runner::{Bind, File, Limits, Profile, Program, Spec};
+use llmc_wire::runner::{self as wire, Bind, File, Limits, Profile, Program, Spec};
 
 use crate::config::{Grants, RunGrant, RunProfile};
 use crate::plugin::connection::failure;
@@ -23,6 +23,12 @@ const PROGRAM_FOLDERS: [&str; 6] =
 /// The file below `/llmc` that tells the interpreter where packages are, one directory a line.
 const PACKAGES_LIST: &str = "packages";
 
+/// Wall time of a run that outlives its call, in milliseconds, where the operator says nothing.
+const DETACHED_WALL_MS: u64 = 60 * 60 * 1000;
+
+/// Most rows and columns of a terminal.
+const MAX_TERMINAL_SIDE: u16 = 1000;
+
 /// Largest sum of a request's arguments, variables and files in bytes.
 const MAX_REQUEST_BYTES: usize = 8 << 20;
 
@@ -33,6 +39,8 @@ pub(crate) struct Grant {
     env: BTreeSet<String>,
     packages: Vec<PathBuf>,
     limits: Limits,
+    /// Wall time of a run that outlives its call, in milliseconds.
+    detached_wall_ms: u64,
     binds: Vec<Bind>,
     dirs: Vec<OwnedFd>,
     /// Everything that the plugin is granted, to say in a refusal what would grant more.
@@ -124,6 +132,11 @@ impl Grant {
             env: grant.env.iter().cloned().collect(),
             packages,
             limits: configured(default_limits(profile), &grant.limits),
+            detached_wall_ms: grant
+                .limits
+                .detached_wall_ms
+                .or(grant.limits.wall_ms)
+                .unwrap_or(DETACHED_WALL_MS),
             binds: roots.iter().map(bind).collect(),
             dirs: dirs.map_err(|source| GrantError::Descriptors { plugin: plugin.into(), source })?,
             all: all.clone(),
@@ -160,7 +173,11 @@ impl Grant {
             Program::File(file) => vec![file.clone()],
             Program::Engine(_) => self.packages.clone(),
         };
-        let mut limits = lowered(self.limits, request.limits.unwrap_or_default());
+        let granted = match request.detached {
+            true => Limits { wall_ms: self.detached_wall_ms, ..self.limits },
+            false => self.limits,
+        };
+        let mut limits = lowered(granted, request.limits.unwrap_or_default());
         limits.wall_ms = limits.wall_ms.min(request.timeout_ms.unwrap_or(u64::MAX)).min(left_ms);
         Ok(Spec {
             profile: self.profile,
@@ -174,7 +191,23 @@ impl Grant {
             limits,
             stdin: request.stdin,
             job: request.job,
+            terminal: request.pty.map(|size| self.terminal(size)).transpose()?,
         })
+    }
+
+    /// A terminal, where there is more than an interpreter to use it.
+    fn terminal(&self, size: TerminalSize) -> Result<wire::TerminalSize, Failure> {
+        let TerminalSize { rows, cols } = size;
+        let fits = 1..=MAX_TERMINAL_SIDE;
+        if self.profile != Profile::Workspace {
+            return Err(failure(code::DENIED, "a terminal goes with profile \"workspace\""));
+        }
+        if !fits.contains(&rows) || !fits.contains(&cols) {
+            let message =
+                format!("a terminal has 1 to {MAX_TERMINAL_SIDE} rows and columns, not {rows} and {cols}");
+            return Err(failure(code::INVALID_ARGUMENTS, message));
+        }
+        Ok(wire::TerminalSize { rows, cols })
     }
 
     /// The list of packages before the files of the request, none of which can take its place.
@@ -392,6 +425,49 @@ mod tests {
         request.timeout_ms = Some(70);
         let limits = granted.spec("cmd", request, 90).unwrap().limits;
         assert_eq!((limits.processes, limits.cpu_ms, limits.wall_ms), (64, 5, 70));
+    }
+
+    #[test]
+    fn a_run_that_outlives_its_call_has_a_wall_time_of_its_own() {
+        let wall_ms = |limits: crate::config::RunLimits, detached| {
+            let mut grant = grant(RunProfile::Workspace, &["true"]).unwrap().all.run.unwrap();
+            grant.limits = limits;
+            let granted = Grant::new("cmd", &grant, &Grants::default(), &[]).unwrap();
+            let request = RunRequest { detached, ..RunRequest::new("true", [""; 0]) };
+            granted.spec("cmd", request, u64::MAX).unwrap().limits.wall_ms
+        };
+        let limits = |wall_ms, detached_wall_ms| crate::config::RunLimits {
+            wall_ms,
+            detached_wall_ms,
+            ..Default::default()
+        };
+        assert_eq!(
+            (wall_ms(limits(None, None), false), wall_ms(limits(None, None), true)),
+            (120_000, 3_600_000)
+        );
+        assert_eq!(wall_ms(limits(Some(5), None), true), 5, "what the operator wrote for runs holds for all");
+        assert_eq!(
+            (wall_ms(limits(Some(5), Some(7)), false), wall_ms(limits(Some(5), Some(7)), true)),
+            (5, 7)
+        );
+    }
+
+    #[test]
+    fn a_terminal_is_for_commands_and_has_a_size() {
+        let sized = |rows, cols| RunRequest {
+            pty: Some(TerminalSize { rows, cols }),
+            ..RunRequest::new("true", [""; 0])
+        };
+        let commands = grant(RunProfile::Workspace, &["true"]).unwrap();
+        let spec = commands.spec("cmd", sized(24, 80), 1).unwrap();
+        assert_eq!(spec.terminal, Some(wire::TerminalSize { rows: 24, cols: 80 }));
+        assert_eq!(spec.descriptors(), 0, "the runner makes it");
+        for (rows, cols) in [(0, 80), (24, 0), (24, MAX_TERMINAL_SIDE + 1)] {
+            assert!(refusal(sized(rows, cols)).contains("1 to 1000 rows"));
+        }
+        let code = grant(RunProfile::Code, &[]).unwrap();
+        let request = RunRequest { program: "python".into(), ..sized(24, 80) };
+        assert!(code.spec("exec", request, 1).unwrap_err().message.contains("profile \"workspace\""));
     }
 
     #[test]

@@ -57,8 +57,15 @@ struct Table {
     slots: HashMap<u64, Slot>,
 }
 
+/// What came with the news that a jail has started.
+pub(crate) struct Started {
+    pub(crate) pidfd: OwnedFd,
+    /// The other side of its terminal.
+    pub(crate) terminal: Option<OwnedFd>,
+}
+
 struct Slot {
-    started: Option<oneshot::Sender<Result<OwnedFd, Refused>>>,
+    started: Option<oneshot::Sender<Result<Started, Refused>>>,
     ended: watch::Sender<Option<RunOutcome>>,
 }
 
@@ -133,7 +140,7 @@ impl Link {
         spec: &Spec,
         fds: &[BorrowedFd<'_>],
         ended: watch::Sender<Option<RunOutcome>>,
-    ) -> Result<OwnedFd, Refused> {
+    ) -> Result<Started, Refused> {
         let refused = |layer: &str, message: String| Refused { layer: layer.into(), message };
         let payload = serde_json::to_vec(spec).map_err(|error| refused("request", error.to_string()))?;
         if payload.len() > MAX_SPEC_BYTES {
@@ -167,6 +174,14 @@ impl Link {
                 _ => return Err(refused("runner", error.to_string())),
             };
             tried = true;
+        }
+    }
+
+    /// Sends a signal to all of a jail. Where the runner is gone, so is the jail.
+    pub(crate) fn signal(&self, run: u64, signal: u16) {
+        if let Some(live) = self.current() {
+            let header = Header { kind: to_runner::SIGNAL, code: signal, call: run, ..Header::default() };
+            let _ = live.outbox.send(header, &[], &[]);
         }
     }
 
@@ -210,14 +225,17 @@ impl Live {
         }
     }
 
-    fn on_frame(&self, header: Header, payload: &[u8], mut fds: Vec<OwnedFd>, isolation: Isolation) {
+    fn on_frame(&self, header: Header, payload: &[u8], fds: Vec<OwnedFd>, isolation: Isolation) {
         let mut table = lock(&self.runs);
         match header.kind {
             from_runner::STARTED => {
                 let started = table.slots.get_mut(&header.call).and_then(|slot| slot.started.take());
-                if let (Some(started), Some(pidfd)) = (started, fds.pop()) {
+                let mut fds = fds.into_iter();
+                if let (Some(started), Some(pidfd)) = (started, fds.next()) {
                     // Without a receiver the call is over, and nobody else would end the run.
-                    if let Err(Ok(pidfd)) = started.send(Ok(pidfd)) {
+                    if let Err(Ok(Started { pidfd, .. })) =
+                        started.send(Ok(Started { pidfd, terminal: fds.next() }))
+                    {
                         super::end(&pidfd);
                     }
                 }

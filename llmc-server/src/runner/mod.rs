@@ -18,9 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use llmc_core::code;
-use llmc_core::run::{Isolation, RunLimit, RunOutcome, RunRequest, RunStarted, RunStatus};
+use llmc_core::run::{Isolation, RunLimit, RunOutcome, RunRequest, RunSignal, RunStarted, RunStatus};
 use llmc_wire::host::Failure;
-use llmc_wire::runner::{Limit, Outcome, Status};
+use llmc_wire::runner::{Limit, Outcome, Spec, Status};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -43,8 +43,10 @@ pub(crate) struct Runs {
     all_grants: BTreeMap<String, Grants>,
     next: AtomicU64,
     table: Mutex<HashMap<u64, Run>>,
-    /// A place for each jail that may live.
+    /// A place for each jail that may live for a call.
     places: Arc<Semaphore>,
+    /// A place for each jail that may outlive its call, so that those cannot take the places of calls.
+    detached_places: Arc<Semaphore>,
     /// How long a run may wait for a place.
     patience: Duration,
 }
@@ -69,8 +71,10 @@ impl Runs {
         limits: &Limits,
     ) -> Self {
         let places = Arc::new(Semaphore::new(limits.concurrent_runs as usize));
+        let detached_places = Arc::new(Semaphore::new(limits.detached_runs as usize));
         let patience = Duration::from_millis(limits.queue_timeout_ms);
-        Self { link, grants, all_grants, next: AtomicU64::new(1), table: Mutex::default(), places, patience }
+        let (next, table) = (AtomicU64::new(1), Mutex::default());
+        Self { link, grants, all_grants, next, table, places, detached_places, patience }
     }
 
     fn not_granted(&self, plugin: &str) -> Failure {
@@ -92,18 +96,18 @@ impl Runs {
         let left_ms = if detached { u64::MAX } else { u64::try_from(left.as_millis()).unwrap_or(u64::MAX) };
         let spec = grant.spec(plugin, request, left_ms)?;
         // Pipes are made only for as many runs as may live: descriptors of the server are not at a plugin's disposal.
-        let place = self.place(context).await?;
-        let pipes =
-            Pipes::new(spec.stdin, merge_stderr, spec.job).map_err(|error| out_of_descriptors(&error))?;
+        let place = if detached { self.detached_place()? } else { self.place(context).await? };
+        let mut pipes = Pipes::new(&spec, merge_stderr).map_err(|error| out_of_descriptors(&error))?;
 
         let run = self.next.fetch_add(1, Ordering::Relaxed);
         let (ended, outcome) = watch::channel(None);
         let mut fds: Vec<_> = pipes.theirs.iter().map(AsFd::as_fd).collect();
         fds.extend(grant.binds());
-        let pidfd = self.link.spawn(run, &spec, &fds, ended).await.map_err(|refused| {
+        let started = self.link.spawn(run, &spec, &fds, ended).await.map_err(|refused| {
             failure(code::FAILED, format!("not run: {} ({})", refused.message, refused.layer))
         })?;
-        let pidfd = Arc::new(pidfd);
+        let pidfd = Arc::new(started.pidfd);
+        let pty = started.terminal.map(|terminal| pipes.keep(terminal));
         debug!(plugin, run, call = context.id, "run started");
         self.insert(run, Run { plugin: plugin.into(), pidfd: Arc::clone(&pidfd), ended: outcome.clone() });
         let cancel = if detached { CancellationToken::new() } else { context.cancel.clone() };
@@ -116,6 +120,7 @@ impl Runs {
             stdin: pipes.stdin,
             stdout: pipes.stdout,
             stderr: pipes.stderr,
+            pty,
             job: pipes.job,
             isolation: self.link.isolation(),
             wall_ms: spec.limits.wall_ms,
@@ -141,6 +146,16 @@ impl Runs {
         })
     }
 
+    /// A place for a run that outlives its call. Nobody waits for one: it may be taken for an hour.
+    fn detached_place(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        Arc::clone(&self.detached_places).try_acquire_owned().map_err(|_| {
+            failure(
+                code::LIMIT,
+                "not run: as many processes run already as may (`limits.detached_runs`); stop one first",
+            )
+        })
+    }
+
     /// Waits until a run has ended.
     pub(crate) async fn wait(&self, plugin: &str, run: u64) -> Result<RunOutcome, Failure> {
         let mut ended = self.of(plugin, run, |run| run.ended.clone())?;
@@ -154,6 +169,18 @@ impl Runs {
         let pidfd = self.of(plugin, run, |run| Arc::clone(&run.pidfd));
         if let Ok(pidfd) = pidfd {
             end(&pidfd);
+        }
+        Ok(())
+    }
+
+    /// Sends a signal to every process of a run; one that has ended is left alone.
+    pub(crate) fn signal(&self, plugin: &str, run: u64, signal: RunSignal) -> Result<(), Failure> {
+        if self.of(plugin, run, |run| run.ended.borrow().is_none()).is_ok_and(|runs| runs) {
+            match signal {
+                RunSignal::Int => self.link.signal(run, 2),
+                RunSignal::Term => self.link.signal(run, 15),
+                RunSignal::Kill => self.kill(plugin, run)?,
+            }
         }
         Ok(())
     }
@@ -204,30 +231,33 @@ fn end(pidfd: &OwnedFd) {
 }
 
 /// The ends of a run's pipes.
+#[derive(Default)]
 struct Pipes {
     ours: Vec<OwnedFd>,
     theirs: Vec<OwnedFd>,
     stdin: Option<i32>,
-    stdout: i32,
-    stderr: i32,
+    stdout: Option<i32>,
+    stderr: Option<i32>,
     job: Option<i32>,
 }
 
 impl Pipes {
-    /// In the order that the runner expects: stdin, stdout, stderr, job.
-    fn new(stdin: bool, merge_stderr: bool, job: bool) -> std::io::Result<Self> {
-        let mut pipes =
-            Self { ours: Vec::new(), theirs: Vec::new(), stdin: None, stdout: 0, stderr: 0, job: None };
-        if stdin {
+    /// In the order that the runner expects: stdin, stdout, stderr, job. It makes terminals itself.
+    fn new(spec: &Spec, merge_stderr: bool) -> std::io::Result<Self> {
+        let mut pipes = Self::default();
+        let has_terminal = spec.terminal.is_some();
+        if spec.stdin && !has_terminal {
             let (reader, writer) = std::io::pipe()?;
             pipes.stdin = Some(pipes.add(writer.into(), reader.into()));
         }
-        let (reader, writer) = std::io::pipe()?;
-        let merged = merge_stderr.then(|| writer.try_clone()).transpose()?;
-        pipes.stdout = pipes.add(reader.into(), writer.into());
-        let (reader, writer) = std::io::pipe()?;
-        pipes.stderr = pipes.add(reader.into(), merged.unwrap_or(writer).into());
-        if job {
+        if !has_terminal {
+            let (reader, writer) = std::io::pipe()?;
+            let merged = merge_stderr.then(|| writer.try_clone()).transpose()?;
+            pipes.stdout = Some(pipes.add(reader.into(), writer.into()));
+            let (reader, writer) = std::io::pipe()?;
+            pipes.stderr = Some(pipes.add(reader.into(), merged.unwrap_or(writer).into()));
+        }
+        if spec.job {
             let (ours, theirs) = UnixStream::pair()?;
             pipes.job = Some(pipes.add(ours.into(), theirs.into()));
         }
@@ -235,8 +265,13 @@ impl Pipes {
     }
 
     fn add(&mut self, ours: OwnedFd, theirs: OwnedFd) -> i32 {
-        self.ours.push(ours);
         self.theirs.push(theirs);
+        self.keep(ours)
+    }
+
+    /// Adds a descriptor for the plugin; returns its place.
+    fn keep(&mut self, ours: OwnedFd) -> i32 {
+        self.ours.push(ours);
         // At most four.
         i32::try_from(self.ours.len() - 1).unwrap_or_default()
     }

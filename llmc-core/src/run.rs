@@ -184,6 +184,17 @@ pub enum Isolation {
     Landlock,
 }
 
+/// Who counts what all processes of a run use, and keeps its limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Accounting {
+    /// A process beside the program, fifty times a second.
+    #[default]
+    Tree,
+    /// The kernel, too: the run has a control group of its own.
+    Cgroup,
+}
+
 /// The answer to [`op::RUN_WAIT`]: what the host observed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunOutcome {
@@ -204,6 +215,9 @@ pub struct RunOutcome {
     pub peak_memory_bytes: u64,
     /// How it was jailed.
     pub isolation: Isolation,
+    /// Who counted.
+    #[serde(default)]
+    pub accounting: Accounting,
 }
 
 impl RunOutcome {

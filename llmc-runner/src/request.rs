@@ -8,7 +8,9 @@ use llmc_sandbox::jail::{
 };
 use llmc_sandbox::profile;
 use llmc_sandbox::{JailError, Layer};
-use llmc_wire::runner::{Isolation, Limit, Limits, Outcome, Profile, Program, Refused, Spec, Status};
+use llmc_wire::runner::{
+    Accounting, Isolation, Limit, Limits, Outcome, Profile, Program, Refused, Spec, Status,
+};
 
 use crate::embedded;
 use crate::engine::Engine;
@@ -165,6 +167,10 @@ pub(crate) fn outcome(ending: &jail::Ending) -> Outcome {
         wall_ms: millis(ending.wall),
         cpu_ms: millis(ending.cpu),
         peak_memory_bytes: ending.peak_memory_bytes,
+        accounting: match ending.accounting {
+            jail::Accounting::Tree => Accounting::Tree,
+            jail::Accounting::Cgroup => Accounting::Cgroup,
+        },
     }
 }
 

@@ -26,6 +26,8 @@ const MAX_REQUEST: usize = llmc_wire::runner::MAX_SPEC_BYTES;
 const MAX_JAILS: u32 = 128;
 /// Jails beyond those: a zygote, one that takes its place, and one that is on its way out.
 const OWN_JAILS: u32 = 3;
+/// Time between two looks at control groups that could not be removed because their processes were just ending.
+const TIDY_AGAIN: Duration = Duration::from_millis(20);
 /// Longest time that a run waits for an interpreter that is about to be ready, before it starts cold.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
@@ -62,6 +64,8 @@ struct Runner {
     runs: BTreeMap<u64, Run>,
     /// Runs that wait for an interpreter, the oldest first.
     waiting: VecDeque<Waiting>,
+    /// Whether nothing of jails that are gone is left to be removed.
+    is_tidy: bool,
 }
 
 /// A run under way.
@@ -100,7 +104,7 @@ impl Runner {
             pid: std::process::id(),
             jails: launcher.as_ref().map(|launcher| isolation(launcher.isolation())).map_err(Clone::clone),
             payload_identity: launcher.as_ref().map_or_else(|_| "none".to_owned(), Launcher::identity),
-            accounting: launcher.as_ref().map_or_else(|_| "none".to_owned(), |launcher| launcher.accounting()),
+            accounting: launcher.as_ref().map_or_else(|_| "none".to_owned(), Launcher::accounting),
         };
         let (runs, waiting) = Default::default();
         // Where there are no namespaces, nothing can be forked into them.
@@ -109,7 +113,8 @@ impl Runner {
         let stock = Stock::new(if has_namespaces { init.parked_runs } else { 0 });
         let max_jails = max_jails as usize;
         let engines = Engines::default();
-        let mut runner = Self { launcher, max_jails, engines, stock, sender, runs, waiting };
+        let is_tidy = true;
+        let mut runner = Self { launcher, max_jails, engines, stock, sender, runs, waiting, is_tidy };
         runner.answer(from_runner::HELLO, 0, &hello)?;
         if init.runs_code
             && let Ok(launcher) = &mut runner.launcher
@@ -140,6 +145,7 @@ impl Runner {
                 self.finish(call)?;
             }
             self.tend()?;
+            self.is_tidy = self.launcher.as_ref().map_or(true, Launcher::tidy);
             if woken.socket && !receiver.fill()? {
                 // Whatever still runs dies with this process.
                 return Ok(());
@@ -300,7 +306,9 @@ impl Runner {
         let now = Instant::now();
         let deadlines = self.runs.values().map(|run| run.jail.deadline());
         let patience = self.waiting.front().map(|waiting| waiting.patience);
-        let timeout = deadlines.chain(patience).chain(self.stock.next_due()).min().map(|next| {
+        let tidy = (!self.is_tidy).then(|| now + TIDY_AGAIN);
+        let dues = deadlines.chain(patience).chain(self.stock.next_due()).chain(tidy);
+        let timeout = dues.min().map(|next| {
             // An overdue jail is on its way out; there is no need to ask all the time.
             let left = next.saturating_duration_since(now).max(Duration::from_millis(1));
             Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }

@@ -93,6 +93,8 @@ pub struct Finished {
     peak_memory_bytes: u64,
     /// How it was jailed: namespaces or landlock.
     isolation: &'static str,
+    /// Who kept its limits: tree or cgroup.
+    accounting: &'static str,
 }
 
 impl Tool for RunCommand {
@@ -219,6 +221,7 @@ impl Finished {
             cpu_ms: outcome.cpu_ms,
             peak_memory_bytes: outcome.peak_memory_bytes,
             isolation: words::isolation(outcome.isolation),
+            accounting: words::accounting(outcome.accounting),
         }
     }
 

@@ -54,7 +54,7 @@ fn output_and_exit_code_are_told_apart() {
     assert_eq!(result["exit_code"], 3);
     assert_eq!((&result["stdout"], &result["stderr"]), (&json!("out\n"), &json!("err\n")));
     assert_eq!((&result["stdout_bytes"], &result["truncated"]), (&json!(4), &json!(false)));
-    assert_eq!(result["isolation"], "namespaces");
+    assert_eq!((&result["isolation"], &result["accounting"]), (&json!("namespaces"), &json!("tree")));
     let text = answer.all_text();
     let (ending, output) = text.split_once('\n').unwrap();
     assert!(ending.starts_with("exit code 3, "), "{ending}");

@@ -125,6 +125,8 @@ pub struct Executed {
     limits_reached: Vec<&'static str>,
     /// How it was jailed: namespaces or landlock.
     isolation: &'static str,
+    /// Who kept its limits: tree or cgroup.
+    accounting: &'static str,
     /// Language of the code.
     language: &'static str,
     /// The interpreter, such as `CPython 3.13.0`.
@@ -341,6 +343,7 @@ impl Executed {
             limit,
             limits_reached,
             isolation: words::isolation(outcome.isolation),
+            accounting: words::accounting(outcome.accounting),
             language: language.name(),
             engine: heard.engine,
         }

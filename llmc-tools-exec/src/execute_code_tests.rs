@@ -98,6 +98,7 @@ fn what_is_printed_and_what_is_the_result() {
     assert_eq!((&result["stdout"], &result["stderr"]), (&json!("out\n"), &json!("err\n")));
     assert_eq!((&result["result"], result.get("error")), (&json!(42), None));
     assert_eq!((&result["language"], &result["isolation"]), (&json!("python"), &json!("namespaces")));
+    assert_eq!(result["accounting"], "tree");
     assert_contains(&result["engine"], "CPython 3.");
     let text = answer.all_text();
     assert!(text.starts_with("ok, "), "{text}");

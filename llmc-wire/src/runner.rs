@@ -67,6 +67,17 @@ pub enum Isolation {
     Landlock,
 }
 
+/// Who counts what a tree uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Accounting {
+    /// Process 1 of the jail, fifty times a second.
+    #[default]
+    Tree,
+    /// The kernel, too, in a control group of the jail's own.
+    Cgroup,
+}
+
 /// What the runner can do here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Hello {
@@ -249,4 +260,7 @@ pub struct Outcome {
     pub cpu_ms: u64,
     /// Highest memory use seen of the tree in bytes.
     pub peak_memory_bytes: u64,
+    /// Who counted.
+    #[serde(default)]
+    pub accounting: Accounting,
 }

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crate::ToolResult;
-use crate::run::{Isolation, RunLimit, RunOutcome, RunRequest, RunSignal, RunStarted, RunStatus};
+use crate::run::{Accounting, Isolation, RunLimit, RunOutcome, RunRequest, RunSignal, RunStarted, RunStatus};
 
 /// What a played program does.
 pub(super) type Program = Arc<dyn Fn(RunRequest, ProgramIo) -> RunStatus + Send + Sync>;
@@ -123,6 +123,7 @@ impl Running {
             cpu_ms: 0,
             peak_memory_bytes: 0,
             isolation: Isolation::Namespaces,
+            accounting: Accounting::Tree,
         }
     }
 }

@@ -180,7 +180,7 @@ fn it_says_what_it_can_do() {
     let runner = Runner::start();
     assert_eq!(runner.hello.pid, runner.child.id());
     assert_eq!(runner.hello.jails, Ok(Isolation::Namespaces));
-    assert_eq!(runner.hello.accounting, "rlimits + tree accounting");
+    assert!(runner.hello.accounting.contains("rlimits + tree accounting"), "{}", runner.hello.accounting);
     let uid = rustix::process::geteuid();
     let wanted =
         if uid.is_root() { "64000 and up".to_owned() } else { format!("{}, llmc's own", uid.as_raw()) };
@@ -477,7 +477,8 @@ fn the_survey_lists_every_layer() {
     {
         assert!(status(name)["active"]["detail"].is_string(), "{name}: {}", status(name));
     }
-    assert!(status("cgroups")["missing"]["why"].is_string());
+    let cgroups = status("cgroups");
+    assert!(cgroups["missing"]["why"].is_string() || cgroups["active"]["detail"].is_string(), "{cgroups}");
 }
 
 #[test]

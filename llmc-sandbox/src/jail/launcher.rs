@@ -71,6 +71,7 @@ impl Launcher {
     /// [`JailError`] when the process has threads or the kernel refuses a step: then jails are not to be had here.
     pub fn prepare(max_jails: u32, parent: Option<u32>) -> Result<Self, JailError> {
         let proof = SingleThreaded::check().at(Layer::Process, "check that there is one thread")?;
+        remember();
         let groups = Groups::prepare(parent, Identity::future_user(max_jails));
         let identity = Identity::take(max_jails, parent)?;
         let groups = groups.map_err(|error| survey::brief(&error));
@@ -85,6 +86,7 @@ impl Launcher {
     /// As there.
     pub fn without_namespaces(max_jails: u32, parent: Option<u32>) -> Result<Self, JailError> {
         let proof = SingleThreaded::check().at(Layer::Process, "check that there is one thread")?;
+        remember();
         let identity = Identity::take_without_namespaces(max_jails, parent)?;
         folder::sweep_runs();
         let groups = Err("not used in this tier".to_owned());
@@ -98,8 +100,6 @@ impl Launcher {
         max_jails: u32,
         groups: Result<Groups, String>,
     ) -> Self {
-        // Before Linux 6.4 the answer is looked up in /proc, which jails cannot do any more; it is kept.
-        rustix::param::clock_ticks_per_second();
         let slots = vec![false; max_jails as usize];
         let (filters, owner_maps) = Default::default();
         Self { proof, identity, isolation, slots, filters, owner_maps, groups }
@@ -339,6 +339,12 @@ impl Launcher {
         }
         Ok(&self.owner_maps[&key])
     }
+}
+
+/// Looks up what is kept from then on. Before Linux 6.4 it stands in /proc only, where neither a process that has given
+/// up its rights nor process 1 of a jail can read it.
+fn remember() {
+    rustix::param::clock_ticks_per_second();
 }
 
 /// [`Owners`] for one jail.

@@ -210,7 +210,9 @@ impl Monitor {
 
     /// Notes what the tree is at. What it was at between two ticks, nobody knows.
     fn note(&self, now: &Use, reached: &mut Reached) {
-        reached.note(Limit::Processes, now.processes >= self.limits.processes);
+        // The payload takes the first one, which is no news.
+        let many = self.limits.processes > 1 && now.processes >= self.limits.processes;
+        reached.note(Limit::Processes, many);
         reached.note(Limit::OpenFiles, now.open_files >= self.limits.open_files.into());
         reached.note(Limit::Workspace, self.growth.is_too_much());
         if self.watched == Watched::OneProcess {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use llmc_core::run::{Isolation, RunLimit, RunOutcome, RunStatus};
+use llmc_core::run::{Accounting, Isolation, RunLimit, RunOutcome, RunStatus};
 use llmc_wire::frame::MAX_PAYLOAD_BYTES;
 use llmc_wire::runner::{
     self as wire, Hello, Init, MAX_SPEC_BYTES, Outcome, Refused, Spec, from_runner, to_runner,
@@ -278,6 +278,7 @@ pub(super) fn lost(isolation: Isolation) -> RunOutcome {
         cpu_ms: 0,
         peak_memory_bytes: 0,
         isolation,
+        accounting: Accounting::Tree,
     }
 }
 

@@ -18,9 +18,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use llmc_core::code;
-use llmc_core::run::{Isolation, RunLimit, RunOutcome, RunRequest, RunSignal, RunStarted, RunStatus};
+use llmc_core::run::{
+    Accounting, Isolation, RunLimit, RunOutcome, RunRequest, RunSignal, RunStarted, RunStatus,
+};
 use llmc_wire::host::Failure;
-use llmc_wire::runner::{Limit, Outcome, Spec, Status};
+use llmc_wire::runner::{self as wire, Limit, Outcome, Spec, Status};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -294,6 +296,10 @@ fn outcome(outcome: Outcome, isolation: Isolation) -> RunOutcome {
         cpu_ms: outcome.cpu_ms,
         peak_memory_bytes: outcome.peak_memory_bytes,
         isolation,
+        accounting: match outcome.accounting {
+            wire::Accounting::Tree => Accounting::Tree,
+            wire::Accounting::Cgroup => Accounting::Cgroup,
+        },
     }
 }
 

@@ -1,6 +1,6 @@
 //! What was observed of a run, in the words of results.
 
-use llmc_core::run::{Isolation, RunLimit, RunStatus};
+use llmc_core::run::{Accounting, Isolation, RunLimit, RunStatus};
 
 use crate::{Cut, Watched};
 
@@ -73,6 +73,14 @@ pub fn isolation(isolation: Isolation) -> &'static str {
     match isolation {
         Isolation::Namespaces => "namespaces",
         Isolation::Landlock => "landlock",
+    }
+}
+
+/// Who counted what a run used.
+pub fn accounting(accounting: Accounting) -> &'static str {
+    match accounting {
+        Accounting::Tree => "tree",
+        Accounting::Cgroup => "cgroup",
     }
 }
 

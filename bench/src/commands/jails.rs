@@ -126,6 +126,7 @@ fn run(launcher: &mut Launcher, step: usize, root: &OwnedFd) -> Result<()> {
         stdout: to.into(),
         stderr: to_errors.into(),
         job: None,
+        terminal: None,
     })?;
     poll(&mut [PollFd::from_borrowed_fd(jail.end_of_run(), PollFlags::IN)], None)?;
     let ending = jail.finish(launcher);

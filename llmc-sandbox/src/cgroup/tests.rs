@@ -1,3 +1,5 @@
+//! Names and values in ordinary directories; life and end in groups of the kernel.
+
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 

@@ -12,5 +12,6 @@ mod command_line;
 mod configuration;
 mod exec_cases;
 mod manifest;
+mod processes;
 mod protocol;
 mod real_client;

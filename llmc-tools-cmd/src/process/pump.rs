@@ -94,11 +94,7 @@ impl Pump {
                 process.end_idle();
             }
         }
-        let mut state = process.state();
-        state.over = Some(Instant::now());
-        state.input = Input::Closed;
-        state.pending.clear();
-        drop(state);
+        process.state().conclude();
         process.changed.notify_all();
     }
 

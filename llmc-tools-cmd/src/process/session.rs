@@ -1,8 +1,8 @@
 //! One process: what its threads and the calls about it share.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, PipeWriter, Write};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,8 +40,6 @@ pub(crate) struct Process {
     run: RunHandle,
     pub(super) state: Mutex<State>,
     pub(super) changed: Condvar,
-    /// Tells the pump that there is something to write.
-    wake: PipeWriter,
 }
 
 /// What changes.
@@ -61,6 +59,8 @@ pub(super) struct State {
     pub(super) used: Instant,
     /// Why it was ended from here.
     cut: Option<Cut>,
+    /// Tells the pump that there is something to write, as long as there is a pump.
+    wake: Option<PipeWriter>,
 }
 
 /// Whether input arrives.
@@ -117,7 +117,11 @@ impl Process {
         run: RunHandle,
         streams: io::Result<Streams>,
     ) -> ToolResult<Arc<Self>> {
-        let pipes = streams.and_then(|streams| Ok((streams, io::pipe()?, io::pipe()?)));
+        let pipes = streams.and_then(|streams| {
+            let wake = io::pipe()?;
+            never_wait(&wake.1)?;
+            Ok((streams, wake, io::pipe()?))
+        });
         let (streams, (woken, wake), (end, end_writer)) = match pipes {
             Ok(pipes) => pipes,
             Err(error) => {
@@ -143,9 +147,9 @@ impl Process {
                 over: None,
                 used: now,
                 cut: None,
+                wake: Some(wake),
             }),
             changed: Condvar::new(),
-            wake,
         });
         let waiter = Arc::clone(&process);
         let wait = move || {
@@ -208,8 +212,10 @@ impl Process {
             true if state.input == Input::Open => state.input = Input::Closing,
             _ => {}
         }
-        drop(state);
-        self.wake_pump();
+        if let Some(wake) = &mut state.wake {
+            // Full: it is about to wake anyway. Broken: it has ended.
+            let _ = wake.write(&[0]);
+        }
         Ok(())
     }
 
@@ -342,14 +348,17 @@ impl Process {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn wake_pump(&self) {
-        // Full: it is about to wake anyway. Broken: it has ended.
-        let _ = (&self.wake).write(&[0]);
-    }
 }
 
 impl State {
+    /// Everything that it printed is there, and nothing more can be typed.
+    pub(super) fn conclude(&mut self) {
+        self.over = Some(Instant::now());
+        self.input = Input::Closed;
+        self.pending = VecDeque::new();
+        self.wake = None;
+    }
+
     fn ended(&self) -> Option<Ended> {
         self.over?;
         let RunOutcome { status, limit, .. } = self.outcome.clone()?;
@@ -367,7 +376,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
 }
 
 /// Makes writes that do not fit return instead of waiting.
-pub(super) fn never_wait(file: &File) -> io::Result<()> {
+pub(super) fn never_wait(file: impl AsFd) -> io::Result<()> {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-    Ok(fcntl_setfl(file, fcntl_getfl(file)? | OFlags::NONBLOCK)?)
+    Ok(fcntl_setfl(&file, fcntl_getfl(&file)? | OFlags::NONBLOCK)?)
 }

@@ -2,7 +2,7 @@
 
 use llmc_core::prelude::*;
 
-use crate::limits::{DEFAULT_WAIT_MS, MAX_READ_BYTES, MAX_TEXT_BYTES, MIN_READ_BYTES};
+use crate::limits::{DEFAULT_WAIT_MS, MAX_TEXT_BYTES};
 use crate::process::{Look, Seen, find};
 
 /// Sends text to a process and returns its new output. The text is sent as it is: end a line with "\n". With a terminal,
@@ -22,9 +22,6 @@ pub struct SendInput {
     interrupt: bool,
     /// Longest wait for output in milliseconds, up to 30000. Default: 1000.
     wait_ms: Option<u64>,
-    /// Most bytes of output to return. Default: 16384.
-    #[schemars(range(min = MIN_READ_BYTES, max = MAX_READ_BYTES))]
-    max_bytes: Option<u32>,
 }
 
 impl Tool for SendInput {
@@ -45,7 +42,7 @@ impl Tool for SendInput {
         if !self.text.is_empty() || self.close {
             process.type_text(&self.text, self.close)?;
         }
-        let look = Look::new(ctx, None, self.max_bytes, self.wait_ms.unwrap_or(DEFAULT_WAIT_MS));
+        let look = Look::new(ctx, None, None, self.wait_ms.unwrap_or(DEFAULT_WAIT_MS));
         process.look(ctx, look, Some(before))
     }
 }

@@ -6,7 +6,7 @@ use llmc_core::prelude::*;
 use llmc_core::run::{RunRequest, TerminalSize};
 
 use crate::argv;
-use crate::limits::{DEFAULT_WAIT_MS, MAX_ARGUMENTS, MAX_READ_BYTES, MAX_TERMINAL_SIDE, MIN_READ_BYTES};
+use crate::limits::{DEFAULT_WAIT_MS, MAX_ARGUMENTS, MAX_TERMINAL_SIDE};
 use crate::process::{Look, Place, Process, Seen};
 
 /// Lines and columns of a terminal unless told otherwise.
@@ -35,9 +35,6 @@ pub struct StartProcess {
     cols: Option<u16>,
     /// Longest wait for output in milliseconds, up to 30000. Default: 1000.
     wait_ms: Option<u64>,
-    /// Most bytes of output to return. Default: 16384.
-    #[schemars(range(min = MIN_READ_BYTES, max = MAX_READ_BYTES))]
-    max_bytes: Option<u32>,
 }
 
 impl Tool for StartProcess {
@@ -46,7 +43,7 @@ impl Tool for StartProcess {
     type Output = Seen;
 
     fn call(self, ctx: &Context) -> ToolResult<Seen> {
-        let look = Look::new(ctx, None, self.max_bytes, self.wait_ms.unwrap_or(DEFAULT_WAIT_MS));
+        let look = Look::new(ctx, None, None, self.wait_ms.unwrap_or(DEFAULT_WAIT_MS));
         let size = self.size()?;
         let request = argv::request(ctx, &self.argv, self.cwd.as_deref(), self.env)?;
         let place = Place::reserve(ctx)?;

@@ -188,8 +188,7 @@ fn a_terminal_has_the_size_and_the_name_that_programs_expect() {
 #[test]
 fn a_megabyte_of_lines_is_read_exactly() {
     let mut server = cmd("'seq'", "", "").serve();
-    let started =
-        server.call("start_process", json!({"argv": ["seq", "-w", "200000"], "wait_ms": 0, "max_bytes": 5}));
+    let started = server.call("start_process", json!({"argv": ["seq", "-w", "200000"], "wait_ms": 0}));
     let started = started.ok().clone();
     let (mut position, mut lost) = (0, 0);
     let mut check = |seen: &Value| {

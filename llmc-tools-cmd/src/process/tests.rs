@@ -334,7 +334,7 @@ fn a_start_that_nobody_waits_for_leaves_nothing() {
 fn descriptions_tell_defaults() {
     let item = item::<StartProcess>();
     let properties = &item.input_schema["properties"];
-    for (name, default) in [("wait_ms", "1000"), ("max_bytes", "16384"), ("rows", "24"), ("cols", "80")] {
+    for (name, default) in [("wait_ms", "1000"), ("rows", "24"), ("cols", "80")] {
         let text = properties[name]["description"].as_str().unwrap();
         assert!(text.contains(&format!("Default: {default}.")), "{name}: {text}");
     }

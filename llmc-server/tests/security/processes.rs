@@ -222,7 +222,7 @@ fn floods_take_bounded_memory_and_stop_nobody() {
 #[test]
 fn many_processes_leave_no_descriptor_behind() {
     let mut server = cmd("'cat', 'true'", "").serve();
-    let mut round = |server: &mut Server| {
+    let round = |server: &mut Server| {
         for pty in [false, true] {
             let ended = start(server, json!({"argv": ["true"], "pty": pty}));
             read_until(server, &ended, "\0 never printed");

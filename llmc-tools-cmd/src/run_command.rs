@@ -8,11 +8,11 @@ use llmc_core::run::{RunRequest, RunStatus};
 use llmc_core::schema;
 use llmc_tools_watch::{Alone, Limits, Watched, watch, words};
 
+use crate::argv;
 use crate::limits::{
     DEFAULT_OUTPUT_BYTES, DEFAULT_TIMEOUT_MS, HARD_OUTPUT_BYTES, MAX_ARGUMENT_BYTES, MAX_ARGUMENTS,
     MAX_OUTPUT_BYTES, MAX_STDIN_BYTES, MIN_OUTPUT_BYTES,
 };
-use crate::{command_line, cwd};
 
 /// Runs a program in a jail without network and returns its exit code and output. Give `argv`, or `command`. There is
 /// no shell: in `argv`, `|`, `>`, `*`, `$X` and `&&` are plain text; in `command` they are refused. Only programs that
@@ -112,82 +112,22 @@ impl Tool for RunCommand {
 
 impl RunCommand {
     fn into_request(self, ctx: &Context) -> ToolResult<(RunRequest, String, Limits)> {
-        let argv = self.words()?;
-        self.check(&argv)?;
-        let roots = ctx.roots()?;
-        let cwd = match self.cwd {
-            Some(cwd) => Some(cwd::parse(&cwd, roots)?),
-            None if roots.is_empty() => None,
-            None => Some(cwd::parse(".", roots)?),
-        };
-        let mut argv = argv.into_iter();
-        let program = argv.next().unwrap_or_default();
+        if self.stdin.as_ref().is_some_and(|input| input.len() > MAX_STDIN_BYTES) {
+            return Err(ToolError::invalid(format!("`stdin` is longer than {MAX_STDIN_BYTES} bytes")));
+        }
+        let argv = argv::words(self.argv, self.command.as_deref())?;
         let request = RunRequest {
-            cwd,
             stdin: self.stdin.as_ref().is_some_and(|input| !input.is_empty()),
             merge_stderr: self.merge_stderr,
-            env: self.env,
             timeout_ms: Some(
                 self.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS).min(milliseconds(ctx.remaining())),
             ),
-            ..RunRequest::new(program, argv)
+            ..argv::request(ctx, &argv, self.cwd.as_deref(), self.env)?
         };
         let keep_bytes = self.max_output_bytes.unwrap_or(DEFAULT_OUTPUT_BYTES);
         let keep_bytes = keep_bytes.clamp(MIN_OUTPUT_BYTES, MAX_OUTPUT_BYTES) as usize;
         let limits = Limits { keep_bytes, output_bytes: HARD_OUTPUT_BYTES };
         Ok((request, self.stdin.unwrap_or_default(), limits))
-    }
-
-    /// The command in one way or the other.
-    fn words(&self) -> ToolResult<Vec<String>> {
-        match (&self.argv, &self.command) {
-            (Some(argv), None) => Ok(argv.clone()),
-            (None, Some(command)) => {
-                command_line::split(command).map_err(|refusal| ToolError::invalid(refusal.to_string()))
-            }
-            (None, None) => Err(ToolError::invalid(
-                "there is no command: give `argv`, as in [\"git\", \"status\"], or `command`",
-            )),
-            (Some(_), Some(_)) => Err(ToolError::invalid("give `argv` or `command`, not both")),
-        }
-    }
-
-    /// What no grant could make right.
-    fn check(&self, argv: &[String]) -> ToolResult<()> {
-        let program = argv.first().map_or("", String::as_str);
-        if program.trim().is_empty() {
-            return Err(ToolError::invalid("the command is empty: it begins with the name of a program"));
-        }
-        if program.contains('/') {
-            return Err(ToolError::invalid(
-                "the program is given by its name, not by a path: write `git`, not `/usr/bin/git`",
-            ));
-        }
-        if program.contains(char::is_whitespace) {
-            return Err(ToolError::invalid(
-                "the program's name contains a space: `argv` takes one string for each argument, as in \
-                 [\"git\", \"log\", \"-3\"]",
-            ));
-        }
-        let pairs = self.env.iter().flat_map(|(name, value)| [name, value]);
-        let strings = || argv.iter().chain(pairs.clone());
-        if strings().any(|string| string.contains('\0')) {
-            return Err(ToolError::invalid("`argv` or `env` contains a NUL character"));
-        }
-        if self.env.keys().any(|name| name.is_empty() || name.contains('=')) {
-            return Err(ToolError::invalid("a name in `env` is empty or contains `=`"));
-        }
-        let bytes: usize = strings().map(String::len).sum();
-        if argv.len() > MAX_ARGUMENTS || bytes > MAX_ARGUMENT_BYTES {
-            return Err(ToolError::invalid(format!(
-                "the command is too long: at most {MAX_ARGUMENTS} arguments and {MAX_ARGUMENT_BYTES} bytes, \
-                 `env` included; use `stdin` or a file for more"
-            )));
-        }
-        if self.stdin.as_ref().is_some_and(|input| input.len() > MAX_STDIN_BYTES) {
-            return Err(ToolError::invalid(format!("`stdin` is longer than {MAX_STDIN_BYTES} bytes")));
-        }
-        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Flags {
     /// Grant a directory: PATH (as `work`, read-only), PATH:rw, or NAME=PATH[:ro|:rw]; repeatable.
     #[arg(long = "root", value_name = "[NAME=]PATH[:ro|:rw]", value_parser = parse_root)]
     pub roots: Vec<(String, Root)>,
-    /// Let `run_command` run this program: NAME or NAME=/absolute/path; repeatable.
+    /// Let `run_command` and `start_process` run this program: NAME or NAME=/absolute/path; repeatable.
     #[arg(long = "program", value_name = "NAME")]
     pub programs: Vec<String>,
     /// Add an installed plugin without any grant, by library name; repeatable.
@@ -42,6 +42,10 @@ fn parse_root(text: &str) -> Result<(String, Root), String> {
     }
     Ok((name.to_owned(), Root { path: path.into(), access }))
 }
+
+/// Tools of the built-in command plugin.
+const CMD_TOOLS: [&str; 6] =
+    ["run_command", "start_process", "send_input", "read_output", "stop_process", "list_processes"];
 
 /// What code may call back without a configuration file: the file tools, which stay inside the roots and their access.
 const FS_TOOLS: [&str; 14] = [
@@ -142,7 +146,7 @@ impl Flags {
         let mut tools = FS_TOOLS.map(String::from).to_vec();
         // What clients do not see would be out of reach of everybody.
         if config.server.mode == Mode::Named(NamedMode::Code) && !self.programs.is_empty() {
-            tools.push("run_command".into());
+            tools.extend(CMD_TOOLS.map(String::from));
         }
         [
             ("fs", plugin("llmc_tools_fs", Grants { roots: roots.clone(), ..Grants::default() })),

@@ -32,6 +32,7 @@ mod loading;
 mod memory;
 mod one_path;
 mod parked;
+mod processes;
 mod refusals;
 mod state;
 mod stdout;

@@ -5,12 +5,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use llmc_core::run::RunStatus;
+use llmc_core::run::{RunSignal, RunStatus};
 use llmc_core::testing::ProgramIo;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// Runs `command` with the standard streams of `io`. When the plugin ends the run, the process and what it started
-/// are ended: by process group, so only well-behaved ones are.
+/// are ended: by process group, so only well-behaved ones are. Other signals go to that group, too.
 ///
 /// # Panics
 /// If the process cannot be started or ended.
@@ -35,6 +35,10 @@ fn wait(mut child: Child, io: &ProgramIo) -> ExitStatus {
     loop {
         if let Some(status) = child.try_wait().expect("the child is ours") {
             return status;
+        }
+        for signal in io.signals() {
+            let signal = if signal == RunSignal::Int { Signal::INT } else { Signal::TERM };
+            kill_process_group(Pid::from_child(&child), signal).expect("the group has not been waited for");
         }
         if io.killed() {
             kill_process_group(Pid::from_child(&child), Signal::KILL)

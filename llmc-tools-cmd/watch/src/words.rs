@@ -31,7 +31,8 @@ pub fn at_limits(reached: &[&str]) -> String {
     }
 }
 
-fn limit_name(limit: RunLimit) -> &'static str {
+/// The name of a limit in results.
+pub fn limit_name(limit: RunLimit) -> &'static str {
     match limit {
         RunLimit::Wall => "wall",
         RunLimit::Cpu => "cpu",

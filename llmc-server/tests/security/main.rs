@@ -31,6 +31,7 @@ mod loading;
 mod memory;
 mod one_path;
 mod parked;
+mod programs;
 mod refusals;
 mod stdout;
 mod storms;

@@ -130,7 +130,8 @@ impl Command {
     fn deny_here(&mut self, flag: &str) {
         self.forget(flag);
         let why = "the operator refuses it".to_owned();
-        self.deny.push(Deny { flags: Words(vec![flag.to_owned()]), takes: Takes::Unsaid, why });
+        let flags = Words(vec![flag.to_owned()]);
+        self.deny.push(Deny { flags, takes: Takes::Unsaid, ends_rules: false, why });
     }
 
     /// Takes a flag out of what is known, here and below, so that what is said of it elsewhere holds.

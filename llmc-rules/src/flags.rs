@@ -3,10 +3,10 @@
 use crate::set::{Command, Dashes, Deny, RuleSet, Syntax, Takes};
 
 /// What a flag turned out to be.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Seen<'a> {
     /// Refused, by this entry.
-    Denied { flag: &'a str, why: &'a str, everywhere: bool },
+    Denied { flag: &'a str, deny: &'a Deny, everywhere: bool },
     /// Known, with what it takes and the value that is glued to it. In a cluster, the last letter.
     Known { flag: String, takes: Takes, glued: Option<&'a str> },
     /// In no table: whether it takes the next argument is not known.
@@ -50,9 +50,12 @@ impl<'a> Tables<'a> {
             return seen;
         }
         let shortened = || self.denials().find(|(_, _, flag)| self.is_shortened(name, flag));
-        match shortened().filter(|_| self.syntax.abbreviations) {
-            Some((deny, everywhere, flag)) => Seen::Denied { flag, why: &deny.why, everywhere },
-            None => Seen::Unknown { glued: glued.is_some() },
+        let Some((deny, everywhere, flag)) = shortened().filter(|_| self.syntax.abbreviations) else {
+            return Seen::Unknown { glued: glued.is_some() };
+        };
+        match self.known(self.own, flag).filter(|_| everywhere) {
+            Some((flag, takes)) => Seen::Known { flag: flag.to_owned(), takes, glued },
+            None => Seen::Denied { flag, deny, everywhere },
         }
     }
 
@@ -61,7 +64,7 @@ impl<'a> Tables<'a> {
         for (table, everywhere) in [(self.own, false), (self.everywhere, true)] {
             let denied = |deny: &'a Deny| Some((deny, deny.flags.iter().find(|flag| self.same(name, flag))?));
             if let Some((deny, flag)) = table.deny.iter().find_map(denied) {
-                return Some(Seen::Denied { flag, why: &deny.why, everywhere });
+                return Some(Seen::Denied { flag, deny, everywhere });
             }
             if let Some((flag, takes)) = self.known(table, name) {
                 return Some(Seen::Known { flag: flag.to_owned(), takes, glued });

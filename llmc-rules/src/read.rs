@@ -286,10 +286,13 @@ impl<'a> Reader<'a> {
         // `--` itself would be the beginning of every long flag.
         if is_flag(arg)
             && arg != "--"
-            && let Seen::Denied { flag, why, everywhere } = self.tables().see(arg)
+            && let Seen::Denied { flag, deny, everywhere } = self.tables().see(arg)
         {
-            let allow = Allow::Flag(self.entry(flag));
-            self.refuse(arg, (RuleKind::DenyFlag, everywhere, flag), why, allow);
+            let allow = match deny.ends_rules {
+                true => Allow::NoRules,
+                false => Allow::Flag(self.entry(flag)),
+            };
+            self.refuse(arg, (RuleKind::DenyFlag, everywhere, flag), &deny.why, allow);
         }
     }
 

@@ -134,6 +134,9 @@ pub(crate) struct Deny {
     /// What the flags take, for an operator who allows them.
     #[serde(default)]
     pub(crate) takes: Takes,
+    /// Allowing them alone would not help: what follows is not read by these rules any more.
+    #[serde(default)]
+    pub(crate) ends_rules: bool,
     pub(crate) why: String,
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use llmc_rules::{Decision, Place, shipped};
+use llmc_rules::{Allow, Changes, Decision, Place, Refusal, shipped};
 
 /// Cases of one program.
 #[derive(serde::Deserialize)]
@@ -41,6 +41,27 @@ fn decide(set: &str, line: &str) -> Decision {
     shipped(set).unwrap().decide(&args, &Place::new(Some("/work/src"), ["/work", "/docs"]))
 }
 
+/// What a refusal says would allow a line has to lift the rule that it names; another rule may still refuse.
+fn is_still_refused(set: &str, line: &str, refusal: &Refusal) -> Option<String> {
+    let mut changes = Changes::default();
+    let mut inside = vec!["/work".to_owned(), "/docs".to_owned()];
+    match &refusal.allow {
+        Allow::Flag(entry) => changes.allow_flags.push(entry.clone()),
+        Allow::Subcommand(entry) => changes.allow_subcommands = Some(vec!["default".into(), entry.clone()]),
+        Allow::MaxArgs(count) => changes.max_args = Some(*count),
+        Allow::Read(path) => inside.push(path.clone()),
+        Allow::NoRules => return None,
+    }
+    let changed = shipped(set).unwrap().clone().changed(&changes).unwrap();
+    let place = Place::new(Some("/work/src"), inside.iter().map(String::as_str));
+    match changed.decide(&words(line).split_off(1), &place) {
+        Decision::Refused(again) if again.rule == refusal.rule && again.arg == refusal.arg => {
+            Some(format!("`{line}`: {:?} does not lift {}", refusal.allow, refusal.rule))
+        }
+        _ => None,
+    }
+}
+
 fn check(set: &str, text: &str, least_allowed: usize) {
     let cases: Cases = toml::from_str(text).unwrap();
     assert!(cases.allowed.len() >= least_allowed, "{set}: {} everyday lines", cases.allowed.len());
@@ -57,7 +78,7 @@ fn check(set: &str, text: &str, least_allowed: usize) {
                 Decision::Refused(refusal) if refusal.rule.to_string() != *rule => {
                     wrong.push(format!("`{line}`: {} in place of {rule}", refusal.rule));
                 }
-                Decision::Refused(_) => {}
+                Decision::Refused(refusal) => wrong.extend(is_still_refused(set, line, &refusal)),
             }
         }
     }

@@ -223,7 +223,7 @@ fn run_grants(config: &Config, roots: &Roots) -> anyhow::Result<BTreeMap<String,
     for (name, plugin) in &config.plugins {
         if let Some(run) = &plugin.grants.run {
             let roots = roots::granted(roots, &plugin.grants.roots);
-            grants.insert(name.clone(), Grant::new(name, run, &plugin.grants, &roots)?);
+            grants.insert(name.clone(), Grant::new(name, run, &plugin.grants, &roots, &config.programs)?);
         }
     }
     Ok(grants)

@@ -63,7 +63,7 @@ impl Setup {
         let cmd = format!(
             "[plugins.cmd]\nlibrary = \"llmc_tools_cmd\"\n[plugins.cmd.grants]\nroots = [\"work\"]\n\
              [plugins.cmd.grants.run]\nprofile = \"workspace\"\nprograms = [\"sh\", {python:?}]\n\
-             limits = {{ processes = {MAX_PROCESSES} }}\n"
+             limits = {{ processes = {MAX_PROCESSES} }}\n[programs.python3]\nrules = \"none\"\n"
         );
         self.start("commands", &cmd)
     }

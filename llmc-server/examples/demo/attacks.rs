@@ -132,15 +132,19 @@ pub(crate) async fn commands(session: &mut Session, folder: &Path) -> anyhow::Re
     session.check(answer.is_error(), &first_line(&answer.text()), answer.took);
 
     let private = folder.join("private.txt").display().to_string();
-    let answer = session.call("run_command", json!({"argv": ["cat", private, "/proc/1/environ"]})).await?;
+    let answer =
+        session.call("run_command", json!({"argv": ["head", "-v", private, "/proc/1/environ"]})).await?;
     let clean =
         !answer.everything().contains("outside of every grant") && !answer.everything().contains(CANARY);
     session.show(answer.structured()["stderr"].as_str().unwrap_or_default());
     session.check(
         clean && answer.structured()["exit_code"] == 1,
-        "cat finds nothing of the outside",
+        "head finds nothing of the outside",
         answer.took,
     );
+
+    let answer = session.call("run_command", json!({"argv": ["cat", "/etc/passwd"]})).await?;
+    session.check(answer.is_error(), &first_line(&answer.text()), answer.took);
 
     let injected = folder.join("workspace/injected");
     let answer = session

@@ -57,7 +57,7 @@ impl Session {
             .arg("serve")
             .arg("--root")
             .arg(format!("work={}:rw", workspace.display()))
-            .args(["--program", "wc", "--program", "cat", "--program", "touch"])
+            .args(["--program", "wc", "--program", "cat", "--program", "head", "--program", "touch"])
             .args(["--log", "error"])
             .env_clear()
             .env("PATH", "/usr/bin:/bin")

@@ -5,14 +5,16 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::print;
-use crate::config::{self, Config, Flags};
+use crate::config::{self, Config, ConfigError, Flags};
+use crate::runner::Granted;
 
 /// Show, check or describe the configuration.
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Print the configuration in effect, with every default.
     Show(Source),
-    /// Read the configuration and say whether it can be used; exit code 2 if not.
+    /// Read the configuration and say whether it can be used, exit code 2 if not; warn about programs that are granted
+    /// and start others.
     Check(Source),
     /// Print the JSON Schema of `llmc.toml`.
     Schema,
@@ -33,7 +35,8 @@ impl Command {
                 let loaded = config::load(&source.flags)?;
                 let file =
                     loaded.file.map_or("no file, flags only".into(), |file| file.display().to_string());
-                format!("{file}: ok\n{}", summary(&loaded.config))
+                let programs = programs(&loaded.config).map_err(ConfigError::Invalid)?;
+                format!("{file}: ok\n{}{programs}", summary(&loaded.config))
             }
             Self::Schema => format!("{:#}\n", serde_json::to_value(schemars::schema_for!(Config))?),
         };
@@ -72,4 +75,35 @@ fn summary(config: &Config) -> String {
         text.push_str(&format!("{name}: {parts}\n"));
     }
     text
+}
+
+/// What granting shells, interpreters and other launchers means, a line each.
+fn programs(config: &Config) -> Result<String, String> {
+    let mut text = String::new();
+    for (plugin, run) in
+        config.plugins.iter().filter_map(|(name, plugin)| Some((name, plugin.grants.run.as_ref()?)))
+    {
+        for entry in &run.programs {
+            let granted = Granted::new(plugin, entry, &config.programs).map_err(|error| error.to_string())?;
+            text.push_str(&about(plugin, &granted));
+        }
+    }
+    Ok(text)
+}
+
+/// A line about a launcher; nothing about any other program.
+fn about(plugin: &str, granted: &Granted) -> String {
+    let Some(launcher) = granted.launcher() else { return String::new() };
+    let (name, file) = (&granted.name, granted.file.display());
+    match &granted.rules {
+        Some(rules) => format!(
+            "note: {plugin}: program `{name}` (`{file}`) is {}; the rules `{}` restrict its arguments\n",
+            launcher.what,
+            rules.name()
+        ),
+        None => format!(
+            "warning: {plugin}: program `{name}` (`{file}`) is {}: {}. Nothing but its jail bounds it\n",
+            launcher.what, launcher.means
+        ),
+    }
 }

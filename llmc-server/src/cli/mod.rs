@@ -6,6 +6,7 @@ mod call;
 mod config;
 mod doctor;
 mod plugin;
+mod policy;
 mod serve;
 mod tools;
 
@@ -19,7 +20,8 @@ use crate::config::ConfigError;
 use crate::logs::{self, LogFormat};
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 success; 1 failure (a layer, plugin or root is missing, or the check found something); \
+Exit codes: 0 success; 1 failure (a layer, plugin or root is missing, or the check found something, or a \
+command line is refused (`policy explain`)); \
 2 wrong usage or configuration; 5 the tool reported an error (`call`).";
 
 /// How long the end of the server may wait for threads that read a terminal.
@@ -55,6 +57,9 @@ enum Command {
     /// Work with plugin libraries.
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// Explain what the rules of a program decide.
+    #[command(subcommand)]
+    Policy(policy::Command),
 }
 
 /// Runs the program.
@@ -86,6 +91,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(doctor) => doctor.run().await,
         Command::Config(config) => config.run(),
         Command::Plugin(plugin) => plugin.run().await,
+        Command::Policy(policy) => policy.run(),
     }
 }
 

@@ -179,6 +179,7 @@ fn check(config: &Config) -> Result<(), String> {
             return Err(format!("{place} sha256 must be 64 hexadecimal digits"));
         }
     }
+    super::programs::check(config)?;
     let limits = &config.limits;
     let positive = [
         ("call_timeout_ms", limits.call_timeout_ms),
@@ -297,6 +298,20 @@ mod tests {
         assert!(error.contains("granted root `work`"), "{error}");
         let error = load_text("[plugins.fs]\nlibrary = 'x'\ngrants = { secrets = ['T'] }").unwrap_err();
         assert!(error.contains("granted secret `T`"), "{error}");
+    }
+
+    #[test]
+    fn settings_of_programs_are_of_granted_ones() {
+        let git = "[plugins.cmd]\nlibrary = 'x'\ngrants = { run = { profile = 'workspace', programs = ['git=/usr/bin/git'] } }\n";
+        let error = |settings: &str| load_text(&format!("{git}{settings}")).unwrap_err();
+        assert!(error("[programs.gti]").contains("no plugin is granted program `gti`; did you mean `git`?"));
+        assert!(error("[programs.git]\nsha256 = 'abc'").contains("64 hexadecimal digits"));
+        assert!(error("[programs.git]\nread = ['x']").contains("must be an absolute path"));
+        assert!(error("[programs.git]\nenv = { 'A=B' = 'x' }").contains("is no variable"));
+        assert!(error("[programs.git]\nalow_flags = []").contains("did you mean `allow_flags`?"));
+        let settings = "[programs.git]\nallow_flags = ['log --output']\nread = ['/opt/x']\nenv = { A = 'b' }";
+        assert_eq!(load_text(&format!("{git}{settings}")).unwrap().programs["git"].env["A"], "b");
+        assert!(load_text("[programs.git]").unwrap_err().contains("no plugin is granted"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod flags;
 mod load;
+mod programs;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub use flags::Flags;
 pub use load::{ConfigError, Loaded, load};
 pub(crate) use load::{is_name, is_path};
+pub use programs::Program;
+pub(crate) use programs::{NO_RULES, header, is_narrow, name_of};
 
 /// 1,048,576 bytes.
 const MIB: usize = 1 << 20;
@@ -29,6 +32,8 @@ pub struct Config {
     pub roots: BTreeMap<String, Root>,
     /// Plugins and what each is granted, by name.
     pub plugins: BTreeMap<String, Plugin>,
+    /// Settings of granted programs, by name.
+    pub programs: BTreeMap<String, Program>,
     /// Secrets, by name; only the server reads them.
     pub secrets: BTreeMap<String, SecretSource>,
     /// Numbers that nothing may exceed.

@@ -9,16 +9,13 @@ use llmc_core::run::{RunFile, RunLimits, RunRequest, TerminalSize};
 use llmc_wire::host::Failure;
 use llmc_wire::runner::{self as wire, Bind, File, Limits, Profile, Program, Spec};
 
-use crate::config::{Grants, RunGrant, RunProfile};
+use super::programs::{Granted, ProgramError};
+use crate::config::{self, Grants, RunGrant, RunProfile};
 use crate::plugin::connection::failure;
 use crate::roots::Root;
 
 /// Interpreters that the runner knows. `python` is CPython, or `monty` where there is none.
 const ENGINES: [&str; 3] = ["python", "javascript", "monty"];
-
-/// Where programs are looked for; the operator names any other place.
-const PROGRAM_FOLDERS: [&str; 6] =
-    ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
 
 /// The file below `/llmc` that tells the interpreter where packages are, one directory a line.
 const PACKAGES_LIST: &str = "packages";
@@ -35,7 +32,7 @@ const MAX_REQUEST_BYTES: usize = 8 << 20;
 /// What one plugin may run.
 pub(crate) struct Grant {
     profile: Profile,
-    programs: BTreeMap<String, PathBuf>,
+    programs: BTreeMap<String, Granted>,
     env: BTreeSet<String>,
     packages: Vec<PathBuf>,
     limits: Limits,
@@ -50,19 +47,9 @@ pub(crate) struct Grant {
 /// Why a grant cannot be given.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GrantError {
-    /// A program is nowhere.
-    #[error(
-        "plugin `{plugin}` is granted program `{program}`, which is in none of {folders}; \
-         write `{program}=/absolute/path`"
-    )]
-    NoProgram {
-        /// The plugin.
-        plugin: String,
-        /// The program.
-        program: String,
-        /// Where it was looked for.
-        folders: String,
-    },
+    /// A program cannot be used.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     /// A program is listed where only interpreters run.
     #[error(
         "plugin `{0}`: `programs` goes with profile \"workspace\"; profile \"code\" runs interpreters only"
@@ -105,6 +92,7 @@ impl Grant {
         grant: &RunGrant,
         all: &Grants,
         roots: &[(&Root, bool)],
+        settings: &BTreeMap<String, config::Program>,
     ) -> Result<Self, GrantError> {
         let profile = match grant.profile {
             RunProfile::Code => Profile::Code,
@@ -117,8 +105,10 @@ impl Grant {
             return Err(GrantError::PackagesInWorkspace(plugin.into()));
         }
         let packages = grant.packages.iter().map(|path| packages(plugin, path)).collect::<Result<_, _>>()?;
-        let programs =
-            grant.programs.iter().map(|program| resolve(plugin, program)).collect::<Result<_, _>>()?;
+        let programs = grant.programs.iter().map(|entry| Granted::new(plugin, entry, settings));
+        let programs = programs
+            .map(|program| program.map(|program| (program.name.clone(), program)))
+            .collect::<Result<_, _>>()?;
         // Code sees no roots, whatever the plugin that runs it may see.
         let roots = if profile == Profile::Code { &[] } else { roots };
         let bind = |(root, writable): &(&Root, bool)| Bind {
@@ -168,23 +158,25 @@ impl Grant {
         if request.args.iter().any(|arg| arg.contains('\0')) {
             return Err(invalid("an argument contains a NUL byte".into()));
         }
-        let program = self.program(plugin, &request.program)?;
-        let system = match &program {
-            Program::File(file) => vec![file.clone()],
-            Program::Engine(_) => self.packages.clone(),
-        };
-        let granted = match request.detached {
+        let cwd = request.cwd.map(|dir| self.cwd(plugin, &dir.root, &dir.path)).transpose()?;
+        let (program, granted) = self.program(plugin, &request.program)?;
+        if let Some(granted) = granted {
+            let roots = self.binds.iter().map(|bind| bind.target.as_path());
+            granted.check(&request.args, cwd.as_deref(), roots)?;
+        }
+        let system = granted.map_or_else(|| self.packages.clone(), Granted::system);
+        let at_most = match request.detached {
             true => Limits { wall_ms: self.detached_wall_ms, ..self.limits },
             false => self.limits,
         };
-        let mut limits = lowered(granted, request.limits.unwrap_or_default());
+        let mut limits = lowered(at_most, request.limits.unwrap_or_default());
         limits.wall_ms = limits.wall_ms.min(request.timeout_ms.unwrap_or(u64::MAX)).min(left_ms);
         Ok(Spec {
             profile: self.profile,
             program,
             args: request.args,
-            cwd: request.cwd.map(|dir| self.cwd(plugin, &dir.root, &dir.path)).transpose()?,
-            env: self.env(plugin, request.env)?,
+            cwd,
+            env: self.env(plugin, granted, request.env)?,
             files: self.files(request.files)?,
             binds: self.binds.clone(),
             system,
@@ -218,16 +210,18 @@ impl Grant {
         list.map(Ok).into_iter().chain(requested).collect()
     }
 
-    fn program(&self, plugin: &str, name: &str) -> Result<Program, Failure> {
+    /// What to run, and the grant of a command.
+    fn program(&self, plugin: &str, name: &str) -> Result<(Program, Option<&Granted>), Failure> {
         if self.profile == Profile::Code {
             return match ENGINES.contains(&name) {
-                true => Ok(Program::Engine(name.to_owned())),
+                true => Ok((Program::Engine(name.to_owned()), None)),
                 false => {
                     Err(failure(code::DENIED, format!("profile \"code\" runs {ENGINES:?}, not `{name}`")))
                 }
             };
         }
-        self.programs.get(name).map(|file| Program::File(file.clone())).ok_or_else(|| {
+        let granted = self.programs.get(name);
+        granted.map(|granted| (Program::File(granted.file.clone()), Some(granted))).ok_or_else(|| {
             let line = self.all.line_with(plugin, |grants| grants.run_mut().programs.push(name.to_owned()));
             failure(
                 code::DENIED,
@@ -256,7 +250,21 @@ impl Grant {
         Ok(target.join(path))
     }
 
-    fn env(&self, plugin: &str, env: BTreeMap<String, String>) -> Result<Vec<(String, String)>, Failure> {
+    fn env(
+        &self,
+        plugin: &str,
+        granted: Option<&Granted>,
+        mut env: BTreeMap<String, String>,
+    ) -> Result<Vec<(String, String)>, Failure> {
+        for (name, value) in granted.into_iter().flat_map(|granted| granted.env()) {
+            if env.remove(name).is_some_and(|asked| asked != *value) {
+                let program = granted.map_or("", |granted| &granted.name);
+                let place = config::header(program);
+                let message =
+                    format!("plugin `{plugin}` may not change variable `{name}`, which `{place} env` sets");
+                return Err(failure(code::DENIED, message));
+            }
+        }
         let refused = env.keys().find(|name| !self.env.contains(*name));
         if let Some(name) = refused {
             let line = self.all.line_with(plugin, |grants| grants.run_mut().env.push(name.clone()));
@@ -270,7 +278,8 @@ impl Grant {
                 "a variable contains `=` in its name or a NUL byte",
             ));
         }
-        Ok(env.into_iter().collect())
+        let fixed = granted.into_iter().flat_map(|granted| granted.env().clone());
+        Ok(env.into_iter().chain(fixed).collect())
     }
 }
 
@@ -287,25 +296,6 @@ fn named(name: String, contents: String) -> Result<File, Failure> {
     }
 }
 
-/// `NAME`, found in the usual folders, or `NAME=/absolute/path`.
-fn resolve(plugin: &str, program: &str) -> Result<(String, PathBuf), GrantError> {
-    let missing = |name: &str| GrantError::NoProgram {
-        plugin: plugin.into(),
-        program: name.into(),
-        folders: PROGRAM_FOLDERS.join(", "),
-    };
-    let (name, candidates): (&str, Vec<PathBuf>) = match program.split_once('=') {
-        Some((name, path)) => (name, vec![PathBuf::from(path)]),
-        None => (program, PROGRAM_FOLDERS.iter().map(|folder| Path::new(folder).join(program)).collect()),
-    };
-    if name.is_empty() || name.contains('/') {
-        return Err(missing(name));
-    }
-    let usable = |path: &PathBuf| path.is_absolute() && path.is_file();
-    let file = candidates.into_iter().find(usable).ok_or_else(|| missing(name))?;
-    Ok((name.to_owned(), file))
-}
-
 /// A directory of packages, by the path that no link in the way can change later.
 fn packages(plugin: &str, path: &Path) -> Result<PathBuf, GrantError> {
     let refused = |reason: String| GrantError::Packages { plugin: plugin.into(), path: path.into(), reason };
@@ -315,10 +305,9 @@ fn packages(plugin: &str, path: &Path) -> Result<PathBuf, GrantError> {
         ));
     }
     let real = path.canonicalize().map_err(|error| refused(format!("which cannot be found: {error}")))?;
-    let is_narrow = real.components().count() > 2 && !real.starts_with("/proc") && !real.starts_with("/sys");
     match real.to_str() {
         _ if !real.is_dir() => Err(refused("which is not a directory".into())),
-        Some(text) if is_narrow && !text.contains('\n') => Ok(real),
+        Some(text) if config::is_narrow(&real) && !text.contains('\n') => Ok(real),
         _ => Err(refused(
             "which holds more than packages; name the `site-packages` of a virtual environment".into(),
         )),
@@ -355,7 +344,7 @@ fn default_limits(profile: Profile) -> Limits {
 }
 
 /// The operator's numbers over the profile's; they may be higher.
-fn configured(limits: Limits, over: &crate::config::RunLimits) -> Limits {
+fn configured(limits: Limits, over: &config::RunLimits) -> Limits {
     Limits {
         wall_ms: over.wall_ms.unwrap_or(limits.wall_ms),
         cpu_ms: over.cpu_ms.unwrap_or(limits.cpu_ms),
@@ -396,7 +385,7 @@ mod tests {
         let (env, packages) = (vec!["LANG".into()], Vec::new());
         let grant = RunGrant { profile, programs, packages, env, limits: Default::default() };
         let all = Grants { run: Some(grant.clone()), ..Grants::default() };
-        Grant::new("cmd", &grant, &all, &[])
+        Grant::new("cmd", &grant, &all, &[], &BTreeMap::new())
     }
 
     fn refusal(request: RunRequest) -> String {
@@ -429,18 +418,15 @@ mod tests {
 
     #[test]
     fn a_run_that_outlives_its_call_has_a_wall_time_of_its_own() {
-        let wall_ms = |limits: crate::config::RunLimits, detached| {
+        let wall_ms = |limits: config::RunLimits, detached| {
             let mut grant = grant(RunProfile::Workspace, &["true"]).unwrap().all.run.unwrap();
             grant.limits = limits;
-            let granted = Grant::new("cmd", &grant, &Grants::default(), &[]).unwrap();
+            let granted = Grant::new("cmd", &grant, &Grants::default(), &[], &BTreeMap::new()).unwrap();
             let request = RunRequest { detached, ..RunRequest::new("true", [""; 0]) };
             granted.spec("cmd", request, u64::MAX).unwrap().limits.wall_ms
         };
-        let limits = |wall_ms, detached_wall_ms| crate::config::RunLimits {
-            wall_ms,
-            detached_wall_ms,
-            ..Default::default()
-        };
+        let limits =
+            |wall_ms, detached_wall_ms| config::RunLimits { wall_ms, detached_wall_ms, ..Default::default() };
         assert_eq!(
             (wall_ms(limits(None, None), false), wall_ms(limits(None, None), true)),
             (120_000, 3_600_000)

@@ -5,10 +5,12 @@
 //! end a run.
 //!
 //! - [`grant`]: from a request and a grant to a jail's specification.
+//! - [`programs`]: granted programs, and the rules for their arguments.
 //! - [`link`]: the connection to the runner process.
 
 mod grant;
 mod link;
+mod programs;
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
@@ -29,6 +31,7 @@ use tracing::debug;
 
 pub(crate) use grant::Grant;
 pub(crate) use link::Link;
+pub(crate) use programs::{Granted, shown};
 
 use crate::config::{Grants, Limits};
 use crate::plugin::CallContext;

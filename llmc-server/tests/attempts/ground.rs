@@ -150,6 +150,9 @@ fn config(limits: &BTreeMap<String, u64>) -> String {
     let programs: Vec<&str> = PROGRAMS.into_iter().filter(there).collect();
     let limits: Vec<String> = limits.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     let limits = limits.join(", ");
+    // These rows try what a jail holds; rules would refuse it before.
+    let python =
+        programs.contains(&"python3").then_some("[programs.python3]\nrules = 'none'\n").unwrap_or_default();
     format!(
         "[roots]\nwork = {{ path = '{{work}}', access = 'rw' }}\n\
          [plugins.hello]\nlibrary = 'hello'\n\
@@ -157,7 +160,7 @@ fn config(limits: &BTreeMap<String, u64>) -> String {
          [plugins.cmd]\nlibrary = 'llmc_tools_cmd'\ngrants = {{ roots = ['work'], \
          run = {{ profile = 'workspace', programs = {programs:?}, limits = {{ {limits} }} }} }}\n\
          [plugins.exec]\nlibrary = 'llmc_tools_exec'\ngrants = {{ tools = ['read_file', 'list_dir', 'stat', 'hello'], \
-         run = {{ profile = 'code', limits = {{ {limits} }} }} }}\n"
+         run = {{ profile = 'code', limits = {{ {limits} }} }} }}\n{python}"
     )
 }
 

@@ -58,6 +58,105 @@ fn doctor_shows_the_layers_and_every_jail() {
     assert!(layers.iter().any(|layer| layer["name"] == "landlock"), "{findings:#}");
 }
 
+/// `llmc` with these arguments, the configuration being that of a setup.
+fn llmc(setup: &Setup, verbs: &[&str], args: &[&str]) -> std::process::Output {
+    drop(setup.command("serve"));
+    std::process::Command::new(crate::support::stage().join("bin/llmc"))
+        .args(verbs)
+        .arg("--config")
+        .arg(setup.folder.path().join("llmc.toml"))
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+/// Commands over the work root, with more that is said.
+fn commands(programs: &str, more: &str) -> Setup {
+    Setup::new(&format!(
+        "[roots]\nwork = {{ path = '{{work}}', access = 'rw' }}\n[plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\
+         grants = {{ roots = ['work'], run = {{ profile = 'workspace', programs = [{programs}] }} }}\n{more}"
+    ))
+}
+
+#[test]
+fn policy_explain_tells_how_arguments_are_read_and_which_rule_decides() {
+    let setup = commands("'ls', 'cat', 'true'", "[programs.cat]\ndeny_flags = ['-v']");
+    let explain = |args: &[&str]| {
+        let output = llmc(&setup, &["policy", "explain"], args);
+        (output.status.code(), text(&output.stdout))
+    };
+    let (code, told) = explain(&["--", "ls", "-la", "sub", "/etc/ssl"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("   1  -la       flag\n   2  sub       operand\n"), "{told}");
+    assert!(told.contains("3  /etc/ssl  operand  <- refused\n"), "{told}");
+    assert!(told.contains("rule paths of ls: operands") && told.contains("[programs.ls] read = "), "{told}");
+
+    let (code, told) = explain(&["--cwd", "/work/sub", "--", "ls", "../x", "--", "-l"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(
+        told.contains("operand after `--`") && told.contains("allowed: nothing in rule set `ls`"),
+        "{told}"
+    );
+    let (code, told) = explain(&["--", "cat", "-nv", "a"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        told.contains("the operator refuses it") && told.contains("[programs.cat] deny_flags = []"),
+        "{told}"
+    );
+    let (code, told) = explain(&["--for", "cmd", "--", "true", "--anything"]);
+    assert_eq!(code, Some(0));
+    assert!(told.contains("no rules hold for program `true`"), "{told}");
+
+    // Not granted: refused, and still explained.
+    let (code, told) = explain(&["--", "find", "--version"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        told.contains("allowed: nothing in rule set `find`") && told.contains("--program find"),
+        "{told}"
+    );
+
+    let (code, told) = explain(&["--json", "--", "ls", "/etc"]);
+    assert_eq!(code, Some(1));
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["refusal"]["rule"], "paths of ls: operands", "{told:#}");
+    assert_eq!(
+        (&told["allowed"], &told["granted"], &told["rules"]),
+        (&false.into(), &true.into(), &"ls".into())
+    );
+
+    assert_eq!(explain(&["ls"]).0, Some(2), "without `--`");
+    assert_eq!(explain(&["--for", "cdm", "--", "ls"]).0, Some(2), "a plugin that does not exist");
+}
+
+#[test]
+fn config_check_warns_about_launchers_whatever_they_are_called() {
+    let setup = commands("'sh', 'ls=/usr/bin/env', 'find', 'true'", "");
+    let output = llmc(&setup, &["config", "check"], &[]);
+    let told = text(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        told.contains("warning: cmd: program `sh`") && told.contains("is a shell: it runs any"),
+        "{told}"
+    );
+    assert!(
+        told.contains("warning: cmd: program `ls` (`/usr/bin/env`) is a program that starts others"),
+        "{told}"
+    );
+    assert!(
+        told.contains("note: cmd: program `find`") && told.contains("the rules `find` restrict"),
+        "{told}"
+    );
+    assert!(!told.contains("program `true`"), "{told}");
+
+    let setup = commands("'find'", "[programs.find]\nrules = 'none'");
+    let told = text(&llmc(&setup, &["config", "check"], &[]).stdout);
+    assert!(told.contains("warning: cmd: program `find`"), "{told}");
+    let setup = commands("'true'", "[programs.true]\nrules = 'gti'");
+    let output = llmc(&setup, &["config", "check"], &[]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stderr).contains("there is no rule set `gti`"), "{output:?}");
+}
+
 #[test]
 fn config_check_says_who_may_do_what() {
     let output = Setup::new(FS).run("config", &["check"]);

@@ -144,7 +144,8 @@ fn in_both_jails(setup: Setup, code: &str, mut check: impl FnMut(&Value)) {
 const BOTH: &str = "[roots]\nwork = { path = '{work}', access = 'rw' }\n[plugins.hello]\nlibrary = 'hello'\n\
                     [plugins.exec]\nlibrary = 'llmc_tools_exec'\ngrants = { run = { profile = 'code' } }\n\
                     [plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\
-                    grants = { roots = ['work'], run = { profile = 'workspace', programs = ['python3'] } }";
+                    grants = { roots = ['work'], run = { profile = 'workspace', programs = ['python3'] } }\n\
+                    [programs.python3]\nrules = 'none'";
 
 #[test]
 fn no_listener_of_this_machine_is_reached() {
@@ -295,7 +296,8 @@ gate.set()
 fn a_fork_bomb_in_a_command_ends_at_the_limit_of_processes() {
     let cmd = "[roots]\nwork = { path = '{work}', access = 'rw' }\n[plugins.hello]\nlibrary = 'hello'\n\
                [plugins.cmd]\nlibrary = 'llmc_tools_cmd'\ngrants = { roots = ['work'], \
-               run = { profile = 'workspace', programs = ['python3'], limits = { processes = 20, wall_ms = 20000 } } }";
+               run = { profile = 'workspace', programs = ['python3'], limits = { processes = 20, wall_ms = 20000 } } }\n\
+               [programs.python3]\nrules = 'none'";
     let mut server = Setup::new(cmd).serve();
     let python = |code: &str| json!({"argv": ["python3", "-I", "-S", "-c", code]});
     // Harmless probes first, in a jail of the same grant.

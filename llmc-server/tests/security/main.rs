@@ -33,6 +33,7 @@ mod memory;
 mod one_path;
 mod parked;
 mod processes;
+mod programs;
 mod refusals;
 mod state;
 mod stdout;

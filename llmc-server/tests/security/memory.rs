@@ -150,7 +150,8 @@ fn code_that_knows_the_address_of_a_secret_reaches_it_by_no_route() {
 fn a_command_cannot_read_the_memory_or_environment_of_the_server() {
     let config = format!(
         "{CONFIG}[roots]\nwork = {{ path = '{{work}}' }}\n[plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\
-         grants = {{ roots = ['work'], run = {{ profile = 'workspace', programs = ['cat'] }} }}"
+         grants = {{ roots = ['work'], run = {{ profile = 'workspace', programs = ['cat'] }} }}\n\
+         [programs.cat]\nrules = 'none'"
     );
     let mut server = Setup::new(&config).file("own.txt", "readable").env("TOKEN_VARIABLE", SECRET).serve();
     let hosts = server.children("llmc-host");

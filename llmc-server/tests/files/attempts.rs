@@ -55,11 +55,13 @@ fn every_tool_is_attempted() {
     let mut ground = Ground::new();
     let list = ground.server.request("tools/list", json!({}));
     let offered = list["result"]["tools"].as_array().unwrap();
-    let offered: BTreeSet<&str> = offered.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    // The server's own tool takes no path.
+    let offered = || offered.iter().filter(|tool| tool["name"] != "read_more");
+    let names: BTreeSet<&str> = offered().map(|tool| tool["name"].as_str().unwrap()).collect();
     let attempted: BTreeSet<&str> = all("x").into_iter().map(|(tool, _)| tool).collect();
-    assert_eq!(attempted, offered);
+    assert_eq!(attempted, names);
     let read_only: BTreeSet<&str> = looks("x").into_iter().map(|(tool, _)| tool).collect();
-    for tool in list["result"]["tools"].as_array().unwrap() {
+    for tool in offered() {
         let name = tool["name"].as_str().unwrap();
         // `copy_path` only reads what it copies.
         let looks_only = read_only.contains(name) && name != "copy_path";

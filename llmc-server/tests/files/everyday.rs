@@ -23,6 +23,7 @@ impl Session {
         let list = ground.server.request("tools/list", json!({}));
         let tools = list["result"]["tools"].as_array().unwrap().iter();
         let schemas: BTreeMap<String, Value> = tools
+            .filter(|tool| tool["name"] != "read_more")
             .map(|tool| (tool["name"].as_str().unwrap().to_owned(), tool["outputSchema"].clone()))
             .collect();
         Self { ground, schemas, used: BTreeMap::new() }

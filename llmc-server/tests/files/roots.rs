@@ -88,7 +88,7 @@ fn a_policy_that_is_read_only() {
         .map(|tool| tool["name"].as_str().unwrap())
         .collect();
     let looking = looks("x").into_iter().map(|(tool, _)| tool).filter(|tool| *tool != "copy_path");
-    assert_eq!(names, looking.collect());
+    assert_eq!(names, looking.chain(["read_more"]).collect());
     ground.end();
 }
 

@@ -81,6 +81,39 @@ fn a_session_in_a_repository() {
 }
 
 #[test]
+fn a_crate_is_built_and_tested() {
+    // The toolchain that builds these tests, wherever it is.
+    let toolchain = Path::new(env!("CARGO")).ancestors().nth(2).unwrap();
+    let (cargo, toolchain) = (toolchain.join("bin/cargo"), toolchain.display());
+    let cargo = cargo.display();
+    let config = format!(
+        "[roots]\nwork = {{ path = '{{work}}', access = 'rw' }}\n\
+         [plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\
+         grants = {{ roots = ['work'], run = {{ profile = 'workspace', programs = ['cargo={cargo}'] }} }}\n\
+         [programs.cargo]\nread = ['{toolchain}']\n\
+         env = {{ CARGO_HOME = '/tmp/cargo', PATH = '{toolchain}/bin:/usr/bin:/bin' }}\n"
+    );
+    let code =
+        "pub fn double(n: u32) -> u32 { n * 2 }\n\n#[test]\nfn doubles() { assert_eq!(double(21), 42); }\n";
+    let setup = Setup::new(&config)
+        .file(
+            "Cargo.toml",
+            "[package]\nname = \"twice\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n",
+        )
+        .file("src/lib.rs", code);
+    let mut server = setup.serve();
+    let built = server.call("run_command", json!({"command": "cargo build --offline"}));
+    assert_eq!(built.ok()["exit_code"], 0, "{}", built.text());
+    assert!(server.setup.work("target/debug/libtwice.rlib").exists());
+    let tested = run(&mut server, &["cargo", "test", "--offline", "--lib"]);
+    assert!(tested.contains("test doubles ... ok"), "{tested}");
+    let refused =
+        server.call("run_command", json!({"command": "cargo --config build.rustc='/work/x' build"})).error();
+    assert!(refused.contains("`--config`"), "{refused}");
+    server.stop();
+}
+
+#[test]
 fn the_rest_of_a_long_output_is_read() {
     let mut server = serve(&["seq"]);
     let whole: String = (1..=100_000).map(|n| format!("{n}\n")).collect();

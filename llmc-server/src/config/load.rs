@@ -119,6 +119,9 @@ fn existing(file: Option<PathBuf>) -> Result<Option<PathBuf>, ConfigError> {
 
 /// Adds the nearest valid spelling to serde's "unknown field `x`, expected one of `a`, `b`".
 fn with_nearest(message: &str) -> String {
+    if message.contains("unknown field `net`") {
+        return format!("{message}\nno network can be granted: jails have none, whatever they run");
+    }
     let mut names = message.split('`').skip(1).step_by(2);
     let nearest = message
         .contains("unknown")
@@ -279,6 +282,13 @@ mod tests {
         assert!(error.contains("did you mean `roots`?"), "{error}");
         let error = load_text("[rotos]").unwrap_err();
         assert!(error.contains("did you mean `roots`?"), "{error}");
+    }
+
+    #[test]
+    fn a_network_cannot_be_granted() {
+        let text = "[plugins.cmd]\nlibrary = 'x'\ngrants = { net = ['example.org:443'] }";
+        let error = load_text(text).unwrap_err();
+        assert!(error.contains("no network can be granted"), "{error}");
     }
 
     #[test]

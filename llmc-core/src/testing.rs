@@ -192,7 +192,7 @@ mod tests {
 
     use super::*;
     use crate::code;
-    use crate::run::RunLimit;
+    use crate::run::{RunLimit, RunSignal, TerminalSize};
 
     #[test]
     fn roots_are_open_directories() {
@@ -310,6 +310,38 @@ mod tests {
         let detached = RunRequest { detached: true, ..RunRequest::new("wait", [""]) };
         drop(ctx.run(&detached).unwrap());
         ctx.request::<Value>(crate::op::RUN_KILL, &json!({"run": 1})).unwrap();
+    }
+
+    #[test]
+    fn a_call_has_a_caller() {
+        let harness = Harness::new();
+        let before = harness.context();
+        assert_eq!(before.caller().unwrap(), "");
+        harness.set_caller("client 7");
+        assert_eq!(harness.context().caller().unwrap(), "client 7");
+    }
+
+    #[test]
+    fn a_terminal_takes_the_place_of_the_streams_and_signals_arrive() {
+        let harness = Harness::new().program("top", |request, mut io| {
+            let size = request.pty.unwrap();
+            let mut terminal = io.terminal.take().unwrap();
+            write!(terminal, "{} rows", size.rows).unwrap();
+            loop {
+                match io.signals()[..] {
+                    [] => std::thread::sleep(Duration::from_millis(1)),
+                    [RunSignal::Term] => return RunStatus::Exited(15),
+                    ref others => panic!("{others:?}"),
+                }
+            }
+        });
+        let size = TerminalSize { rows: 24, cols: 80 };
+        let mut run = harness.context().run_in_terminal(&RunRequest::new("top", [""; 0]), size).unwrap();
+        run.handle.signal(RunSignal::Term).unwrap();
+        let mut shown = String::new();
+        run.terminal.read_to_string(&mut shown).unwrap();
+        assert_eq!(shown, "24 rows");
+        assert_eq!(run.handle.wait().unwrap().status, RunStatus::Exited(15));
     }
 
     #[test]

@@ -147,6 +147,7 @@ impl Services for Arc<Hub> {
         body: Vec<u8>,
     ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
         let (hub, plugin) = (Arc::clone(self), plugin.to_owned());
+        let host = hub.runs.as_ref().map(|runs| runs.host_number(&plugin));
         Box::pin(async move {
             let context = || context.as_ref().ok_or_else(|| failure(code::CANCELLED, "the call is over"));
             match op {
@@ -166,7 +167,9 @@ impl Services for Arc<Hub> {
                 op::KEEP => hub.keep(context()?, &body).await,
                 op::RUN => {
                     let request: RunRequest = parsed(&body)?;
-                    let (started, fds) = hub.runs(&plugin)?.start(&plugin, request, context()?).await?;
+                    let runs = hub.runs(&plugin)?;
+                    let host = host.unwrap_or_else(|| runs.host_number(&plugin));
+                    let (started, fds) = runs.start(&plugin, host, request, context()?).await?;
                     let (body, _) = json_answer(&started)?;
                     Ok((body, fds))
                 }

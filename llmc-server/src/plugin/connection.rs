@@ -400,12 +400,13 @@ impl Connection {
     fn on_request(self: &Arc<Self>, header: Header, payload: &[u8]) -> Result<(), String> {
         // An honest host waits for its answers; memory and tasks of the server are not at its disposal.
         let place = Place::take(self, payload.len()).ok_or("too many requests wait for their answer")?;
-        let body = payload.to_vec();
+        let context = self.context(header.call);
+        let Settings { services, plugin, .. } = &self.settings;
+        // Called here, before the end of this host can be noticed; only the answer may take time.
+        let answer = services.serve(plugin, context, u32::from(header.code), payload.to_vec());
         tokio::spawn(async move {
+            let answer = answer.await;
             let connection = &place.connection;
-            let (settings, context) = (&connection.settings, connection.context(header.call));
-            let answer =
-                settings.services.serve(&settings.plugin, context, u32::from(header.code), body).await;
             let (code, body, fds) = match answer {
                 Ok((body, fds)) => (OK, body, fds),
                 Err(failure) => (ERROR, serde_json::to_vec(&failure).unwrap_or_default(), Vec::new()),

@@ -82,7 +82,7 @@ pub(crate) type Answer = Result<(Vec<u8>, Vec<OwnedFd>), Failure>;
 /// What only the server may do for a plugin.
 pub(crate) trait Services: Send + Sync {
     /// Answers request `op` that `plugin` made during `call`; a call that is over is `None`, because a run may be
-    /// waited for longer than the call that started it.
+    /// waited for longer than the call that started it. Called in the order of the requests, before [`Self::host_ended`].
     fn serve(
         &self,
         plugin: &str,

@@ -47,13 +47,24 @@ pub(crate) struct Runs {
     /// Everything that each plugin is granted.
     all_grants: BTreeMap<String, Grants>,
     next: AtomicU64,
-    table: Mutex<HashMap<u64, Run>>,
+    table: Mutex<Table>,
     /// A place for each jail that may live for a call.
     places: Arc<Semaphore>,
     /// A place for each jail that may outlive its call, so that those cannot take the places of calls.
     detached_places: Arc<Semaphore>,
     /// How long a run may wait for a place.
     patience: Duration,
+}
+
+/// The host that asked for something: how many hosts of its plugin had ended by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HostNumber(u64);
+
+/// Runs, and how many hosts of each plugin have ended.
+#[derive(Default)]
+struct Table {
+    runs: HashMap<u64, Run>,
+    ended_hosts: HashMap<String, u64>,
 }
 
 struct Run {
@@ -92,6 +103,7 @@ impl Runs {
     pub(crate) async fn start(
         self: &Arc<Self>,
         plugin: &str,
+        host: HostNumber,
         request: RunRequest,
         context: &Arc<CallContext>,
     ) -> Result<(RunStarted, Vec<OwnedFd>), Failure> {
@@ -114,7 +126,11 @@ impl Runs {
         let pidfd = Arc::new(started.pidfd);
         let pty = started.terminal.map(|terminal| pipes.keep(terminal));
         debug!(plugin, run, call = context.id, "run started");
-        self.insert(run, Run { plugin: plugin.into(), pidfd: Arc::clone(&pidfd), ended: outcome.clone() });
+        let entry = Run { plugin: plugin.into(), pidfd: Arc::clone(&pidfd), ended: outcome.clone() };
+        if !self.table().insert(run, entry, host) {
+            // Its host ended while it was starting. Nobody would look after it.
+            end(&pidfd);
+        }
         let cancel = if detached { CancellationToken::new() } else { context.cancel.clone() };
         tokio::spawn(async move {
             end_with_call(cancel, outcome, pidfd).await;
@@ -165,7 +181,7 @@ impl Runs {
     pub(crate) async fn wait(&self, plugin: &str, run: u64) -> Result<RunOutcome, Failure> {
         let mut ended = self.of(plugin, run, |run| run.ended.clone())?;
         let outcome = ended.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
-        self.table().remove(&run);
+        self.table().runs.remove(&run);
         Ok(outcome.ok().flatten().unwrap_or_else(|| link::lost(self.link.isolation())))
     }
 
@@ -190,27 +206,44 @@ impl Runs {
         Ok(())
     }
 
-    /// Ends every run of a plugin, those that outlive their call too.
+    /// Which host of a plugin lives now. To be asked when a request arrives, before the end of its host can be noticed.
+    pub(crate) fn host_number(&self, plugin: &str) -> HostNumber {
+        self.table().host_number(plugin)
+    }
+
+    /// The host of a plugin has ended: so does every run of it, those that outlive their call too, and those that are
+    /// starting.
     pub(crate) fn end_all(&self, plugin: &str) {
-        self.table().values().filter(|run| run.plugin == plugin).for_each(|run| end(&run.pidfd));
+        let mut table = self.table();
+        *table.ended_hosts.entry(plugin.into()).or_default() += 1;
+        table.runs.values().filter(|run| run.plugin == plugin).for_each(|run| end(&run.pidfd));
     }
 
     fn of<T>(&self, plugin: &str, run: u64, look: impl FnOnce(&Run) -> T) -> Result<T, Failure> {
         let table = self.table();
-        let found = table.get(&run).filter(|run| run.plugin == plugin);
+        let found = table.runs.get(&run).filter(|run| run.plugin == plugin);
         found.map(look).ok_or_else(|| failure(code::FAILED, format!("there is no run {run}")))
     }
 
-    fn insert(&self, id: u64, run: Run) {
-        let mut table = self.table();
-        if table.values().filter(|kept| kept.plugin == run.plugin).count() >= MAX_KEPT {
-            table.retain(|_, kept| kept.plugin != run.plugin || kept.ended.borrow().is_none());
-        }
-        table.insert(id, run);
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn host_number(&self, plugin: &str) -> HostNumber {
+        HostNumber(self.ended_hosts.get(plugin).copied().unwrap_or_default())
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<u64, Run>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Keeps a run; `false` when the host that asked for it has ended meanwhile.
+    fn insert(&mut self, id: u64, run: Run, host: HostNumber) -> bool {
+        let runs = &mut self.runs;
+        if runs.values().filter(|kept| kept.plugin == run.plugin).count() >= MAX_KEPT {
+            runs.retain(|_, kept| kept.plugin != run.plugin || kept.ended.borrow().is_none());
+        }
+        let lives = self.host_number(&run.plugin) == host;
+        self.runs.insert(id, run);
+        lives
     }
 }
 
@@ -318,5 +351,28 @@ fn limit(limit: Limit) -> RunLimit {
         Limit::OpenFiles => RunLimit::OpenFiles,
         Limit::ScratchBytes => RunLimit::ScratchBytes,
         Limit::ScratchInodes => RunLimit::ScratchInodes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_whose_host_ended_while_it_started_is_noticed() {
+        let run = |plugin: &str| Run {
+            plugin: plugin.into(),
+            pidfd: Arc::new(std::fs::File::open("/dev/null").unwrap().into()),
+            ended: watch::channel(None).1,
+        };
+        let mut table = Table::default();
+        let host = table.host_number("cmd");
+        assert!(table.insert(1, run("cmd"), host));
+        *table.ended_hosts.entry("cmd".into()).or_default() += 1;
+        assert!(!table.insert(2, run("cmd"), host));
+        let next = table.host_number("cmd");
+        assert!(table.insert(3, run("cmd"), next));
+        let other = table.host_number("exec");
+        assert!(table.insert(4, run("exec"), other));
     }
 }

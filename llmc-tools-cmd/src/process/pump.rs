@@ -156,7 +156,7 @@ impl Pump {
         let stream = *stream;
         match file.read(&mut self.chunk) {
             Ok(count @ 1..) => {
-                process.state().transcript.push(stream, &self.chunk[..count]);
+                process.state().print(stream, &self.chunk[..count]);
                 process.changed.notify_all();
             }
             Err(error) if is_passing(&error) => {}

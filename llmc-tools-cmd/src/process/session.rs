@@ -13,7 +13,7 @@ use llmc_core::run::{Accounting, Run, RunHandle, RunLimit, RunOutcome, RunSignal
 use super::answer::Seen;
 use super::pump::{Pump, Streams};
 use super::table::Place;
-use super::transcript::Transcript;
+use super::transcript::{Stream, Transcript};
 use crate::limits::{MAX_PENDING_BYTES, TRANSCRIPT_BYTES};
 
 /// What is typed in a terminal to say that nothing more comes: Ctrl-D.
@@ -45,7 +45,9 @@ pub(crate) struct Process {
 /// What changes.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) transcript: Transcript,
+    transcript: Transcript,
+    /// When it last printed something.
+    printed: Instant,
     /// Where a read without cursor goes on.
     next: u64,
     /// Waits for the process to read it.
@@ -140,6 +142,7 @@ impl Process {
             run,
             state: Mutex::new(State {
                 transcript: Transcript::new(TRANSCRIPT_BYTES),
+                printed: now,
                 next: 0,
                 pending: VecDeque::new(),
                 input: Input::Open,
@@ -263,13 +266,10 @@ impl Process {
         look: Look,
     ) -> MutexGuard<'a, State> {
         let until = Instant::now() + look.wait;
-        let (mut end, mut last_change) = (state.transcript.end(), Instant::now());
         loop {
             let now = Instant::now();
-            if state.transcript.end() != end {
-                (end, last_change) = (state.transcript.end(), now);
-            }
-            let is_quiet = now - last_change >= QUIET;
+            let end = state.transcript.end();
+            let is_quiet = now.saturating_duration_since(state.printed) >= QUIET;
             let is_enough = end > wanted && (is_quiet || end - wanted >= look.max_bytes as u64);
             if state.over.is_some() || now >= until || is_enough {
                 return state;
@@ -352,6 +352,11 @@ impl Process {
 }
 
 impl State {
+    pub(super) fn print(&mut self, stream: Stream, bytes: &[u8]) {
+        self.transcript.push(stream, bytes);
+        self.printed = Instant::now();
+    }
+
     /// Everything that it printed is there, and nothing more can be typed.
     pub(super) fn conclude(&mut self) {
         self.over = Some(Instant::now());

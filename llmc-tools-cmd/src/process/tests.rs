@@ -206,7 +206,7 @@ fn an_interrupt_reaches_the_program() {
 
 #[test]
 fn a_process_that_nobody_asks_about_is_ended() {
-    let harness = machine("idle", json!({"idle_ms": 1500}));
+    let harness = machine("idle", json!({"idle_ms": 2000}));
     let (idle, asked) = (start(&harness, &["cat"]), start(&harness, &["cat"]));
     let is_idle_over = || {
         let listed = ok::<ListProcesses>(&harness, json!({}));

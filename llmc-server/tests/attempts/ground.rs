@@ -151,8 +151,7 @@ fn config(limits: &BTreeMap<String, u64>) -> String {
     let limits: Vec<String> = limits.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     let limits = limits.join(", ");
     // These rows try what a jail holds; rules would refuse it before.
-    let python =
-        programs.contains(&"python3").then_some("[programs.python3]\nrules = 'none'\n").unwrap_or_default();
+    let python = if programs.contains(&"python3") { "[programs.python3]\nrules = 'none'\n" } else { "" };
     format!(
         "[roots]\nwork = {{ path = '{{work}}', access = 'rw' }}\n\
          [plugins.hello]\nlibrary = 'hello'\n\

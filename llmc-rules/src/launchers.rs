@@ -18,9 +18,10 @@ pub struct Launcher {
     names: Words,
 }
 
-static LAUNCHERS: LazyLock<BTreeMap<String, Launcher>> =
-    // The file is part of this crate, and a test reads it.
-    LazyLock::new(|| toml::from_str(include_str!("../rules/launchers.toml")).unwrap_or_default());
+static LAUNCHERS: LazyLock<BTreeMap<String, Launcher>> = LazyLock::new(|| {
+    toml::from_str(include_str!("../rules/launchers.toml"))
+        .expect("the file is part of this crate, and a test reads it")
+});
 
 /// The kind of launcher that a file name belongs to, whatever its version: `python3.11`, `vim.basic`, `bash-static`.
 pub fn launcher(name: &str) -> Option<&'static Launcher> {

@@ -26,6 +26,7 @@ mod read;
 mod rule;
 mod set;
 mod shipped;
+mod variables;
 
 pub use changes::Changes;
 pub use launchers::{Launcher, launcher};
@@ -34,3 +35,4 @@ pub use read::{Explanation, Reading, Role};
 pub use rule::{Allow, Decision, Refusal, Rule, RuleKind};
 pub use set::{ParseError, RuleSet};
 pub use shipped::{shipped, shipped_for, shipped_names};
+pub use variables::steering;

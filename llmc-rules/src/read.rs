@@ -82,6 +82,15 @@ impl RuleSet {
     }
 }
 
+/// A value that is a path.
+struct PathValue {
+    index: usize,
+    flag: String,
+    path: String,
+    /// How many subcommands came before it.
+    depth: usize,
+}
+
 struct Reader<'a> {
     set: &'a RuleSet,
     /// Where paths count from; a flag may have moved it.
@@ -104,6 +113,8 @@ struct Reader<'a> {
     has_text: bool,
     /// Operands of the innermost subcommand by index.
     operands: Vec<usize>,
+    /// Values that are paths. A change of directory that comes later counts for them, too.
+    paths: Vec<PathValue>,
     readings: Vec<Reading>,
     refused: Option<Box<Refusal>>,
 }
@@ -122,6 +133,7 @@ impl<'a> Reader<'a> {
             is_over: false,
             has_text: false,
             operands: Vec::new(),
+            paths: Vec::new(),
             readings: Vec::new(),
             refused: None,
         }
@@ -161,6 +173,7 @@ impl<'a> Reader<'a> {
                 Allow::NoRules,
             );
         }
+        self.check_paths();
         // Whatever else is wrong, what was not read decides nothing.
         if count > self.set.max_args {
             self.refused = None;
@@ -241,11 +254,12 @@ impl<'a> Reader<'a> {
             self.enter(value);
             return Role::Subcommand;
         }
-        if takes == Takes::Path {
-            self.confine(self.readings.len(), value, flag);
-            if self.command.chdir.has(flag) {
-                self.place = Cow::Owned(self.place.moved(value));
-            }
+        let (index, depth) = (self.readings.len(), self.path.len());
+        if self.command.chdir.has(flag) || self.set.everywhere.chdir.has(flag) {
+            self.confine(index, value, flag);
+            self.place = Cow::Owned(self.place.moved(value));
+        } else if takes == Takes::Path {
+            self.paths.push(PathValue { index, flag: flag.to_owned(), path: value.to_owned(), depth });
         }
         Role::Value(flag.to_owned())
     }
@@ -334,6 +348,14 @@ impl<'a> Reader<'a> {
                 &why,
                 Allow::NoRules,
             );
+        }
+    }
+
+    /// Paths of flags, the last first: a rule is named by the subcommands that came before its flag.
+    fn check_paths(&mut self) {
+        while let Some(PathValue { index, flag, path, depth }) = self.paths.pop() {
+            self.path.truncate(depth);
+            self.confine(index, &path, &flag);
         }
     }
 

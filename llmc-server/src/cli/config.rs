@@ -13,8 +13,8 @@ use crate::runner::Granted;
 pub(super) enum Command {
     /// Print the configuration in effect, with every default.
     Show(Source),
-    /// Read the configuration and say whether it can be used, exit code 2 if not; warn about programs that are granted
-    /// and start others.
+    /// Read the configuration and say whether it can be used, exit code 2 if not; warn about granted programs that
+    /// start others, and about granted variables that make them.
     Check(Source),
     /// Print the JSON Schema of `llmc.toml`.
     Schema,
@@ -77,7 +77,7 @@ fn summary(config: &Config) -> String {
     text
 }
 
-/// What granting shells, interpreters and other launchers means, a line each.
+/// What granting shells, interpreters and other launchers means, and variables that do as much; a line each.
 fn programs(config: &Config) -> Result<String, String> {
     let mut text = String::new();
     for (plugin, run) in
@@ -86,6 +86,12 @@ fn programs(config: &Config) -> Result<String, String> {
         for entry in &run.programs {
             let granted = Granted::new(plugin, entry, &config.programs).map_err(|error| error.to_string())?;
             text.push_str(&about(plugin, &granted));
+        }
+        let steering = |name: &String| Some((name.clone(), llmc_rules::steering(name)?));
+        for (name, why) in run.env.iter().filter_map(steering) {
+            text.push_str(&format!(
+                "warning: {plugin}: variable `{name}` may be set: {why}, and rules for arguments do not see it\n"
+            ));
         }
     }
     Ok(text)

@@ -148,6 +148,14 @@ fn config_check_warns_about_launchers_whatever_they_are_called() {
     );
     assert!(!told.contains("program `true`"), "{told}");
 
+    let setup = Setup::new(
+        "[plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\
+         grants = { run = { profile = 'workspace', programs = ['true'], env = ['GIT_SSH_COMMAND', 'LANG'] } }",
+    );
+    let told = text(&llmc(&setup, &["config", "check"], &[]).stdout);
+    assert!(told.contains("warning: cmd: variable `GIT_SSH_COMMAND` may be set: git takes"), "{told}");
+    assert!(!told.contains("`LANG`"), "{told}");
+
     let setup = commands("'find'", "[programs.find]\nrules = 'none'");
     let told = text(&llmc(&setup, &["config", "check"], &[]).stdout);
     assert!(told.contains("warning: cmd: program `find`"), "{told}");

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use llmc_abi::op;
+use llmc_abi::{code, op};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -40,6 +40,10 @@ pub struct RunRequest {
     /// Files put under `/llmc/` in the jail, read-only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<RunFile>,
+    /// Name of `files`, where many runs bring along the same: they are sent once, and the server keeps them, the last
+    /// ones of each plugin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kit: Option<String>,
     /// Environment variables; only names that the grant allows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
@@ -277,7 +281,7 @@ pub struct RunOutput {
 
 impl Run {
     pub(crate) fn start(ctx: Context, request: &RunRequest) -> ToolResult<Self> {
-        let started: RunStarted = ctx.request(op::RUN, request)?;
+        let started = Self::ask(&ctx, request)?;
         let id = started.run;
         let handle = RunHandle { ctx, id, leave: AtomicBool::new(request.detached) };
         Ok(Self {
@@ -288,6 +292,18 @@ impl Run {
             handle,
             started,
         })
+    }
+
+    /// Asks without the files of a kit first, which the server usually has.
+    fn ask(ctx: &Context, request: &RunRequest) -> ToolResult<RunStarted> {
+        if request.kit.is_some() && !request.files.is_empty() {
+            let short = RunRequest { files: Vec::new(), ..request.clone() };
+            match ctx.request(op::RUN, &short) {
+                Err(error) if error.code() == code::UNKNOWN_ITEM => {}
+                answered => return answered,
+            }
+        }
+        ctx.request(op::RUN, request)
     }
 
     /// How the program is jailed.
@@ -392,6 +408,6 @@ impl From<RunLimit> for ToolError {
             RunLimit::RunnerLost => "the runner died",
             RunLimit::Unknown => "it hit a limit",
         };
-        Self::new(llmc_abi::code::LIMIT, text)
+        Self::new(code::LIMIT, text)
     }
 }

@@ -169,6 +169,7 @@ impl Grant {
             cwd: request.cwd.map(|dir| self.cwd(plugin, &dir.root, &dir.path)).transpose()?,
             env: self.env(plugin, request.env)?,
             files: self.files(request.files)?,
+            kit: None,
             binds: self.binds.clone(),
             system,
             limits,

@@ -5,9 +5,11 @@
 //! end a run.
 //!
 //! - [`grant`]: from a request and a grant to a jail's specification.
+//! - [`kit`]: files that a plugin brings along in every run.
 //! - [`link`]: the connection to the runner process.
 
 mod grant;
+mod kit;
 mod link;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,12 +22,13 @@ use std::time::{Duration, Instant};
 use llmc_core::code;
 use llmc_core::run::{Accounting, Isolation, RunLimit, RunOutcome, RunRequest, RunStarted, RunStatus};
 use llmc_wire::host::Failure;
-use llmc_wire::runner::{self as wire, Limit, Outcome, Status};
+use llmc_wire::runner::{self as wire, Limit, Outcome, Spec, Status};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 pub(crate) use grant::Grant;
+use kit::Kits;
 pub(crate) use link::Link;
 
 use crate::config::{Grants, Limits};
@@ -42,6 +45,7 @@ pub(crate) struct Runs {
     /// Everything that each plugin is granted.
     all_grants: BTreeMap<String, Grants>,
     next: AtomicU64,
+    kits: Kits,
     table: Mutex<HashMap<u64, Run>>,
     /// A place for each jail that may live.
     places: Arc<Semaphore>,
@@ -70,7 +74,16 @@ impl Runs {
     ) -> Self {
         let places = Arc::new(Semaphore::new(limits.concurrent_runs as usize));
         let patience = Duration::from_millis(limits.queue_timeout_ms);
-        Self { link, grants, all_grants, next: AtomicU64::new(1), table: Mutex::default(), places, patience }
+        Self {
+            link,
+            grants,
+            all_grants,
+            next: AtomicU64::new(1),
+            kits: Kits::default(),
+            table: Mutex::default(),
+            places,
+            patience,
+        }
     }
 
     fn not_granted(&self, plugin: &str) -> Failure {
@@ -83,14 +96,16 @@ impl Runs {
     pub(crate) async fn start(
         self: &Arc<Self>,
         plugin: &str,
-        request: RunRequest,
+        mut request: RunRequest,
         context: &Arc<CallContext>,
     ) -> Result<(RunStarted, Vec<OwnedFd>), Failure> {
         let grant = self.grants.get(plugin).ok_or_else(|| self.not_granted(plugin))?;
         let detached = request.detached;
         let left = context.deadline.saturating_duration_since(Instant::now());
         let left_ms = if detached { u64::MAX } else { u64::try_from(left.as_millis()).unwrap_or(u64::MAX) };
-        let spec = grant.spec(plugin, request, left_ms)?;
+        let kit = self.kits.unpack(plugin, &mut request)?;
+        let spec = Spec { kit, ..grant.spec(plugin, request, left_ms)? };
+        let wall_ms = spec.limits.wall_ms;
         // Pipes are made only for as many runs as may live: descriptors of the server are not at a plugin's disposal.
         let place = self.place(context).await?;
         let pipes = Pipes::new(spec.stdin, spec.job).map_err(|error| out_of_descriptors(&error))?;
@@ -99,7 +114,7 @@ impl Runs {
         let (ended, outcome) = watch::channel(None);
         let mut fds: Vec<_> = pipes.theirs.iter().map(AsFd::as_fd).collect();
         fds.extend(grant.binds());
-        let pidfd = self.link.spawn(run, &spec, &fds, ended).await.map_err(|refused| {
+        let pidfd = self.link.spawn(run, spec, &fds, ended).await.map_err(|refused| {
             failure(code::FAILED, format!("not run: {} ({})", refused.message, refused.layer))
         })?;
         let pidfd = Arc::new(pidfd);
@@ -117,7 +132,7 @@ impl Runs {
             stderr: pipes.stderr,
             job: pipes.job,
             isolation: self.link.isolation(),
-            wall_ms: spec.limits.wall_ms,
+            wall_ms,
         };
         Ok((started, pipes.ours))
     }

@@ -9,7 +9,7 @@ use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-use llmc_abi::op;
+use llmc_abi::{code, op};
 use serde::{Deserialize, Serialize};
 
 pub use self::handle::{RunHandle, RunSignal};
@@ -48,6 +48,10 @@ pub struct RunRequest {
     /// Files put under `/llmc/` in the jail, read-only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<RunFile>,
+    /// Name of `files`, where many runs bring along the same: they are sent once, and the server keeps them, the last
+    /// ones of each plugin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kit: Option<String>,
     /// Environment variables; only names that the grant allows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
@@ -325,7 +329,7 @@ pub struct RunOutput {
 
 impl Run {
     pub(crate) fn start(ctx: Context, request: &RunRequest) -> ToolResult<Self> {
-        let started: RunStarted = ctx.request(op::RUN, request)?;
+        let started = Self::ask(&ctx, request)?;
         let RunStarted { stdin, stdout, stderr, job, .. } = started;
         let handle = RunHandle::new(ctx, started, request.detached);
         Ok(Self {
@@ -335,6 +339,18 @@ impl Run {
             job: job.map(fd::own).transpose()?.map(UnixStream::from),
             handle,
         })
+    }
+
+    /// Asks without the files of a kit first, which the server usually has.
+    fn ask(ctx: &Context, request: &RunRequest) -> ToolResult<RunStarted> {
+        if request.kit.is_some() && !request.files.is_empty() {
+            let short = RunRequest { files: Vec::new(), ..request.clone() };
+            match ctx.request(op::RUN, &short) {
+                Err(error) if error.code() == code::UNKNOWN_ITEM => {}
+                answered => return answered,
+            }
+        }
+        ctx.request(op::RUN, request)
     }
 
     /// How the program is jailed.
@@ -411,6 +427,6 @@ impl From<RunLimit> for ToolError {
             RunLimit::RunnerLost => "the runner died",
             RunLimit::Unknown => "it hit a limit",
         };
-        Self::new(llmc_abi::code::LIMIT, text)
+        Self::new(code::LIMIT, text)
     }
 }

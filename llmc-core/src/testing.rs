@@ -296,6 +296,21 @@ mod tests {
     }
 
     #[test]
+    fn every_run_has_the_files_of_its_kit() {
+        let harness = Harness::new().program("cat", |request, mut io| {
+            let contents: Vec<_> = request.files.iter().map(|file| file.contents.as_str()).collect();
+            write!(io.stdout, "{}", contents.join(" ")).unwrap();
+            RunStatus::Exited(0)
+        });
+        for contents in ["one", "one", "two", "two"] {
+            let request = RunRequest::new("cat", [""; 0]).file("a", contents).file("b", "more");
+            let request = RunRequest { kit: Some(contents.into()), ..request };
+            let output = harness.context().run(&request).unwrap().output(100).unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{contents} more"));
+        }
+    }
+
+    #[test]
     fn a_run_ends_when_it_is_dropped_unless_detached() {
         let harness = Harness::new().program("wait", |_, io| {
             while !io.killed() {

@@ -225,6 +225,7 @@ mod tests {
             cwd: None,
             env: Vec::new(),
             files: Vec::new(),
+            kit: None,
             binds: vec![Bind { target: "/work".into(), writable: true }],
             system: Vec::new(),
             limits: Limits {

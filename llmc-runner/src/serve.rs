@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use llmc_sandbox::Isolation;
 use llmc_sandbox::jail::{Handover, Jail, Launcher, Stillborn, TreeSignal};
 use llmc_wire::Header;
-use llmc_wire::runner::{Hello, Init, Program, Refused, Spec, from_runner, to_runner};
+use llmc_wire::runner::{File, Hello, Init, MAX_KITS, Program, Refused, Spec, from_runner, to_runner};
 use llmc_wire::socket::{Receiver, Sender, split};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -59,6 +59,8 @@ struct Runner {
     launcher: Result<Launcher, Refused>,
     max_jails: usize,
     engines: Engines,
+    /// Files that come with many runs.
+    kits: BTreeMap<u64, Vec<File>>,
     stock: Stock,
     sender: Sender,
     runs: BTreeMap<u64, Run>,
@@ -106,7 +108,7 @@ impl Runner {
             payload_identity: launcher.as_ref().map_or_else(|_| "none".to_owned(), Launcher::identity),
             accounting: launcher.as_ref().map_or_else(|_| "none".to_owned(), Launcher::accounting),
         };
-        let (runs, waiting) = Default::default();
+        let (kits, runs, waiting) = Default::default();
         // Where there are no namespaces, nothing can be forked into them.
         let has_namespaces =
             launcher.as_ref().is_ok_and(|launcher| launcher.isolation() == Isolation::Namespaces);
@@ -114,7 +116,7 @@ impl Runner {
         let max_jails = max_jails as usize;
         let engines = Engines::default();
         let is_tidy = true;
-        let mut runner = Self { launcher, max_jails, engines, stock, sender, runs, waiting, is_tidy };
+        let mut runner = Self { launcher, max_jails, engines, kits, stock, sender, runs, waiting, is_tidy };
         runner.answer(from_runner::HELLO, 0, &hello)?;
         if init.runs_code
             && let Ok(launcher) = &mut runner.launcher
@@ -145,7 +147,7 @@ impl Runner {
                 self.finish(call)?;
             }
             self.tend()?;
-            self.is_tidy = self.launcher.as_ref().map_or(true, Launcher::tidy);
+            self.is_tidy = self.launcher.as_mut().map_or(true, Launcher::tidy);
             if woken.socket && !receiver.fill()? {
                 // Whatever still runs dies with this process.
                 return Ok(());
@@ -162,10 +164,11 @@ impl Runner {
         if self.runs.contains_key(&call) || self.waiting.iter().any(|waiting| waiting.call == call) {
             return Err(invalid(format!("run {call} is there already")));
         }
+        let spec = spec.map_err(|error| error.to_string()).and_then(|spec| self.unpack(spec));
         let spec = match spec {
             Ok(spec) => spec,
-            Err(error) => {
-                let refused = Refused { layer: "request".into(), message: error.to_string() };
+            Err(message) => {
+                let refused = Refused { layer: "request".into(), message };
                 return self.answer(from_runner::REFUSED, call, &refused);
             }
         };
@@ -200,6 +203,21 @@ impl Runner {
             run.jail.signal(signal);
         }
         Ok(())
+    }
+
+    /// Keeps the files of a kit, or puts them in.
+    fn unpack(&mut self, mut spec: Spec) -> Result<Spec, String> {
+        let Some(kit) = spec.kit else { return Ok(spec) };
+        if spec.files.is_empty() {
+            let files = self.kits.get(&kit).ok_or_else(|| format!("kit {kit} is not known"))?;
+            spec.files = files.clone();
+        } else {
+            self.kits.insert(kit, spec.files.clone());
+            while self.kits.len() > MAX_KITS {
+                self.kits.pop_first();
+            }
+        }
+        Ok(spec)
     }
 
     /// The kind of a run, if a zygote could take it.

@@ -246,6 +246,7 @@ impl ExecuteCode {
             Language::Python => {
                 let args = ["-I", "-S", "-X", "utf8", "/llmc/boot.py"];
                 let request = RunRequest::new("python", args);
+                let request = RunRequest { kit: Some("python".into()), ..request };
                 FILES.iter().fold(request, |request, (name, contents)| request.file(*name, *contents))
             }
             Language::Javascript => RunRequest::new("javascript", [""; 0]),

@@ -126,6 +126,10 @@ pub struct Spec {
     pub env: Vec<(String, String)>,
     /// Small read-only files under `/llmc`.
     pub files: Vec<File>,
+    /// Number of `files`, if they are the same in many runs. A runner that was told them once has them, until
+    /// [`MAX_KITS`] newer ones came; then they are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kit: Option<u64>,
     /// Granted directories.
     pub binds: Vec<Bind>,
     /// Files and directories of the machine that the program needs beside the profile's own, read-only, same path.
@@ -158,6 +162,9 @@ impl Spec {
         streams + usize::from(self.job) + self.binds.len()
     }
 }
+
+/// Kits that a runner keeps; those with the smallest numbers go first.
+pub const MAX_KITS: usize = 16;
 
 /// A small file put into the jail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Progress;
 use super::program::{Program, Running};
 use crate::host::Host;
-use crate::run::{RunRequest, RunSignal, RunStarted};
+use crate::run::{RunFile, RunRequest, RunSignal, RunStarted};
 use crate::{Access, Envelope, Level, RootEntry, ToolError, ToolResult};
 
 type PlayedTool = Box<dyn Fn(Value) -> ToolResult<Envelope> + Send + Sync>;
@@ -35,6 +35,7 @@ pub(super) struct FakeHost {
     calls: AtomicU64,
     cancelled: AtomicBool,
     runs: Mutex<Vec<Arc<Running>>>,
+    kits: Mutex<BTreeMap<String, Vec<RunFile>>>,
 }
 
 impl FakeHost {
@@ -131,7 +132,8 @@ impl FakeHost {
     }
 
     fn run(&self, body: &[u8]) -> ToolResult<RunStarted> {
-        let request: RunRequest = serde_json::from_slice(body)?;
+        let mut request: RunRequest = serde_json::from_slice(body)?;
+        self.unpack(&mut request)?;
         let Some(program) = self.programs.get(&request.program).cloned() else {
             return Err(ToolError::denied(format!("the harness has no program `{}`", request.program)));
         };
@@ -157,6 +159,19 @@ impl FakeHost {
 
     fn caller(&self) -> String {
         self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps the files of a kit, or puts them in.
+    fn unpack(&self, request: &mut RunRequest) -> ToolResult<()> {
+        let Some(kit) = request.kit.take() else { return Ok(()) };
+        let mut kits = self.kits.lock().unwrap_or_else(PoisonError::into_inner);
+        if !request.files.is_empty() {
+            kits.insert(kit, request.files.clone());
+            return Ok(());
+        }
+        let unknown = || ToolError::new(code::UNKNOWN_ITEM, format!("the harness has no kit `{kit}`"));
+        request.files = kits.get(&kit).ok_or_else(unknown)?.clone();
+        Ok(())
     }
 
     fn running(&self, body: &[u8]) -> ToolResult<Arc<Running>> {

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use llmc_sandbox::probe::Finding;
 use llmc_wire::Header;
 use llmc_wire::runner::{
-    Bind, File, Hello, Init, Isolation, Limit, Limits, Outcome, Profile, Program, Refused, Spec, Status,
-    from_runner, to_runner,
+    Bind, File, Hello, Init, Isolation, Limit, Limits, MAX_KITS, Outcome, Profile, Program, Refused, Spec,
+    Status, from_runner, to_runner,
 };
 use llmc_wire::socket::{Receiver, Sender, split};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -143,6 +143,7 @@ fn request(profile: Profile, program: Program, args: &[&str]) -> Request {
         cwd: None,
         env: Vec::new(),
         files: Vec::new(),
+        kit: None,
         binds: Vec::new(),
         system: Vec::new(),
         limits: Limits {
@@ -280,6 +281,28 @@ fn limits_are_named() {
     let wall = limited(python("import time; time.sleep(1000)"), |limits| limits.wall_ms = 200);
     let outcome = runner.run(wall).outcome;
     assert_eq!((outcome.limit, outcome.status), (Some(Limit::Wall), Status::Signalled(9)));
+}
+
+#[test]
+fn files_of_a_kit_are_told_once() {
+    let mut runner = Runner::start();
+    let with_kit = |kit: u64, contents: Option<&str>| {
+        let mut request = shell("cat /llmc/file");
+        request.spec.kit = Some(kit);
+        let file = |contents: &str| File { name: "file".into(), contents: contents.into() };
+        request.spec.files = contents.map(file).into_iter().collect();
+        request
+    };
+    let refused = runner.refused(with_kit(1, None));
+    assert_eq!((refused.layer.as_str(), refused.message.as_str()), ("request", "kit 1 is not known"));
+    assert_eq!(runner.run(with_kit(1, Some("one"))).stdout, "one");
+    assert_eq!(runner.run(with_kit(1, None)).stdout, "one");
+    // The oldest one goes when there are too many.
+    for kit in 2..=MAX_KITS as u64 + 1 {
+        assert_eq!(runner.run(with_kit(kit, Some("more"))).stdout, "more");
+    }
+    runner.refused(with_kit(1, None));
+    assert_eq!(runner.run(with_kit(2, None)).stdout, "more");
 }
 
 #[test]

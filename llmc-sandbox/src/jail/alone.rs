@@ -103,6 +103,7 @@ pub(super) fn spawn(launcher: &mut Launcher, spec: &JailSpec) -> Result<Jail, Ja
                 group: None,
                 ending: None,
                 is_function,
+                ends_when_told: false,
             };
             match expect(&jail, started + SET_UP_TIMEOUT, |message| matches!(message, Message::Started)) {
                 Ok(()) => {

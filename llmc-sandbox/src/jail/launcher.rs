@@ -10,7 +10,7 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::Pid;
+use rustix::process::{Pid, WaitOptions};
 
 use super::alone;
 use super::control::{self, Accounting, Message};
@@ -48,6 +48,8 @@ pub struct Launcher {
     pub(super) identity: Identity,
     isolation: Isolation,
     slots: Vec<bool>,
+    /// Process 1 and slot of jails whose run is over, until their processes are gone.
+    leaving: Vec<(Pid, usize)>,
     filters: HashMap<&'static str, Filter>,
     owner_maps: HashMap<(u32, u32, u32), OwnedFd>,
     /// Control groups, or why there are none.
@@ -101,8 +103,8 @@ impl Launcher {
         groups: Result<Groups, String>,
     ) -> Self {
         let slots = vec![false; max_jails as usize];
-        let (filters, owner_maps) = Default::default();
-        Self { proof, identity, isolation, slots, filters, owner_maps, groups }
+        let (leaving, filters, owner_maps) = Default::default();
+        Self { proof, identity, isolation, slots, leaving, filters, owner_maps, groups }
     }
 
     /// How strong the walls around every jail are.
@@ -128,12 +130,28 @@ impl Launcher {
         if self.groups.is_ok() { Accounting::Cgroup } else { Accounting::Tree }
     }
 
-    /// Removes control groups of jails that are gone. To be called when there is time, and again after a while as long as
+    /// Clears away what is left of runs that are over. To be called when there is time, and again after a while as long as
     /// it returns `false`.
-    pub fn tidy(&self) -> bool {
-        let Ok(groups) = &self.groups else { return true };
+    pub fn tidy(&mut self) -> bool {
+        self.reap(WaitOptions::NOHANG);
+        let Ok(groups) = &self.groups else { return self.leaving.is_empty() };
         groups.tidy();
-        groups.are_tidy()
+        self.leaving.is_empty() && groups.are_tidy()
+    }
+
+    /// Takes back the slots of jails that are gone.
+    fn reap(&mut self, options: WaitOptions) {
+        let slots = &mut self.slots;
+        self.leaving.retain(|&(pid, slot)| {
+            let is_there = matches!(sys::wait(Some(pid), options), Ok(None));
+            slots[slot] &= is_there;
+            is_there
+        });
+    }
+
+    /// Keeps the slot of a jail whose run is over until its processes are gone.
+    pub(super) fn leave(&mut self, pid: Pid, slot: usize) {
+        self.leaving.push((pid, slot));
     }
 
     /// The layers around every jail that starts; a jail without one of them does not start.
@@ -183,7 +201,7 @@ impl Launcher {
 
     /// Whether another jail may start.
     pub fn has_room(&self) -> bool {
-        self.slots.contains(&false)
+        self.slots.contains(&false) || !self.leaving.is_empty()
     }
 
     /// A terminal for the jail that is started next.
@@ -212,6 +230,10 @@ impl Launcher {
         spec.validate()?;
         if self.isolation == Isolation::Landlock {
             return alone::spawn(self, spec).map(|jail| (jail, Vec::new()));
+        }
+        if !self.slots.contains(&false) {
+            // A matter of a millisecond.
+            self.reap(WaitOptions::empty());
         }
         let slot = self.free_slot()?;
         let host_id = self.identity.host_id(slot);
@@ -299,6 +321,7 @@ impl Launcher {
             Clone::Parent { pid, pidfd } => {
                 drop(theirs);
                 let origin = Origin::Launcher { pid, slot };
+                let is_function = matches!(spec.payload, Payload::Function(_));
                 let jail = Jail {
                     origin,
                     pidfd,
@@ -308,7 +331,8 @@ impl Launcher {
                     files: None,
                     group,
                     ending: None,
-                    is_function: matches!(spec.payload, Payload::Function(_)),
+                    is_function,
+                    ends_when_told: is_function,
                 };
                 let deadline = started + SET_UP_TIMEOUT;
                 match self.accompany(&jail, (pid, slot), deadline) {

@@ -73,6 +73,8 @@ struct Use {
     processes: u32,
     /// Of the process that has most.
     open_files: u64,
+    /// Largest resident set that the payload ever had, in bytes.
+    peak_of_payload: u64,
 }
 
 /// Processes that have ended since the last look.
@@ -96,14 +98,18 @@ impl Monitor {
                 return;
             }
             let Reaped { payload: mut ended, peak_bytes: mut peak_of_ended, processes } = self.reap();
+            let mut said_so = false;
             if ended.is_none()
                 && let Some(status) = self.said_to_have_finished()
             {
                 cpu = cpu.max(used(self.payload, self.clock.as_ref()).saturating_sub(self.used_before));
-                peak_of_ended = self.peak_of_payload();
                 ended = Some(status);
+                said_so = true;
             }
-            let mut now = if self.limits.are_counted() { self.count() } else { Use::default() };
+            let mut now = if self.limits.are_counted() || said_so { self.count() } else { Use::default() };
+            if said_so {
+                peak_of_ended = now.peak_of_payload;
+            }
             // They were there until now, and counted as long as nobody waited for them.
             now.processes = now.processes.saturating_add(processes);
             // Processor time seen once stays used, even where nobody waited for the process.
@@ -149,12 +155,6 @@ impl Monitor {
                 None
             }
         }
-    }
-
-    /// The largest resident set that the payload ever had, in bytes.
-    fn peak_of_payload(&self) -> u64 {
-        let status = self.read(&format!("{}/status", self.payload.as_raw_nonzero()));
-        status.map_or(0, |status| kibibytes_in_status(&status, &[b"VmHWM:"]))
     }
 
     /// Waits for the next tick or for the payload's end; `false` when the launcher is gone.
@@ -291,6 +291,9 @@ impl Monitor {
         if let Some(status) = self.read(&format!("{name}/status")) {
             total.memory_bytes += memory_in_status(&status);
             total.processes = total.processes.saturating_add(threads_in_status(&status));
+            if name == self.payload.to_string() {
+                total.peak_of_payload = kibibytes_in_status(&status, &[b"VmHWM:"]);
+            }
         }
         // Since Linux 6.2 the size of this directory is the number of open descriptors; before that it is 0.
         if let Ok(stat) = rustix::fs::statat(&self.proc, format!("{name}/fd"), AtFlags::empty()) {
@@ -304,10 +307,15 @@ impl Monitor {
     fn read(&self, path: &str) -> Option<Vec<u8>> {
         let file =
             rustix::fs::openat(&self.proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
         // A user may be in thousands of groups, which stand before the lines on memory.
-        let mut bytes = vec![0; 64 << 10];
-        let count = rustix::io::read(file.as_fd(), &mut bytes[..]).ok()?;
-        bytes.truncate(count);
+        while bytes.len() < 64 << 10 {
+            let count = rustix::io::read(file.as_fd(), &mut chunk[..]).ok()?;
+            bytes.extend_from_slice(&chunk[..count]);
+            if count < chunk.len() {
+                break;
+            }
+        }
         Some(bytes)
     }
 }

@@ -34,6 +34,9 @@ pub struct Jail {
     pub(super) ending: Option<Ending>,
     /// Whether the payload is a function of the launcher's own, whose exit codes have a meaning.
     pub(super) is_function: bool,
+    /// Whether the run is over as soon as process 1 has told so: nothing of it can outlast that by more than the time the
+    /// kernel takes to clear away its namespaces, and nobody has to wait for those.
+    pub(super) ends_when_told: bool,
 }
 
 /// Where a jail comes from.
@@ -59,10 +62,7 @@ impl Jail {
     /// Readable once the run is over: when process 1 has told so, for a jail without child processes; else when the
     /// tree is gone.
     pub fn end_of_run(&self) -> BorrowedFd<'_> {
-        match self.origin {
-            Origin::Launcher { .. } => self.pidfd.as_fd(),
-            Origin::Zygote => self.control.as_fd(),
-        }
+        if self.ends_when_told { self.control.as_fd() } else { self.pidfd.as_fd() }
     }
 
     /// When the launcher has to end it, because process 1 did not.
@@ -88,6 +88,10 @@ impl Jail {
     pub fn finish(mut self, launcher: &mut Launcher) -> Ending {
         self.listen();
         let ended = match self.origin {
+            Origin::Launcher { pid, slot } if self.ends_when_told && self.ending.is_some() => {
+                launcher.leave(pid, slot);
+                Ok(None)
+            }
             Origin::Launcher { pid, slot } => {
                 let ended = sys::wait(Some(pid), WaitOptions::empty());
                 drop(self.files.take());

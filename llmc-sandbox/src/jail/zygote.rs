@@ -276,6 +276,7 @@ impl Parked {
             group,
             ending: None,
             is_function: false,
+            ends_when_told: true,
         };
         match expect(&jail, started + BEGIN_TIMEOUT, |message| matches!(message, Message::Started)) {
             Ok(()) => Ok(jail),

@@ -41,7 +41,7 @@ use ends::{
 };
 use functions::{
     a_function_computes_and_talks, a_function_is_shut_in, a_function_that_fails_stays_in_its_jail,
-    limits_of_a_function_are_named,
+    a_run_of_a_function_is_over_when_it_is_told_so, limits_of_a_function_are_named,
 };
 pub(crate) use groups::{GROUP_CASES, ROLE_GROUP, group_role};
 use roots::{
@@ -104,6 +104,7 @@ cases![
     a_function_computes_and_talks,
     a_function_is_shut_in,
     limits_of_a_function_are_named,
+    a_run_of_a_function_is_over_when_it_is_told_so,
     a_function_that_fails_stays_in_its_jail,
     what_cannot_start_is_refused_and_executes_nothing,
     slots_are_bounded_and_come_back,

@@ -178,6 +178,7 @@ impl Grant {
             cwd,
             env: self.env(plugin, granted, request.env)?,
             files: self.files(request.files)?,
+            kit: None,
             binds: self.binds.clone(),
             system,
             limits,

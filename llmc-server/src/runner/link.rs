@@ -1,7 +1,7 @@
 //! The connection to the runner. The runner is trusted: it sends descriptors, and its frames are believed once
 //! they parse.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use llmc_core::run::{Accounting, Isolation, RunLimit, RunOutcome, RunStatus};
 use llmc_wire::frame::MAX_PAYLOAD_BYTES;
 use llmc_wire::runner::{
-    self as wire, Hello, Init, MAX_SPEC_BYTES, Outcome, Refused, Spec, from_runner, to_runner,
+    self as wire, Hello, Init, MAX_KITS, MAX_SPEC_BYTES, Outcome, Refused, Spec, from_runner, to_runner,
 };
 use llmc_wire::socket::receive_with_fds;
 use llmc_wire::{Decoder, Header};
@@ -49,6 +49,8 @@ struct Live {
     outbox: Outbox,
     process: Process,
     runs: Mutex<Table>,
+    /// Numbers of the kits that it has.
+    kits: Mutex<BTreeSet<u64>>,
 }
 
 #[derive(Default)]
@@ -103,6 +105,7 @@ impl Link {
             stream,
             process,
             runs: Mutex::default(),
+            kits: Mutex::default(),
         });
         let payload = serde_json::to_vec(&self.init).map_err(|error| error.to_string())?;
         let mut reader = Reader { decoder: Decoder::new(MAX_PAYLOAD_BYTES), fds: VecDeque::new() };
@@ -137,18 +140,14 @@ impl Link {
     pub(crate) async fn spawn(
         &self,
         run: u64,
-        spec: &Spec,
+        mut spec: Spec,
         fds: &[BorrowedFd<'_>],
         ended: watch::Sender<Option<RunOutcome>>,
     ) -> Result<Started, Refused> {
         let refused = |layer: &str, message: String| Refused { layer: layer.into(), message };
-        let payload = serde_json::to_vec(spec).map_err(|error| refused("request", error.to_string()))?;
-        if payload.len() > MAX_SPEC_BYTES {
-            let message = format!("the request has {} bytes, the limit is {MAX_SPEC_BYTES}", payload.len());
-            return Err(refused("request", message));
-        }
         let gone = || refused("runner", "the runner ended while the run was starting".into());
         let header = Header { kind: to_runner::SPAWN, call: run, ..Header::default() };
+        let mut files = if spec.kit.is_some() { std::mem::take(&mut spec.files) } else { Vec::new() };
         let (mut ended, mut tried) = (ended, false);
         loop {
             let live = self.live().await.map_err(|message| refused("runner", message))?;
@@ -160,9 +159,14 @@ impl Link {
                 }
                 table.slots.insert(run, Slot { started: Some(started), ended });
             }
-            let Err(error) = live.outbox.send(header, &payload, fds) else {
-                return answer.await.unwrap_or_else(|_| Err(gone()));
+            let error = match live.send(header, &mut spec, &mut files, fds) {
+                Ok(()) => return answer.await.unwrap_or_else(|_| Err(gone())),
+                Err(error) => error,
             };
+            if error.kind() == io::ErrorKind::FileTooLarge {
+                lock(&live.runs).slots.remove(&run);
+                return Err(refused("request", error.to_string()));
+            }
             // It ended, and nobody has noticed so far. It has not seen the request, which another may take.
             let slot = {
                 let mut table = lock(&live.runs);
@@ -208,6 +212,33 @@ impl Link {
 }
 
 impl Live {
+    /// Sends a request, without the `files` of a kit that the runner has; else they become a part of it.
+    fn send(
+        &self,
+        header: Header,
+        spec: &mut Spec,
+        files: &mut Vec<wire::File>,
+        fds: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        // Held until it is sent: what is noted as known must be on its way.
+        let mut kits = lock(&self.kits);
+        let new = spec.kit.filter(|kit| !kits.contains(kit));
+        if new.is_some() {
+            spec.files.append(files);
+        }
+        let payload = serde_json::to_vec(spec)?;
+        if payload.len() > MAX_SPEC_BYTES {
+            let message = format!("the request has {} bytes, the limit is {MAX_SPEC_BYTES}", payload.len());
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+        }
+        self.outbox.send(header, &payload, fds)?;
+        kits.extend(new);
+        while kits.len() > MAX_KITS {
+            kits.pop_first();
+        }
+        Ok(())
+    }
+
     async fn read(self: Arc<Self>, mut reader: Reader, isolation: Isolation) {
         while let Ok(Some((header, payload, fds))) = reader.next(&self).await {
             self.on_frame(header, &payload, fds, isolation);

@@ -5,10 +5,12 @@
 //! end a run.
 //!
 //! - [`grant`]: from a request and a grant to a jail's specification.
+//! - [`kit`]: files that a plugin brings along in every run.
 //! - [`programs`]: granted programs, and the rules for their arguments.
 //! - [`link`]: the connection to the runner process.
 
 mod grant;
+mod kit;
 mod link;
 mod programs;
 
@@ -30,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 pub(crate) use grant::Grant;
+use kit::Kits;
 pub(crate) use link::Link;
 pub(crate) use programs::{Granted, shown};
 
@@ -47,6 +50,7 @@ pub(crate) struct Runs {
     /// Everything that each plugin is granted.
     all_grants: BTreeMap<String, Grants>,
     next: AtomicU64,
+    kits: Kits,
     table: Mutex<Table>,
     /// A place for each jail that may live for a call.
     places: Arc<Semaphore>,
@@ -89,8 +93,17 @@ impl Runs {
         let places = Arc::new(Semaphore::new(limits.concurrent_runs as usize));
         let detached_places = Arc::new(Semaphore::new(limits.detached_runs as usize));
         let patience = Duration::from_millis(limits.queue_timeout_ms);
-        let (next, table) = (AtomicU64::new(1), Mutex::default());
-        Self { link, grants, all_grants, next, table, places, detached_places, patience }
+        Self {
+            link,
+            grants,
+            all_grants,
+            next: AtomicU64::new(1),
+            kits: Kits::default(),
+            table: Mutex::default(),
+            places,
+            detached_places,
+            patience,
+        }
     }
 
     fn not_granted(&self, plugin: &str) -> Failure {
@@ -104,14 +117,16 @@ impl Runs {
         self: &Arc<Self>,
         plugin: &str,
         host: HostNumber,
-        request: RunRequest,
+        mut request: RunRequest,
         context: &Arc<CallContext>,
     ) -> Result<(RunStarted, Vec<OwnedFd>), Failure> {
         let grant = self.grants.get(plugin).ok_or_else(|| self.not_granted(plugin))?;
         let (detached, merge_stderr) = (request.detached, request.merge_stderr);
         let left = context.deadline.saturating_duration_since(Instant::now());
         let left_ms = if detached { u64::MAX } else { u64::try_from(left.as_millis()).unwrap_or(u64::MAX) };
-        let spec = grant.spec(plugin, request, left_ms)?;
+        let kit = self.kits.unpack(plugin, &mut request)?;
+        let spec = Spec { kit, ..grant.spec(plugin, request, left_ms)? };
+        let wall_ms = spec.limits.wall_ms;
         // Pipes are made only for as many runs as may live: descriptors of the server are not at a plugin's disposal.
         let place = if detached { self.detached_place()? } else { self.place(context).await? };
         let mut pipes = Pipes::new(&spec, merge_stderr).map_err(|error| out_of_descriptors(&error))?;
@@ -120,7 +135,7 @@ impl Runs {
         let (ended, outcome) = watch::channel(None);
         let mut fds: Vec<_> = pipes.theirs.iter().map(AsFd::as_fd).collect();
         fds.extend(grant.binds());
-        let started = self.link.spawn(run, &spec, &fds, ended).await.map_err(|refused| {
+        let started = self.link.spawn(run, spec, &fds, ended).await.map_err(|refused| {
             failure(code::FAILED, format!("not run: {} ({})", refused.message, refused.layer))
         })?;
         let pidfd = Arc::new(started.pidfd);
@@ -144,7 +159,7 @@ impl Runs {
             pty,
             job: pipes.job,
             isolation: self.link.isolation(),
-            wall_ms: spec.limits.wall_ms,
+            wall_ms,
         };
         Ok((started, pipes.ours))
     }

@@ -2,9 +2,11 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use llmc_sandbox::jail::{CPU_USED_UP, ExitStatus, Inside, Limit, MEMORY_USED_UP, Payload, TIME_USED_UP};
 use llmc_sandbox::profile::ENGINE;
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use super::{Request, launcher, shell};
@@ -60,6 +62,42 @@ pub(super) fn a_function_computes_and_talks() {
     request.spec.stdin = Some(stdin.into());
     typed.write_all(b"typed").unwrap();
     assert_eq!(request.run(&mut launcher).stdout, "typed");
+}
+
+pub(super) fn a_run_of_a_function_is_over_when_it_is_told_so() {
+    let mut launcher = launcher();
+    // Many more than there are slots, each begun as soon as the one before is over.
+    for number in 0..40 {
+        let Request { spec, mut stdout, .. } = function(|_| {
+            print("told");
+            7
+        });
+        let jail = launcher.spawn(&spec).unwrap_or_else(|error| panic!("{number}: {error}"));
+        drop(spec);
+        rustix::event::poll(&mut [PollFd::new(&jail.end_of_run(), PollFlags::IN)], None).unwrap();
+        let ending = jail.finish(&mut launcher);
+        assert_eq!((ending.status, ending.limit), (ExitStatus::Exited(7), None), "{number}");
+        let mut told = String::new();
+        stdout.read_to_string(&mut told).unwrap();
+        assert_eq!(told, "told");
+        assert!(launcher.has_room(), "{number}");
+    }
+    while !launcher.tidy() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // One that was killed has told nothing: then its processes are waited for.
+    let mut request = function(|_| {
+        print("sleeps");
+        std::thread::sleep(Duration::from_secs(1000));
+        0
+    });
+    let jail = launcher.spawn(&request.spec).unwrap();
+    let mut word = [0; 6];
+    request.stdout.read_exact(&mut word).unwrap();
+    jail.kill();
+    rustix::event::poll(&mut [PollFd::new(&jail.end_of_run(), PollFlags::IN)], None).unwrap();
+    assert_eq!(jail.finish(&mut launcher).limit, Some(Limit::Killed));
+    assert!(launcher.tidy());
 }
 
 pub(super) fn a_function_is_shut_in() {
@@ -212,7 +250,7 @@ pub(super) fn limits_of_a_function_are_named() {
     let busy = spin.with_limits(|limits| limits.cpu_ms = 200).run(&mut launcher).ending;
     assert_eq!((busy.limit, busy.status), (Some(Limit::Cpu), ExitStatus::Signalled(9)));
     let sleeper = function(|_| {
-        std::thread::sleep(std::time::Duration::from_secs(1000));
+        std::thread::sleep(Duration::from_secs(1000));
         0
     });
     let late = sleeper.with_limits(|limits| limits.wall_ms = 200).run(&mut launcher).ending;

@@ -32,6 +32,7 @@ mod memory;
 mod one_path;
 mod parked;
 mod refusals;
+mod search;
 mod state;
 mod stdout;
 mod storms;

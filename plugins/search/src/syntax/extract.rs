@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tree_sitter::{Node, ParseOptions, Parser, Tree, TreeCursor};
 
-use super::grammar::{self, Definition, Grammar, Name, When};
+use super::grammar::{self, Definition, Grammar, Name, Using, When};
 use super::{Kind, Language, Outline, Symbol, Usage, Use, markdown};
 use crate::limits::{MAX_PARSE_TIME, MAX_SYNTAX_BYTES};
 
@@ -19,7 +19,7 @@ const MAX_STEPS: usize = 16;
 /// Keeps a parser per language.
 #[derive(Default)]
 pub(crate) struct Extractor {
-    parsers: BTreeMap<Language, Option<(Grammar, Parser)>>,
+    parsers: BTreeMap<Language, Option<(Roles, Parser)>>,
 }
 
 impl Extractor {
@@ -35,14 +35,41 @@ impl Extractor {
             let (grammar, language) = grammar::of(language)?;
             let mut parser = Parser::new();
             parser.set_language(&language).ok()?;
-            Some((grammar, parser))
+            Some((roles(&grammar, &language), parser))
         });
-        let Some((grammar, parser)) = known else { return Outline::default() };
+        let Some((roles, parser)) = known else { return Outline::default() };
         match parse(parser, text) {
-            Some(tree) => Walk::new(grammar, text).run(&tree),
+            Some(tree) => Walk::new(roles, text).run(&tree),
             None => Outline::default(),
         }
     }
+}
+
+/// What a node means: most mean nothing.
+#[derive(Clone, Debug, Default)]
+struct Role {
+    definition: Option<Definition>,
+    uses: Vec<Using>,
+    is_import: bool,
+    /// Below an import it is a name.
+    is_name: bool,
+}
+
+/// The role of each kind of node, by its number.
+type Roles = Vec<Role>;
+
+fn roles(grammar: &Grammar, language: &tree_sitter::Language) -> Roles {
+    let role = |id: usize| {
+        let kind = u16::try_from(id).ok().and_then(|id| language.node_kind_for_id(id)).unwrap_or_default();
+        Role {
+            definition: grammar.definitions.iter().find(|definition| definition.node == kind).copied(),
+            uses: grammar.uses.iter().filter(|using| using.node == kind).copied().collect(),
+            is_import: grammar.imports.contains(&kind),
+            is_name: kind.ends_with("identifier")
+                || matches!(kind, "string_literal" | "system_lib_string" | "interpreted_string_literal"),
+        }
+    };
+    (0..language.node_kind_count()).map(role).collect()
 }
 
 fn parse(parser: &mut Parser, text: &str) -> Option<Tree> {
@@ -64,7 +91,7 @@ fn parse(parser: &mut Parser, text: &str) -> Option<Tree> {
 
 /// A walk through a tree, without recursion: trees can be as deep as a file is long.
 struct Walk<'a> {
-    grammar: &'a Grammar,
+    roles: &'a Roles,
     text: &'a str,
     outline: Outline,
     /// Symbols around the current node: depth of their node, and index.
@@ -74,8 +101,8 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(grammar: &'a Grammar, text: &'a str) -> Self {
-        Self { grammar, text, outline: Outline::default(), around: Vec::new(), import: None }
+    fn new(roles: &'a Roles, text: &'a str) -> Self {
+        Self { roles, text, outline: Outline::default(), around: Vec::new(), import: None }
     }
 
     fn run(mut self, tree: &Tree) -> Outline {
@@ -105,22 +132,21 @@ impl<'a> Walk<'a> {
         if !node.is_named() {
             return;
         }
-        let kind = node.kind();
-        if let Some(definition) = self.grammar.definitions.iter().find(|definition| definition.node == kind) {
+        let roles = self.roles;
+        let Some(role) = roles.get(usize::from(node.kind_id())) else { return };
+        if let Some(definition) = &role.definition {
             self.define(definition, node, depth);
         }
-        if self.grammar.imports.contains(&kind) {
+        if role.is_import {
             self.import = self.import.or(Some(depth));
         }
         if self.import.is_some() {
-            let is_name = kind.ends_with("identifier")
-                || matches!(kind, "string_literal" | "system_lib_string" | "interpreted_string_literal");
-            if is_name {
+            if role.is_name {
                 self.import_of(node);
             }
             return;
         }
-        for using in self.grammar.uses.iter().filter(|using| using.node == kind) {
+        for using in &role.uses {
             let named = match using.field {
                 Some(field) => node.child_by_field_name(field).and_then(last_name),
                 None => Some(node),

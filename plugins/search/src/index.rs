@@ -1,5 +1,6 @@
 //! The index of this plugin's roots: one per state folder, kept up to date by a thread that lives as long as it works.
 
+mod marks;
 mod refresh;
 
 use std::collections::HashMap;

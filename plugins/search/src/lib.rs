@@ -34,6 +34,14 @@ use llmc_core::prelude::*;
 
 pub use tools::{IndexStatus, Inspect, Reindex, SearchCode, SymbolLineage, WhereUsed};
 
+/// What the index is asked for a text, for fuzzing: expressions for the table of words and for that of letters.
+#[doc(hidden)]
+pub fn expressions(text: &str) -> (Vec<String>, Vec<String>) {
+    let query = query::Query::parse(text);
+    let words = [query.any_word(), query.all_words()].into_iter().flatten().collect();
+    (words, query.literals.iter().filter_map(|literal| query::grams(literal)).collect())
+}
+
 export_plugin!("search":
 SearchCode, WhereUsed, SymbolLineage, Inspect, IndexStatus, Reindex;
 grants = [

@@ -33,6 +33,8 @@ struct Candidate {
     hit: Hit,
     lines: Vec<String>,
     words: HashSet<u64>,
+    /// How alike it is to the chosen piece that is most like it.
+    likeness: f64,
 }
 
 /// Chooses at most `limit` pieces. `cost` tells the tokens of one; together they have at most `budget`. Returns how many
@@ -52,22 +54,19 @@ pub(crate) fn pack(
         let Some(text) = texts.chunk(&hit.row) else { continue };
         let lines = text.lines(hit.row.first_line, hit.row.last_line).to_vec();
         let words = words(&lines);
-        candidates.push(Candidate { hit, lines, words });
+        candidates.push(Candidate { hit, lines, words, likeness: 0.0 });
     }
     let top = candidates.first().map_or(1.0, |best| best.hit.score);
-    let (mut pieces, mut chosen): (Vec<Piece>, Vec<HashSet<u64>>) = Default::default();
+    let mut pieces: Vec<Piece> = Vec::new();
     let (mut left, mut skipped) = (budget, 0);
     while pieces.len() < limit && !candidates.is_empty() {
-        let likeness = |candidate: &Candidate| {
-            chosen.iter().map(|words| jaccard(words, &candidate.words)).fold(0.0, f64::max)
-        };
-        let worth = |candidate: &Candidate| candidate.hit.score / top - DIVERSITY * likeness(candidate);
+        let worth = |candidate: &Candidate| candidate.hit.score / top - DIVERSITY * candidate.likeness;
         let worths: Vec<f64> = candidates.iter().map(worth).collect();
         // Of equals the first one, which was ranked higher.
         let best = (0..worths.len()).rev().max_by(|one, other| worths[*one].total_cmp(&worths[*other]));
         let Some(best) = best else { break };
         let candidate = candidates.remove(best);
-        if likeness(&candidate) >= SAME {
+        if candidate.likeness >= SAME {
             continue;
         }
         // The better half of the budget is for those that come first.
@@ -77,7 +76,9 @@ pub(crate) fn pack(
         {
             Some(piece) => {
                 left -= cost(&piece);
-                chosen.push(candidate.words);
+                for other in &mut candidates {
+                    other.likeness = other.likeness.max(jaccard(&candidate.words, &other.words));
+                }
                 pieces.push(piece);
             }
             None => skipped += 1,

@@ -22,6 +22,9 @@ const TEST_WORDS: &[&str] = &["test", "tests", "testing", "unittest", "tested"];
 const DOC_WORDS: &[&str] =
     &["doc", "docs", "documentation", "guide", "tutorial", "howto", "readme", "changelog"];
 
+/// Words of a query that may well be nothing but names.
+const SHORT_TERMS: usize = 2;
+
 /// A word of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Term {
@@ -83,11 +86,17 @@ impl Query {
         (words.len() > 1).then(|| words.join(" AND "))
     }
 
-    /// Names that the query may be about, as they were written: every word of it.
-    pub(crate) fn names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.terms.iter().map(|term| term.written.as_str()).collect();
-        names.dedup();
-        names
+    /// Names that the query may be about, as they were written: what looks like an identifier, and in a short query
+    /// every word. In a sentence most words are the name of something, somewhere.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let is_sentence = self.is_sentence();
+        let names = self.terms.iter().filter(move |term| !is_sentence || term.is_identifier());
+        names.map(|term| term.written.as_str())
+    }
+
+    /// Whether it has more words than a name.
+    pub(crate) fn is_sentence(&self) -> bool {
+        self.terms.len() > SHORT_TERMS
     }
 
     /// Words to look for in lines, in small letters.
@@ -160,6 +169,11 @@ impl Query {
 }
 
 impl Term {
+    /// Whether it is written as no word of a sentence is.
+    fn is_identifier(&self) -> bool {
+        !self.parts.is_empty() || self.written.chars().any(|letter| letter.is_ascii_digit())
+    }
+
     fn expression(&self) -> String {
         let whole = match self.prefix {
             true => format!("{0} OR {0}*", quoted(&self.whole)),

@@ -57,13 +57,14 @@ impl List {
         }
     }
 
-    fn weight(self) -> f64 {
+    /// In a sentence, what a file is about tells more than what a function is called.
+    fn weight(self, is_sentence: bool) -> f64 {
         match self {
-            Self::Words => 1.0,
+            Self::Words | Self::Exact => 1.0,
             Self::AllWords => 0.6,
-            Self::Names => 0.8,
-            Self::Exact => 1.0,
-            Self::Files => 0.8,
+            Self::Names if is_sentence => 0.5,
+            Self::Files if is_sentence => 1.0,
+            Self::Names | Self::Files => 0.8,
             Self::Literal => 1.6,
         }
     }
@@ -210,7 +211,7 @@ impl Fusion<'_> {
             for (index, id) in ids.iter().enumerate() {
                 let place = index + 1;
                 let (score, places) = scores.entry(*id).or_default();
-                *score += list.weight() / (FUSION + place as f64);
+                *score += list.weight(query.is_sentence()) / (FUSION + place as f64);
                 places.push((*list, place));
             }
         }
@@ -249,7 +250,7 @@ fn boosts(row: &ChunkRow, query: &Query) -> Vec<(&'static str, f64)> {
         boosts.push(("document", 1.3));
     }
     if let Some((name, kind)) = &row.symbol {
-        let is_named = query.terms.iter().any(|term| term.written.eq_ignore_ascii_case(name));
+        let is_named = query.names().any(|wanted| wanted.eq_ignore_ascii_case(name));
         if is_named && kind != "heading" {
             boosts.push(("definition", 1.3));
         }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use llmc_core::Root;
 
 use super::Index;
+use super::marks::{Mark, Marks};
 use crate::document::{Document, document, hash_of};
 use crate::files::{self, Found, Walked};
 use crate::limits::MAX_FILE_BYTES;
@@ -163,15 +164,17 @@ fn write(
 ) -> Result<usize, StoreError> {
     let readers =
         std::thread::available_parallelism().map_or(1, usize::from).min(MAX_READERS).min(suspects.len());
+    let marks = Marks::open(index.folder(), MAX_READERS);
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let (sender, changes) = sync_channel(MAX_WAITING);
-        for _ in 0..readers {
+        for thread in 0..readers {
             let (sender, suspects, next, stop) = (sender.clone(), &suspects, &next, &stop);
+            let (marks, mark) = (&marks, marks.for_thread(thread));
             scope.spawn(move || {
                 let mut extractor = Extractor::default();
                 while let Some(suspect) = suspects.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let change = change(&index.roots, &mut extractor, suspect);
+                    let change = change(&index.roots, &mut extractor, (marks, &mark), suspect);
                     if stop.load(Ordering::Relaxed) || sender.send(change).is_err() {
                         break;
                     }
@@ -231,6 +234,7 @@ fn write_batches(
 fn change(
     roots: &[Root],
     extractor: &mut Extractor,
+    (marks, mark): (&Marks, &Mark),
     suspect: &(usize, Found, Option<Known>),
 ) -> Option<Change> {
     let (root, found, before) = suspect;
@@ -244,7 +248,10 @@ fn change(
     let hash = hash_of(&opened.bytes);
     let Some(text) = files::as_text(opened.bytes) else { return gone() };
     let read = |extractor: Option<&mut Extractor>| document(extractor, &found.path, found.language, &text);
-    let document = catch_unwind(AssertUnwindSafe(|| read(Some(extractor)))).unwrap_or_else(|_| read(None));
+    let document = marks.survive(mark, hash, |parses| {
+        let parsed = parses.then(|| catch_unwind(AssertUnwindSafe(|| read(Some(extractor)))).ok()).flatten();
+        parsed.unwrap_or_else(|| read(None))
+    });
     let document = Document { size: opened.size, mtime_ns, hash, ..document };
     Some(Change::Put(*root, Box::new(document)))
 }

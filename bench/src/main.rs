@@ -7,6 +7,7 @@
 //! - [`report`], [`table`]: what came of it.
 //! - [`files`]: another benchmark, of the file tools; [`exec`]: one of `execute_code`; [`commands`]: one of
 //!   `run_command`.
+//! - [`search`]: another one, of the plugin `search`.
 //! - [`program`]: programs of others.
 //! - [`tokens`]: another count, of what passes through a model.
 //!
@@ -26,6 +27,7 @@ mod processes;
 mod program;
 mod report;
 mod rounds;
+mod search;
 mod servers;
 mod startup;
 mod stats;
@@ -86,6 +88,8 @@ enum What {
     Exec,
     /// Measures the file tools beside `rg`, `fd` and another server instead.
     Files(files::Options),
+    /// Measures what the plugin `search` finds and costs, beside `rg` and tantivy, instead.
+    Search(search::Options),
     /// Counts the tokens of code mode beside those of single calls instead.
     Tokens(tokens::Options),
 }
@@ -114,6 +118,10 @@ fn main() -> Result<ExitCode> {
         let mut plan = if cli.quick { exec::Plan::QUICK } else { exec::Plan::FULL };
         plan.rounds = rounds(plan.rounds);
         let report = exec::measure(&cli.stage, &Cpus::choose(cli.cpu)?, plan)?;
+        return finish(&cli, &report, report.is_good());
+    }
+    if let Some(What::Search(options)) = &cli.what {
+        let report = search::measure(&cli.stage, options)?;
         return finish(&cli, &report, report.is_good());
     }
     if let Some(What::Tokens(options)) = &cli.what {

@@ -35,6 +35,7 @@ mod parked;
 mod processes;
 mod programs;
 mod refusals;
+mod search;
 mod state;
 mod stdout;
 mod storms;

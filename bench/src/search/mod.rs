@@ -1,0 +1,93 @@
+//! Measures the plugin `search`: whether it finds what is asked for, beside `rg` and beside tantivy, and what that costs.
+//!
+//! - [`questions`]: what is asked, and where the answer is.
+//! - [`trees`]: the sources that are asked about, and the large one for [`size`].
+//! - [`rivals`]: `rg`, and tantivy's BM25.
+//! - [`asking`]: the plugin, over MCP.
+//! - [`size`]: indexing and asking at a million lines.
+//! - [`report`]: what came of it.
+
+mod asking;
+mod questions;
+mod report;
+mod rivals;
+mod size;
+mod trees;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+
+use self::asking::Searcher;
+use self::questions::{QUESTIONS, Question, Ranked};
+pub(crate) use self::report::Report;
+use self::report::Row;
+use self::rivals::{Ripgrep, Tantivy};
+use self::size::Size;
+use crate::servers::locate;
+
+/// What only this benchmark asks for.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Source of tokio; by default the newest one that cargo keeps.
+    #[arg(long, value_name = "DIR")]
+    tokio: Option<PathBuf>,
+    /// Source of Django; fetched with `pip` into the target folder by default.
+    #[arg(long, value_name = "DIR")]
+    django: Option<PathBuf>,
+    /// Lines of the large tree, from the crates that cargo keeps; 0 leaves that part out.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    lines: u64,
+    /// Show the questions that were not answered among the first five files.
+    #[arg(long)]
+    missed: bool,
+}
+
+/// Asks everybody everything.
+///
+/// # Errors
+/// If a tree cannot be had, or a program does not answer as it should.
+pub(crate) fn measure(stage: &Path, options: &Options) -> Result<Report> {
+    let stage = locate(stage)?;
+    let questions = questions::parse(QUESTIONS)?;
+    let trees = trees::find(&stage, options)?;
+    let mut rows: Vec<Row> = Vec::new();
+    for (name, tree) in &trees {
+        let own: Vec<&Question> = questions.iter().filter(|question| question.tree == *name).collect();
+        questions::check(&own, tree)?;
+        let mut searcher = Searcher::start(&stage, tree)?;
+        rows.extend(asked("llmc search_code", &own, |question| searcher.files(question))?);
+        if let Some(rg) = Ripgrep::find() {
+            rows.extend(asked("rg, words then hits", &own, |question| rg.files(tree, question))?);
+        }
+        let whole = Tantivy::new(tree, None)?;
+        rows.extend(asked("tantivy, files", &own, |question| whole.files(question))?);
+        let windows = Tantivy::new(tree, Some(40))?;
+        rows.extend(asked("tantivy, 40 lines", &own, |question| windows.files(question))?);
+    }
+    let size = match options.lines {
+        0 => None,
+        lines => Some(Size::measure(&stage, lines)?),
+    };
+    Ok(Report::new(rows, size, options.missed))
+}
+
+/// A row for each question.
+fn asked(
+    who: &'static str,
+    questions: &[&Question],
+    mut files: impl FnMut(&str) -> Result<Vec<String>>,
+) -> Result<Vec<Row>> {
+    let rows = questions.iter().map(|question| {
+        let place = Ranked(files(&question.text)?).place_of(question);
+        Ok(Row {
+            who,
+            tree: question.tree.clone(),
+            question: question.text.clone(),
+            held_out: question.held_out,
+            place,
+        })
+    });
+    rows.collect()
+}

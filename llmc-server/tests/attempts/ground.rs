@@ -20,6 +20,13 @@ const PROGRAMS: [&str; 5] = ["python3", "sh", "git", "node", "cc"];
 /// Text of a file that is a named pipe.
 const PIPE: &str = "@PIPE@";
 
+/// Interpreters that wait for code.
+const PARKED: usize = 2;
+
+/// Processes below a server whose interpreters wait: four hosts, the runner, the interpreter that is forked, and those
+/// that wait, each of these with a process 1 of its jail.
+const ALL_WAIT: usize = 4 + 1 + 2 + 2 * PARKED;
+
 /// Time that a run gets unless its row says otherwise, in milliseconds.
 const TIMEOUT_MS: u64 = 30_000;
 
@@ -116,12 +123,14 @@ impl Ground {
         None
     }
 
-    /// The number of processes below the server once it stays the same.
+    /// The number of processes below the server once it stays the same: soon when all interpreters wait, else after
+    /// long enough for a busy machine to fork another one.
     fn settled(&self) -> usize {
         let begun = Instant::now();
         let mut seen = descendants(self.server.pid()).len();
         let mut since = Instant::now();
-        while since.elapsed() < Duration::from_millis(300) && begun.elapsed() < PATIENCE {
+        let enough = |seen| Duration::from_millis(if seen == ALL_WAIT { 300 } else { 3000 });
+        while since.elapsed() < enough(seen) && begun.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(20));
             let now = descendants(self.server.pid()).len();
             if now != seen {
@@ -153,7 +162,7 @@ fn config(limits: &BTreeMap<String, u64>) -> String {
     // These rows try what a jail holds; rules would refuse it before.
     let python = if programs.contains(&"python3") { "[programs.python3]\nrules = 'none'\n" } else { "" };
     format!(
-        "[roots]\nwork = {{ path = '{{work}}', access = 'rw' }}\n\
+        "[limits]\nparked_runs = {PARKED}\n[roots]\nwork = {{ path = '{{work}}', access = 'rw' }}\n\
          [plugins.hello]\nlibrary = 'hello'\n\
          [plugins.fs]\nlibrary = 'llmc_tools_fs'\ngrants = {{ roots = ['work'] }}\n\
          [plugins.cmd]\nlibrary = 'llmc_tools_cmd'\ngrants = {{ roots = ['work'], \

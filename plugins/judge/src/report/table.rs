@@ -1,0 +1,60 @@
+//! Reports for people.
+
+use std::fmt::Write;
+
+use super::{Report, Status};
+
+/// A line for each thing that was judged, and what is wrong with it.
+pub fn table(reports: &[Report]) -> String {
+    let mut text = String::new();
+    for report in reports {
+        let Report { status, scenario_id, run_id, metrics, .. } = report;
+        let verdict = if *status == Status::Pass { "PASS" } else { "FAIL" };
+        // Writing into a text does not fail.
+        let _ = writeln!(
+            text,
+            "{verdict}  {}  (run {}, {} calls, {} expectations)",
+            line(scenario_id),
+            line(run_id),
+            metrics.total_tool_calls,
+            metrics.expectations
+        );
+        let width = report.checks.iter().map(|check| check.chars().count()).max().unwrap_or(0).min(MAX_WIDTH);
+        for check in rows(report) {
+            let mut incidents = report.incidents.iter().filter(|incident| incident.check == check).peekable();
+            if incidents.peek().is_none() {
+                let _ = writeln!(text, "  ok  {}", line(check));
+            }
+            for incident in incidents {
+                let _ = writeln!(
+                    text,
+                    "  {}  {:width$}  {}",
+                    incident.severity,
+                    line(check),
+                    line(&incident.summary)
+                );
+            }
+        }
+    }
+    if reports.len() > 1 {
+        let passed = reports.iter().filter(|report| report.status == Status::Pass).count();
+        let _ = writeln!(text, "{passed} of {} passed", reports.len());
+    }
+    text
+}
+
+/// Names beyond this width are not waited for by others.
+const MAX_WIDTH: usize = 40;
+
+/// What was judged, after what belongs to no check, such as an empty trace.
+fn rows(report: &Report) -> impl Iterator<Item = &str> {
+    let other = report.incidents.iter().map(|incident| incident.check.as_str());
+    other
+        .filter(|check| !report.checks.iter().any(|known| known == check))
+        .chain(report.checks.iter().map(String::as_str))
+}
+
+/// A text on one line, with nothing in it that a terminal obeys: traces and scenarios come from anywhere.
+fn line(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}

@@ -1,3 +1,5 @@
+//! Verdicts: what passes, what fails, and what cannot be judged.
+
 use std::convert::Infallible;
 
 use super::*;
@@ -153,7 +155,7 @@ fn expressions_share_one_budget() {
     // Each looks at some 600,000 items; all together are too many.
     let ids: Vec<String> = (0..10_000).map(|id| format!("\"{id}\"")).collect();
     let trace = SEARCHES.replace("\"1\",\"2\"", &ids.join(","));
-    let list = vec!["results('a b')"; 10].join(" + ");
+    let list = ["results('a b')"; 10].join(" + ");
     let properties: String = (0..50)
         .map(|place| {
             format!("  - {{ name: p{place}, type: assertion, constraint: \"len({list}) == 100000\" }}\n")

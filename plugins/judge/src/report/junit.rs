@@ -89,3 +89,47 @@ fn escaped(text: &str) -> String {
     }
     safe
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Map;
+
+    use super::*;
+    use crate::report::{IncidentKind, Metrics, Status};
+    use crate::scenario::Severity;
+
+    #[test]
+    fn what_traces_say_stays_text() {
+        let incident = |kind, check: &str| Incident {
+            id: "s-1".into(),
+            severity: Severity::P1,
+            kind,
+            check: check.into(),
+            summary: "]]></failure><x a='\"'>&\u{1b}[31m\n".into(),
+            details: Map::from_iter([("a<b".to_owned(), "<!--".into())]),
+        };
+        let report = Report {
+            run_id: "<r>".into(),
+            scenario_id: "s".into(),
+            status: Status::Fail,
+            incidents: vec![
+                incident(IncidentKind::TraceEmpty, "trace"),
+                incident(IncidentKind::ToolNotUsed, "b"),
+            ],
+            metrics: Metrics { total_steps: 1, total_tool_calls: 0, expectations: 2 },
+            checks: vec!["a".into(), "b".into()],
+        };
+        let xml = junit(&[report]);
+        assert!(
+            xml.contains(r#"<testsuite name="s" tests="3" failures="1" errors="1" id="&lt;r&gt;">"#),
+            "{xml}"
+        );
+        assert!(xml.contains(r#"<testcase classname="s" name="a"/>"#), "{xml}");
+        assert!(
+            xml.contains(r#"<failure type="TOOL_NOT_USED" message="P1: ]]&gt;&lt;/failure&gt;"#),
+            "{xml}"
+        );
+        assert_eq!(xml.matches("<failure").count() + xml.matches("<error ").count(), 2, "{xml}");
+        assert!(!xml.contains("<x") && !xml.contains("<!--") && !xml.contains('\u{1b}'), "{xml}");
+    }
+}

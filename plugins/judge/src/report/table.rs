@@ -58,3 +58,36 @@ fn rows(report: &Report) -> impl Iterator<Item = &str> {
 fn line(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Map;
+
+    use super::*;
+    use crate::report::{Incident, IncidentKind, Metrics};
+    use crate::scenario::Severity;
+
+    #[test]
+    fn a_terminal_is_told_nothing() {
+        let incident = Incident {
+            id: "s-1".into(),
+            severity: Severity::P2,
+            kind: IncidentKind::PropertyViolation,
+            check: "a".into(),
+            summary: "red \u{1b}[31m\nPASS".into(),
+            details: Map::new(),
+        };
+        let report = Report {
+            run_id: "r".into(),
+            scenario_id: "s".into(),
+            status: Status::Fail,
+            incidents: vec![incident],
+            metrics: Metrics { total_steps: 2, total_tool_calls: 1, expectations: 2 },
+            checks: vec!["a".into(), "b".into()],
+        };
+        let text = table(&[report]);
+        let expected =
+            "FAIL  s  (run r, 1 calls, 2 expectations)\n  P2  a  red \u{fffd}[31m\u{fffd}PASS\n  ok  b\n";
+        assert_eq!(text, expected);
+    }
+}

@@ -85,3 +85,72 @@ fn pair(call: Made, record: Option<&Record>, below: Vec<Event>, run_id: &str) ->
     };
     [begin].into_iter().chain(below).chain([end]).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use judge::trace::ResultSummary;
+    use serde_json::{Map, Value};
+
+    use super::*;
+    use crate::client::Answer;
+
+    fn made(tool: &str, outcome: &str) -> Made {
+        let answer = Answer {
+            success: outcome == "ok",
+            outcome: Some(outcome.into()),
+            text: String::new(),
+            structured: Value::Null,
+            latency: Duration::from_millis(2),
+        };
+        Made {
+            tool: tool.into(),
+            args: Map::new(),
+            label: None,
+            begun_ms: 10,
+            answer,
+            summary: ResultSummary::default(),
+        }
+    }
+
+    fn record(call: u64, parent: Option<u64>, tool: &str, outcome: &str) -> Record {
+        let caller = if parent.is_some() { "plugin exec" } else { "client" };
+        let text = serde_json::json!({
+            "time_ms": 12, "call": call, "parent": parent, "caller": caller, "tool": tool, "outcome": outcome,
+            "duration_us": 1000,
+        });
+        serde_json::from_value(text).unwrap()
+    }
+
+    #[test]
+    fn calls_below_a_call_stand_inside_it() {
+        let records = [
+            record(2, Some(1), "stat", "ok"),
+            record(1, None, "code", "ok"),
+            record(3, None, "tree", "denied"),
+        ];
+        let events = events(vec![made("code", "ok"), made("tree", "denied")], Some(&records), "r").unwrap();
+        let told: Vec<_> =
+            events.iter().map(|event| (event.step, event.tool_name.as_deref().unwrap())).collect();
+        assert_eq!(told, [(1, "code"), (2, "stat"), (3, "stat"), (4, "code"), (5, "tree"), (6, "tree")]);
+        assert_eq!((events[1].parent, events[3].call, events[5].success), (Some(1), Some(1), Some(false)));
+    }
+
+    #[test]
+    fn an_audit_that_disagrees_is_told() {
+        let error = |records: &[Record]| {
+            events(vec![made("tree", "ok")], Some(records), "r").unwrap_err().to_string()
+        };
+        assert!(error(&[]).contains("no record of the call of `tree`"));
+        assert!(error(&[record(1, None, "stat", "ok")]).contains("disagrees about the tool"));
+        assert!(error(&[record(1, None, "tree", "denied")]).contains("disagrees about the outcome"));
+        let more = [record(1, None, "tree", "ok"), record(2, None, "tree", "ok")];
+        assert!(error(&more).contains("did not make"));
+        assert_eq!(
+            events(vec![made("tree", "ok")], None, "r").unwrap().len(),
+            2,
+            "without an audit, what was seen"
+        );
+    }
+}

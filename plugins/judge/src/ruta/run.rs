@@ -133,6 +133,7 @@ fn installed() -> PathBuf {
 fn follow(audit: &Path, patience: Duration, run_id: &RunId) -> Result<Vec<Event>> {
     // A server that has not started yet has no file yet.
     let before = fs::metadata(audit).map_or(0, |metadata| metadata.len());
+    eprintln!("following `{}` for {} s", audit.display(), patience.as_secs());
     std::thread::sleep(patience);
     let before = usize::try_from(before)?;
     let text = files::read(audit, before.saturating_add(MAX_TRACE_BYTES))?;

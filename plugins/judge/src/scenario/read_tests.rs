@@ -1,3 +1,5 @@
+//! What a scenario may say, and how it is told what it may not.
+
 use super::*;
 use crate::scenario::{PropertyKind, Query, Severity};
 

@@ -5,9 +5,8 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use judge::limits::MAX_TRACE_BYTES;
 use judge::scenario::{Access, Preconditions};
-use judge::trace::audit::{self, Record};
+use judge::trace::audit::{Range, Record};
 use tempfile::TempDir;
 use toml::{Table, Value};
 
@@ -77,11 +76,7 @@ impl Ground {
     /// The audit records since the beginning, once the server has ended; none if it keeps no file.
     pub(crate) fn records(&self) -> Result<Option<Vec<Record>>> {
         let Some((file, before)) = &self.audit else { return Ok(None) };
-        let limit = usize::try_from(*before).unwrap_or(usize::MAX).saturating_add(MAX_TRACE_BYTES);
-        let text = files::read(file, limit)?;
-        let since = usize::try_from(*before).ok().and_then(|before| text.get(before..));
-        let since = since.with_context(|| format!("audit `{}` became shorter", file.display()))?;
-        let records = audit::records(since).with_context(|| format!("audit `{}`", file.display()))?;
+        let records = files::records(file, *before, &Range::default())?;
         Ok(Some(records))
     }
 }

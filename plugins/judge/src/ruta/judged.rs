@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fs;
+use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -50,13 +51,18 @@ impl Telling {
         match &self.output {
             Some(file) => {
                 fs::write(file, text).with_context(|| format!("failed to write `{}`", file.display()))?;
-                print!("{}", table(reports));
+                print(&table(reports))?;
             }
-            None => print!("{text}"),
+            None => print(&text)?,
         }
         let failed = reports.iter().any(|report| report.fails_at(self.fail_on));
         Ok(if failed { FAILED } else { 0 })
     }
+}
+
+/// Prints a text. Who reads it may have left, which is an error like others.
+pub(crate) fn print(text: &str) -> Result<()> {
+    stdout().lock().write_all(text.as_bytes()).context("failed to print")
 }
 
 /// One report as an object, several as a list.

@@ -4,7 +4,6 @@
 //! could not be driven.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, reason = "reports are for stdout")]
 
 mod client;
 mod files;

@@ -4,9 +4,8 @@ use std::io::stdout;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
-use judge::limits::MAX_TRACE_BYTES;
 use judge::trace::audit::{self, Range};
 use judge::trace::{Event, write};
 
@@ -43,8 +42,7 @@ pub(crate) struct RangeArgs {
 
 impl Record {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let text = files::read(&self.audit, MAX_TRACE_BYTES)?;
-        let events = events(&text, &self.audit, self.range, &self.run_id)?;
+        let events = events(&self.audit, 0, self.range, &self.run_id)?;
         match self.output {
             Some(file) => write(&events, &mut files::create(&file)?)?,
             None => write(&events, &mut stdout().lock())?,
@@ -53,13 +51,13 @@ impl Record {
     }
 }
 
-/// The events of a range of an audit; one at least.
-pub(crate) fn events(text: &str, file: &Path, range: RangeArgs, run_id: &RunId) -> Result<Vec<Event>> {
-    let records = audit::records(text).with_context(|| format!("audit `{}`", file.display()))?;
+/// The events of a range of an audit, from an offset of the file on; one at least.
+pub(crate) fn events(audit: &Path, from_byte: u64, range: RangeArgs, run_id: &RunId) -> Result<Vec<Event>> {
     let RangeArgs { from_ms, to_ms, caller } = range;
-    let events = audit::events(&records, &Range { from_ms, to_ms, caller }, &run_id.0);
+    let range = Range { from_ms, to_ms, caller };
+    let events = audit::events(&files::records(audit, from_byte, &range)?, &range, &run_id.0);
     if events.is_empty() {
-        bail!("audit `{}` has no call in that range (of {} records)", file.display(), records.len());
+        bail!("audit `{}` has no call in that range", audit.display());
     }
     Ok(events)
 }

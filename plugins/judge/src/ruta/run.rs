@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use judge::limits::{MAX_ID_BYTES, MAX_TRACE_BYTES};
+use judge::limits::MAX_ID_BYTES;
 use judge::report::Report;
 use judge::scenario::Scenario;
 use judge::trace::{Event, Trace, rfc3339, write};
@@ -135,12 +135,7 @@ fn follow(audit: &Path, patience: Duration, run_id: &RunId) -> Result<Vec<Event>
     let before = fs::metadata(audit).map_or(0, |metadata| metadata.len());
     eprintln!("following `{}` for {} s", audit.display(), patience.as_secs());
     std::thread::sleep(patience);
-    let before = usize::try_from(before)?;
-    let text = files::read(audit, before.saturating_add(MAX_TRACE_BYTES))?;
-    let since = text.get(before..).with_context(|| format!("audit `{}` became shorter", audit.display()))?;
-    // The last line may be on its way.
-    let whole = since.rfind('\n').map_or("", |end| &since[..=end]);
-    record::events(whole, audit, RangeArgs::default(), run_id)
+    record::events(audit, before, RangeArgs::default(), run_id)
 }
 
 /// Keeps a trace in a file of its own.

@@ -9,6 +9,8 @@ use judge::scenario::Scenario;
 use judge::trace::Event;
 use schemars::schema_for;
 
+use crate::judged::print;
+
 #[derive(Args)]
 pub(crate) struct Schema {
     /// The format.
@@ -34,7 +36,7 @@ impl Schema {
             Of::Trace => schema_for!(Event),
             Of::Report => schema_for!(Report),
         };
-        println!("{}", serde_json::to_string_pretty(&schema)?);
+        print(&(serde_json::to_string_pretty(&schema)? + "\n"))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -3,11 +3,14 @@
 //! An audit record tells who called which tool, what came of it and how long it took. It holds no arguments and no
 //! results, so a trace made of it cannot answer what asks for them, and such properties do not pass.
 
+use std::io::{BufRead, Read};
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::event::{Event, EventKind};
 use super::time::rfc3339;
+use crate::limits::{MAX_EVENTS, MAX_TRACE_LINE_BYTES};
 
 /// What is read of a record. The server may add fields.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -62,23 +65,69 @@ pub struct AuditError {
     pub message: String,
 }
 
-/// Reads audit records.
+/// Reads the audit records in a range; the rest is passed over, however much there is.
 ///
 /// # Errors
-/// If a line is no record. A line that was cut off and the mark that follows it (`audit_resumed`) are an error too:
-/// calls are missing there, so what was not called cannot be told.
-pub fn records(text: &str) -> Result<Vec<Record>, AuditError> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(number, line)| {
-            serde_json::from_str(line).map_err(|error| {
-                let hint =
-                    if line.contains("\"audit_resumed\"") { "; records were lost before it" } else { "" };
-                AuditError { line: number + 1, message: format!("no audit record of a call: {error}{hint}") }
-            })
-        })
-        .collect()
+/// If the file cannot be read, holds more than a trace may, or a line in the range is no record. A line that was cut
+/// off and the mark that follows it (`audit_resumed`) are such lines: calls are missing there, so what was not called
+/// cannot be told. They count as in the range if the record before or behind is.
+pub fn records(mut audit: impl BufRead, range: &Range) -> Result<Vec<Record>, AuditError> {
+    let mut records: Vec<Record> = Vec::new();
+    // A line that is no record, behind one that is out of the range.
+    let mut gap: Option<AuditError> = None;
+    let mut is_inside = false;
+    for line in 1.. {
+        let wrong = |message: String| AuditError { line, message };
+        let mut bytes = Vec::new();
+        let most = MAX_TRACE_LINE_BYTES as u64 + 1;
+        let count = audit
+            .by_ref()
+            .take(most)
+            .read_until(b'\n', &mut bytes)
+            .map_err(|error| wrong(error.to_string()))?;
+        if count == 0 {
+            break;
+        }
+        if count > MAX_TRACE_LINE_BYTES {
+            return Err(wrong(format!("longer than {MAX_TRACE_LINE_BYTES} bytes")));
+        }
+        if bytes.trim_ascii().is_empty() {
+            continue;
+        }
+        match serde_json::from_slice::<Record>(&bytes) {
+            Ok(record) => {
+                is_inside = in_time(&record, range);
+                match gap.take().filter(|_| is_inside) {
+                    Some(gap) => return Err(gap),
+                    None if !is_inside => continue,
+                    None if records.len() == MAX_EVENTS / 2 => {
+                        return Err(wrong(format!(
+                            "there are more than {} calls in the range",
+                            MAX_EVENTS / 2
+                        )));
+                    }
+                    None => records.push(record),
+                }
+            }
+            Err(error) => {
+                let is_mark = bytes.windows(MARK.len()).any(|part| part == MARK.as_bytes());
+                let hint = if is_mark { "; records were lost before it" } else { "" };
+                let error = wrong(format!("no audit record of a call: {error}{hint}"));
+                if is_inside {
+                    return Err(error);
+                }
+                gap = gap.or(Some(error));
+            }
+        }
+    }
+    match gap {
+        Some(gap) if range.to_ms.is_none() => Err(gap),
+        _ => Ok(records),
+    }
 }
+
+/// What a server writes when it can write again after it could not.
+const MARK: &str = "\"audit_resumed\"";
 
 /// Makes events of the records in a range: a call and its result each, in the order in which calls began.
 pub fn events(records: &[Record], range: &Range, run_id: &str) -> Vec<Event> {
@@ -160,9 +209,13 @@ mod tests {
 {"time_ms":9000,"call":3,"caller":"command line","tool":"stat","argument_bytes":1,"outcome":"ok","result_bytes":7,"duration_us":10}
 "#;
 
+    fn all(text: &str) -> Result<Vec<Record>, AuditError> {
+        records(text.as_bytes(), &Range::default())
+    }
+
     #[test]
     fn records_become_calls_in_the_order_in_which_they_began() {
-        let events = events(&records(LINES).unwrap(), &Range::default(), "r");
+        let events = events(&all(LINES).unwrap(), &Range::default(), "r");
         let told: Vec<_> =
             events.iter().map(|event| (event.step, event.event, event.call.unwrap())).collect();
         use EventKind::{ToolCall, ToolResult};
@@ -188,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_range_has_what_ended_in_it() {
-        let records = records(LINES).unwrap();
+        let records = all(LINES).unwrap();
         let count = |range: Range| events(&records, &range, "r").len() / 2;
         assert_eq!(count(Range { from_ms: Some(6000), ..Range::default() }), 2);
         assert_eq!(count(Range { to_ms: Some(5999), ..Range::default() }), 1);
@@ -203,9 +256,31 @@ mod tests {
 
     #[test]
     fn lost_records_are_an_error() {
-        let error = records(&format!("{LINES}{{\"outcome\":\"audit_resumed\"}}\n")).unwrap_err();
+        let lost = format!("{LINES}{{\"outcome\":\"audit_resumed\"}}\n");
+        let error = all(&lost).unwrap_err();
         assert_eq!(error.line, 4);
         assert!(error.message.ends_with("records were lost before it"), "{error}");
-        assert!(records("{\"time_ms\":5").is_err());
+        assert!(all("{\"time_ms\":5").is_err());
+        assert!(all("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_was_lost_elsewhere_does_not_matter() {
+        let lost = LINES.replacen("\n", "\n{\"outcome\":\"audit_resumed\"}\n", 1);
+        let count = |from_ms: Option<u64>, to_ms: Option<u64>| {
+            records(lost.as_bytes(), &Range { from_ms, to_ms, caller: None })
+                .map(|records| records.len())
+                .map_err(|error| error.line)
+        };
+        assert_eq!(count(Some(9000), None), Ok(1));
+        assert_eq!(count(None, None), Err(2));
+        assert_eq!(count(None, Some(5000)), Err(2), "right behind the range");
+        assert_eq!(count(Some(6000), None), Err(2), "right before the range");
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused() {
+        let error = all(&"x".repeat(MAX_TRACE_LINE_BYTES + 1)).unwrap_err();
+        assert!(error.message.starts_with("longer than"), "{error}");
     }
 }

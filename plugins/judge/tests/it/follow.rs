@@ -32,7 +32,7 @@ fn an_audit_becomes_a_trace_that_has_no_arguments() {
         assert!(told.contains("the trace tells no"), "{told}");
     }
     let error = folder.ruta(&["record", "audit.jsonl", "--to-ms", "1"]).with_code(1).stderr();
-    assert!(error.contains("has no call in that range (of 1 records)"), "{error}");
+    assert!(error.contains("has no call in that range"), "{error}");
     let error = folder.ruta(&["record", "audit.jsonl", "--output", "t.jsonl"]).with_code(1).stderr();
     assert!(error.contains("must not exist yet"), "{error}");
 }

@@ -324,6 +324,9 @@ mod tests {
         let program = r#""executable":"/t/llmc-host""#;
         assert_eq!(place("llmc-host", program), Some("/t/stage/libexec/llmc/llmc-host".into()));
         assert_eq!(place("llmc-runner", program), None);
+        let ruta = r#""executable":"/t/ruta""#;
+        assert_eq!(place("plugins/judge", ruta), Some("/t/stage/bin/ruta".into()));
+        assert_eq!(place("plugins/judge", library), Some("/t/stage/lib/llmc/plugins/liba.so".into()));
         assert_eq!(place("elsewhere", library), None);
     }
 }

@@ -86,3 +86,33 @@ fn what_cannot_be_read_is_told() {
         assert!(said.contains(expected), "{said}");
     }
 }
+
+#[test]
+fn what_is_deep_or_large_costs_no_host() {
+    let folder = folder("{ roots = [\"work\"] }");
+    let nested = |depth: usize| format!("{}true{}", "not (".repeat(depth), ")".repeat(depth));
+    // As deep as is allowed, on the stack that a host gives to a call.
+    for (constraint, verdict) in [
+        (nested(14), "PASS  s"),
+        ("1+".repeat(126) + "1 == 127", "PASS  s"),
+        (nested(40), "nested more than"),
+        ("1+".repeat(400) + "1 == 401", "parts deep"),
+        ("(".repeat(900), "nested more than"),
+    ] {
+        let arguments = json!({"scenario": asserting(&constraint), "trace": TRACE});
+        let told = judge(&folder, &arguments).with_code(0).stdout();
+        assert!(told.contains(verdict), "{constraint}: {told}");
+    }
+    for bomb in [
+        format!("id: {}", "[".repeat(200_000)),
+        "a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nid: *c\n"
+            .to_owned(),
+        format!("id: {}\n", "x".repeat(300_000)),
+    ] {
+        std::fs::write(folder.path("work/bomb.yaml"), &bomb).unwrap();
+        let ended = judge(&folder, &json!({"scenario_path": "work:bomb.yaml", "trace": TRACE})).with_code(5);
+        let said = ended.stdout() + &ended.stderr();
+        let is_refused = said.contains("scenario: line") || said.contains("longer than");
+        assert!(is_refused && !said.contains("plugin `judge` failed"), "{said}");
+    }
+}

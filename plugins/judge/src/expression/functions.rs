@@ -1,6 +1,6 @@
 //! The functions of the language, in one list.
 //!
-//! A *call* in the names of parameters is a label, a query or a tool; see [`Facts::call`].
+//! A *call* in the names of parameters is a label, a query or a tool; see `Facts::call`.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -26,6 +26,7 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("llmc-server", "llmc", "bin"),
     ("llmc-host", "llmc-host", "libexec/llmc"),
     ("llmc-runner", "llmc-runner", "libexec/llmc"),
+    ("judge", "ruta", "bin"),
 ];
 /// Package, library and folder of each library that is no plugin.
 const LIBRARIES: &[(&str, &str, &str)] = &[("llmc-zygote", "libllmc_zygote.so", "libexec/llmc")];
@@ -33,6 +34,9 @@ const PLUGINS_FOLDER: &str = "lib/llmc/plugins";
 
 const SHARE_FOLDER: &str = "share/llmc";
 const SHARED_FILES: &[&str] = &["LICENSE-MIT", "LICENSE-APACHE", "README.md", "CHANGELOG.md"];
+
+/// Folders of files that are staged with them.
+const SHARED_FOLDERS: &[&str] = &["scenarios"];
 
 const MODE_PROGRAM: u32 = 0o755;
 const MODE_FILE: u32 = 0o644;
@@ -67,9 +71,14 @@ pub(crate) fn build(workspace: &Workspace, profile: Profile, name: &str) -> Resu
     let stage = Stage { dir: target.join(name), tests: target.join(format!("{name}{TESTS_ENDING}")) };
 
     let mut items = compile(workspace, profile, &members, &stage)?;
-    for file in SHARED_FILES.iter().filter(|file| workspace.root.join(file).is_file()) {
-        let to = stage.dir.join(SHARE_FOLDER).join(file);
-        items.push(Item { from: workspace.root.join(file), to, mode: MODE_FILE });
+    let named = SHARED_FILES.iter().map(|file| workspace.root.join(file)).filter(|file| file.is_file());
+    let mut shared: Vec<PathBuf> = named.collect();
+    for folder in SHARED_FOLDERS {
+        shared.extend(entries(&workspace.root.join(folder))?);
+    }
+    for from in shared {
+        let to = stage.dir.join(SHARE_FOLDER).join(from.strip_prefix(&workspace.root)?);
+        items.push(Item { from, to, mode: MODE_FILE });
     }
 
     let mut changed = put_in_place(&items, &stage)?;
@@ -315,6 +324,9 @@ mod tests {
         let program = r#""executable":"/t/llmc-host""#;
         assert_eq!(place("llmc-host", program), Some("/t/stage/libexec/llmc/llmc-host".into()));
         assert_eq!(place("llmc-runner", program), None);
+        let ruta = r#""executable":"/t/ruta""#;
+        assert_eq!(place("plugins/judge", ruta), Some("/t/stage/bin/ruta".into()));
+        assert_eq!(place("plugins/judge", library), Some("/t/stage/lib/llmc/plugins/liba.so".into()));
         assert_eq!(place("elsewhere", library), None);
     }
 }

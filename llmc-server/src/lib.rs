@@ -9,6 +9,7 @@
 //! - `transport`, `mcp`: how requests arrive.
 //! - `call`: the one path of every call.
 //! - `plugin`: hosts, seen from here; `runner`: jails, seen from here.
+//! - `lock`: what each plugin was when the operator agreed to it; one that changed since is stopped.
 //! - `roots`, `secret`, `audit`: what calls are given, what is hidden in their results, what is recorded of them.
 //!
 //! This process loads no plugin and runs no tool code; it starts two programs, `llmc-host` and `llmc-runner`, and
@@ -20,6 +21,7 @@ mod call;
 pub mod cli;
 pub mod config;
 mod files;
+mod lock;
 pub mod logs;
 mod mcp;
 mod outbox;

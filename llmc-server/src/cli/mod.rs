@@ -5,6 +5,7 @@
 mod call;
 mod config;
 mod doctor;
+mod output;
 mod plugin;
 mod serve;
 mod tools;
@@ -52,7 +53,7 @@ enum Command {
     /// Show, check or describe the configuration.
     #[command(subcommand)]
     Config(config::Command),
-    /// Work with plugin libraries.
+    /// List, check and pin plugins.
     #[command(subcommand)]
     Plugin(plugin::Command),
 }

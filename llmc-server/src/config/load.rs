@@ -1,8 +1,9 @@
 //! Finding and reading the configuration file.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Config, Flags, SecretSource};
+use super::{Config, Flags, Plugin, SecretSource};
 use crate::files;
 
 /// Larger files are no configurations.
@@ -15,6 +16,8 @@ pub struct Loaded {
     pub config: Config,
     /// The file, if there was one.
     pub file: Option<PathBuf>,
+    /// Plugins that the file has and switches off.
+    pub disabled: BTreeMap<String, Plugin>,
 }
 
 /// Why a configuration cannot be used.
@@ -63,7 +66,9 @@ pub fn load(flags: &Flags) -> Result<Loaded, ConfigError> {
     };
     flags.apply(&mut config).map_err(ConfigError::Flag)?;
     check(&config).map_err(ConfigError::Invalid)?;
-    Ok(Loaded { config, file })
+    config.file.clone_from(&file);
+    let disabled = config.plugins.extract_if(.., |_, plugin| plugin.disabled).collect();
+    Ok(Loaded { config, file, disabled })
 }
 
 fn read(file: &Path) -> Result<Config, ConfigError> {

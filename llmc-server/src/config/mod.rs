@@ -37,6 +37,9 @@ pub struct Config {
     pub policy: Policy,
     /// What is recorded.
     pub audit: Audit,
+    /// The file that this was read from; no key of it.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }
 
 impl Config {
@@ -56,6 +59,8 @@ pub struct Server {
     /// Refuse to start where user and mount namespaces are missing for plugin hosts; without this they are
     /// jailed by Landlock and seccomp alone, and `llmc doctor` says so.
     pub require_namespaces: bool,
+    /// Refuse to start without a lock beside the configuration file; see `llmc plugin lock`.
+    pub require_lock: bool,
     /// The weakest jail that will do for code: `"namespaces"`, or `"landlock"` to run code behind Landlock and seccomp
     /// alone where the kernel gives no user namespaces. Commands are not run there.
     pub min_isolation: MinIsolation,
@@ -135,6 +140,9 @@ pub enum Access {
 pub struct Plugin {
     /// Library: a name such as `llmc_tools_fs` for one that is installed, or a path to a `.so` file.
     pub library: String,
+    /// Leave it out, as if it were not here; `llmc plugin enable` and `disable` change it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
     /// SHA-256 of the library in hexadecimal; any other file is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
@@ -354,7 +362,7 @@ pub struct Policy {
 
 /// Repositories (hooks, configuration), what shells and editors run, and what grants tools to agents: CVE-2025-54135
 /// and CVE-2025-54136 are a file tool writing one of the last.
-const PROTECTED_PATHS: [&str; 30] = [
+const PROTECTED_PATHS: [&str; 31] = [
     ".git",
     ".gitconfig",
     ".gitmodules",
@@ -384,6 +392,7 @@ const PROTECTED_PATHS: [&str; 30] = [
     ".idea",
     ".vscode",
     ".windsurf",
+    "llmc.lock",
     "llmc.toml",
 ];
 

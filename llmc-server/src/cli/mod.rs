@@ -5,6 +5,7 @@
 mod call;
 mod config;
 mod doctor;
+mod grant;
 mod output;
 mod plugin;
 mod serve;
@@ -56,6 +57,9 @@ enum Command {
     /// List, check and pin plugins.
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// Show and change what plugins may reach.
+    #[command(subcommand)]
+    Grant(grant::Command),
 }
 
 /// Runs the program.
@@ -87,6 +91,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(doctor) => doctor.run().await,
         Command::Config(config) => config.run(),
         Command::Plugin(plugin) => plugin.run().await,
+        Command::Grant(grant) => grant.run(),
     }
 }
 
@@ -109,4 +114,10 @@ fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),
     }
+}
+
+/// Tells on stderr what is not the result of a command.
+fn note(text: &str) {
+    // With stderr gone there is nobody to tell.
+    let _ = writeln!(io::stderr(), "llmc: {text}");
 }

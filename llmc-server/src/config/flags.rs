@@ -30,7 +30,7 @@ pub struct Flags {
 }
 
 /// `PATH`, `PATH:rw`, `NAME=PATH`, `NAME=PATH:rw`. A path with `=` or a trailing `:ro` goes into the file.
-fn parse_root(text: &str) -> Result<(String, Root), String> {
+pub(super) fn parse_root(text: &str) -> Result<(String, Root), String> {
     let (name, rest) = text.split_once('=').unwrap_or(("work", text));
     let (path, access) = match rest.rsplit_once(':') {
         Some((path, "rw")) => (path, Access::Rw),

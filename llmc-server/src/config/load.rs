@@ -7,7 +7,7 @@ use super::{Config, Flags, Plugin, SecretSource};
 use crate::files;
 
 /// Larger files are no configurations.
-const MAX_BYTES: u64 = 1 << 20;
+pub(super) const MAX_BYTES: u64 = 1 << 20;
 
 /// A configuration, and where it came from.
 #[derive(Clone, Debug)]
@@ -74,7 +74,22 @@ pub fn load(flags: &Flags) -> Result<Loaded, ConfigError> {
 fn read(file: &Path) -> Result<Config, ConfigError> {
     let text = files::read_text(file, MAX_BYTES)
         .map_err(|source| ConfigError::Read { file: file.to_owned(), source })?;
-    let mut config: Config = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+    read_text(file, &text)
+}
+
+/// A configuration file with this text, checked but without any flag.
+///
+/// # Errors
+///
+/// See [`ConfigError`].
+pub(super) fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
+    let config = read_text(file, text)?;
+    check(&config).map_err(ConfigError::Invalid)?;
+    Ok(config)
+}
+
+fn read_text(file: &Path, text: &str) -> Result<Config, ConfigError> {
+    let mut config: Config = toml::from_str(text).map_err(|error| ConfigError::Syntax {
         file: file.to_owned(),
         message: with_nearest(error.to_string().trim_end()),
     })?;
@@ -104,7 +119,7 @@ pub(crate) fn is_path(library: &str) -> bool {
 }
 
 /// `$XDG_CONFIG_HOME/llmc/config.toml`, as in the XDG Base Directory Specification.
-fn user_file() -> Option<PathBuf> {
+pub(crate) fn user_file() -> Option<PathBuf> {
     let folder = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
     let folder = folder.or_else(|| home().map(|home| home.join(".config")))?;

@@ -3,15 +3,18 @@
 //! Nothing here opens a root or starts a process; [`load`] turns text into [`Config`], and later steps have few
 //! ways left to fail. Unknown keys are errors: a misspelt restriction must not be silently absent.
 
+mod edit;
 mod flags;
 mod load;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use clap::ValueEnum as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use edit::{Editor, GrantWord, no_plugin};
 pub use flags::Flags;
 pub use load::{ConfigError, Loaded, load};
 pub(crate) use load::{is_name, is_path};
@@ -180,9 +183,21 @@ impl Grants {
     pub(crate) fn line_with(&self, plugin: &str, add: impl FnOnce(&mut Self)) -> String {
         let mut grants = self.clone();
         add(&mut grants);
+        let command = self.first_missing(&grants).map_or(String::new(), |(word, value)| {
+            format!(" (`llmc grant add {plugin} {} {value}`)", word.word())
+        });
         // Grants hold strings and numbers only; there is nothing that TOML could not write.
         let grants = toml::Value::try_from(grants).map(|value| value.to_string()).unwrap_or_default();
-        format!("`[plugins.{plugin}] grants = {grants}`")
+        format!("`[plugins.{plugin}] grants = {grants}`{command}")
+    }
+
+    /// The first thing that `other` has and this has not.
+    fn first_missing(&self, other: &Self) -> Option<(GrantWord, String)> {
+        GrantWord::value_variants().iter().find_map(|word| {
+            let known = word.of(self);
+            let added = word.of(other).into_iter().find(|value| !known.contains(value));
+            added.map(|value| (*word, value))
+        })
     }
 
     /// The run grant, or the least one for programs.

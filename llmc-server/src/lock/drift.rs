@@ -86,14 +86,8 @@ impl Drift {
     }
 }
 
-impl Pin {
-    /// One line per thing that is granted.
-    pub(crate) fn grant_lines(&self) -> Vec<String> {
-        grant_lines(&self.grants)
-    }
-}
-
-fn grant_lines(grants: &Table) -> Vec<String> {
+/// One line per thing that is granted.
+pub(crate) fn grant_lines(grants: &Table) -> Vec<String> {
     fn lines(place: &str, value: &toml::Value, all: &mut Vec<String>) {
         match value {
             toml::Value::Table(table) => {

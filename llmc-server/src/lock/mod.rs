@@ -16,7 +16,7 @@ mod pin;
 mod scan;
 mod text;
 
-pub(crate) use drift::Drift;
+pub(crate) use drift::{Drift, grant_lines};
 pub(crate) use file::{Lock, LockError, lock_path};
 pub(crate) use guard::Guard;
 pub(crate) use pin::{Pin, grants, tools};

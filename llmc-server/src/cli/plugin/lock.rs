@@ -245,7 +245,7 @@ impl Accept {
 fn pinned_text(name: &str, pin: &Pin, paint: Paint) -> String {
     let names: Vec<&str> = pin.tools.keys().map(String::as_str).collect();
     let tools = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    let grants = pin.grant_lines();
+    let grants = lock::grant_lines(&pin.grants);
     let grants = if grants.is_empty() { "none".to_owned() } else { grants.join("; ") };
     let name = paint.bold(name);
     format!("{name}: pinned\n  sha256 {}\n  tools  {tools}\n  grants {grants}\n", pin.sha256)

@@ -1,6 +1,8 @@
 //! `llmc plugin`
 
+mod change;
 mod lock;
+mod look;
 mod manifest;
 
 use std::path::PathBuf;
@@ -8,11 +10,25 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::config::{Flags, Loaded};
+pub(super) use change::tell_of_lock;
+
+use crate::config::{self, Flags, Loaded};
 
 /// List, check and pin plugins.
 #[derive(Subcommand)]
 pub(super) enum Command {
+    /// List the plugins of the configuration, without loading them.
+    List(look::List),
+    /// Load a plugin in a jail without any grant, and show what it says of itself and asks for.
+    Inspect(look::Inspect),
+    /// Add an installed plugin to the configuration, without any grant.
+    Add(change::Add),
+    /// Take a plugin out of the configuration, with its grants.
+    Remove(change::Named),
+    /// Switch a plugin on again.
+    Enable(change::Named),
+    /// Leave a plugin out, as if it were not in the configuration.
+    Disable(change::Named),
     /// Pin what each plugin is in `llmc.lock`, beside the configuration: library, tools, grants. Plugins that drifted,
     /// or whose texts look suspicious, are shown and left as they are (exit code 1).
     Lock(lock::Lock),
@@ -43,21 +59,23 @@ impl Place {
 }
 
 /// A name that no plugin of the configuration has.
-fn no_plugin(name: &str, loaded: &Loaded) -> String {
+pub(super) fn no_plugin(name: &str, loaded: &Loaded) -> String {
     if loaded.disabled.contains_key(name) {
         return format!("plugin `{name}` is disabled; `llmc plugin enable {name}` enables it");
     }
-    let names: Vec<&str> =
-        loaded.config.plugins.keys().chain(loaded.disabled.keys()).map(String::as_str).collect();
-    let nearest = crate::call::nearest(name, names.iter().copied());
-    let hint = nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
-    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    format!("the configuration has no plugin `{name}`{hint} (it has: {names})")
+    let known: Vec<String> = loaded.config.plugins.keys().chain(loaded.disabled.keys()).cloned().collect();
+    config::no_plugin(name, &known)
 }
 
 impl Command {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
+            Self::List(list) => list.run().await,
+            Self::Inspect(inspect) => inspect.run().await,
+            Self::Add(add) => add.run(),
+            Self::Remove(named) => named.remove(),
+            Self::Enable(named) => named.enable(),
+            Self::Disable(named) => named.disable(),
             Self::Lock(lock) => lock.run().await,
             Self::Verify(verify) => verify.run().await,
             Self::Accept(accept) => accept.run().await,

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::output::Output;
 use super::print;
 use crate::app;
 use crate::cli;
@@ -17,9 +18,8 @@ use crate::stage::Stage;
 pub(super) struct Doctor {
     #[command(flatten)]
     flags: Flags,
-    /// Print everything as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// What was found.
@@ -77,7 +77,7 @@ impl Doctor {
         let mut findings = Findings { layers, self_test, server: server(&self.flags).await };
         findings.forgive_namespaces();
         let healthy = findings.healthy();
-        print(&if self.json { format!("{:#}\n", findings.json()) } else { findings.text() })?;
+        print(&if self.output.is_json() { format!("{:#}\n", findings.json()) } else { findings.text() })?;
         Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

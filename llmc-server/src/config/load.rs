@@ -82,7 +82,7 @@ fn read(file: &Path) -> Result<Config, ConfigError> {
 /// # Errors
 ///
 /// See [`ConfigError`].
-pub(super) fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
+pub(crate) fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let config = read_text(file, text)?;
     check(&config).map_err(ConfigError::Invalid)?;
     Ok(config)
@@ -124,6 +124,16 @@ pub(crate) fn user_file() -> Option<PathBuf> {
     let home = || std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
     let folder = folder.or_else(|| home().map(|home| home.join(".config")))?;
     Some(folder.join("llmc/config.toml"))
+}
+
+/// What names a configuration in a command that is told: nothing for the operator's own, else `--config FILE`.
+pub(crate) fn flag(file: Option<&Path>) -> String {
+    match file {
+        Some(file) if user_file().as_deref() != Some(file) => {
+            format!(" --config {}", shell_words::quote(&file.to_string_lossy()))
+        }
+        _ => String::new(),
+    }
 }
 
 /// A file that is there. One that cannot be looked at is an error: it may hold restrictions.

@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use edit::{Editor, GrantWord, no_plugin};
 pub use flags::Flags;
+pub(crate) use flags::{FS_TOOLS, parse_root};
 pub use load::{ConfigError, Loaded, load};
-pub(crate) use load::{is_name, is_path};
+pub(crate) use load::{flag, is_name, is_path, parse, user_file};
 
 /// 1,048,576 bytes.
 const MIB: usize = 1 << 20;

@@ -1,7 +1,6 @@
 //! What differs between a plugin and its pin, as a diff for a person.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -60,6 +59,24 @@ impl Drift {
             lines.extend(change.added.iter().map(|line| format!("  + {line}")));
         }
         lines.join("\n")
+    }
+
+    /// The differences and what to do about them; `flag` is what names the configuration in a command.
+    pub(crate) fn told(&self, flag: &str) -> String {
+        let plugin = &self.plugin;
+        if self.is_new {
+            return format!(
+                "plugin `{plugin}` is not in the lock; look at it with `llmc plugin inspect {plugin}{flag}`, then add \
+                 it with `llmc plugin lock{flag}`"
+            );
+        }
+        let mut text = self.differences();
+        if self.changes.iter().any(|change| change.place == "library") {
+            text.push_str(&format!(
+                "\n`llmc plugin verify{flag}` also compares what the new library says of its tools"
+            ));
+        }
+        text + &format!("\nif the change is wanted, accept it with `llmc plugin accept {plugin}{flag}`")
     }
 
     /// What differs, if anything; `tools` as far as they are known.
@@ -159,24 +176,6 @@ fn schema_lines(tool: Option<&PinnedTool>) -> Vec<String> {
     all
 }
 
-impl fmt::Display for Drift {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plugin = &self.plugin;
-        if self.is_new {
-            return write!(
-                formatter,
-                "plugin `{plugin}` is not in the lock; look at it with `llmc plugin inspect {plugin}`, then add it with \
-                 `llmc plugin lock`"
-            );
-        }
-        writeln!(formatter, "{}", self.differences())?;
-        if self.changes.iter().any(|change| change.place == "library") {
-            writeln!(formatter, "`llmc plugin verify` also compares what the new library says of its tools")?;
-        }
-        write!(formatter, "if the change is wanted, accept it with `llmc plugin accept {plugin}`")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::pin::{tests as pins, tools};
@@ -189,7 +188,7 @@ mod tests {
         let (mut sha256, mut grants, mut tools) = (pin.sha256.clone(), pin.grants.clone(), pin.tools.clone());
         change(&mut sha256, &mut grants, &mut tools);
         Drift::of("hello", &pin, &Config::default(), &sha256, &grants, Some(&tools))
-            .map(|drift| drift.to_string())
+            .map(|drift| drift.told(""))
     }
 
     #[test]

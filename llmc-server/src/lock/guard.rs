@@ -8,7 +8,7 @@ use serde_json::Value;
 use tracing::error;
 
 use super::{Drift, Lock, LockError, grants, lock_path, tools};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::plugin::Supervisor;
 
 /// What is pinned, and which plugins were stopped for it.
@@ -83,7 +83,8 @@ impl Guard {
             Some(pin) => Drift::of(name, pin, config, sha256, &grants(config, configured), tools.as_ref()),
         };
         let Some(drift) = drift else { return false };
-        error!("{} stops a plugin: {drift}", file.display());
+        let flag = config::flag(config.file.as_deref());
+        error!("{} stops a plugin: {}", file.display(), drift.told(&flag));
         let known =
             pin.into_iter().flat_map(|pin| pin.tools.keys()).chain(tools.iter().flat_map(BTreeMap::keys));
         self.tools.extend(known.map(|tool| (tool.clone(), Arc::clone(name))));

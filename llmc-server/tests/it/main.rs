@@ -13,5 +13,6 @@ mod commands;
 mod configuration;
 mod exec_cases;
 mod manifest;
+mod operator;
 mod protocol;
 mod real_client;

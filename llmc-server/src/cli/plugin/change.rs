@@ -68,9 +68,10 @@ impl Add {
             );
         }
         note(&format!(
-            "plugin `{0}` is granted nothing yet: `llmc plugin inspect {0}` tells what it asks for, `llmc grant add \
-             {0} …` grants it",
-            self.name
+            "plugin `{0}` is granted nothing yet: `llmc plugin inspect {0}{1}` tells what it asks for, `llmc grant \
+             add{1} {0} …` grants it",
+            self.name,
+            config::flag(Some(&file))
         ));
         tell_of_lock(&file, &self.name)?;
         Ok(ExitCode::SUCCESS)
@@ -112,11 +113,14 @@ pub(in super::super) fn tell_of_lock(file: &Path, plugin: &str) -> anyhow::Resul
     let Some(lock) = Lock::read(&lock_file)? else { return Ok(()) };
     let config: Config = Editor::open(Some(file))?.config()?;
     let Some(configured) = config.plugins.get(plugin) else { return Ok(()) };
-    let lock_file = lock_file.display();
+    let (lock_file, flag) = (lock_file.display(), config::flag(Some(file)));
     match lock.plugins.get(plugin) {
-        None => note(&format!("`{lock_file}` does not know plugin `{plugin}`: `llmc plugin lock` adds it")),
+        None => {
+            note(&format!("`{lock_file}` does not know plugin `{plugin}`: `llmc plugin lock{flag}` adds it"))
+        }
         Some(pin) if pin.grants != crate::lock::grants(&config, configured) => note(&format!(
-            "`{lock_file}` pins other grants, so plugin `{plugin}` is not started until `llmc plugin accept {plugin}`"
+            "`{lock_file}` pins other grants, so plugin `{plugin}` is not started until `llmc plugin \
+             accept {plugin}{flag}`"
         )),
         Some(_) => {}
     }

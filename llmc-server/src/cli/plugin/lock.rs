@@ -70,8 +70,16 @@ impl Ground {
     fn existing(&self) -> anyhow::Result<&lock::Lock> {
         self.lock.as_ref().with_context(|| {
             let file = self.file.display();
-            format!("there is no lock `{file}`, so nothing is pinned; `llmc plugin lock` writes it")
+            format!(
+                "there is no lock `{file}`, so nothing is pinned; `llmc plugin lock{}` writes it",
+                self.flag()
+            )
         })
+    }
+
+    /// What names this configuration in a command.
+    fn flag(&self) -> String {
+        config::flag(self.loaded.file.as_deref())
     }
 
     fn config(&self) -> &Config {
@@ -128,7 +136,7 @@ impl Lock {
         if is_changed {
             after.write(&ground.file)?;
         }
-        let paint = Paint::for_stdout();
+        let (paint, flag) = (Paint::for_stdout(), ground.flag());
         let mut text = String::new();
         for name in &pinned {
             text.push_str(&pinned_text(name, &after.plugins[name], paint));
@@ -136,10 +144,12 @@ impl Lock {
         for name in &removed {
             text.push_str(&format!("{}: no longer configured, taken out of the lock\n", paint.bold(name)));
         }
-        drifted.iter().for_each(|drift| text.push_str(&drift_text(drift, paint)));
+        drifted.iter().for_each(|drift| text.push_str(&drift_text(drift, &flag, paint)));
         for (name, findings) in &suspicious {
             text.push_str(&findings_text(name, findings, paint));
-            text.push_str(&format!("it was not pinned; if you trust it, `llmc plugin accept {name}`\n"));
+            text.push_str(&format!(
+                "it was not pinned; if you trust it, `llmc plugin accept {name}{flag}`\n"
+            ));
         }
         if is_changed {
             text.push_str(&format!("wrote `{}`\n", ground.file.display()));
@@ -174,21 +184,20 @@ impl Verify {
                 findings.push((name.clone(), now.findings));
             }
         }
-        let paint = Paint::for_stdout();
+        let (paint, flag) = (Paint::for_stdout(), ground.flag());
         let mut text = String::new();
         for (drift, (name, findings)) in drifted.iter().zip(&findings) {
-            text.push_str(&drift_text(drift, paint));
+            text.push_str(&drift_text(drift, &flag, paint));
             text.push_str(&findings_text(name, findings, paint));
         }
         let orphans = ground.orphans();
         for name in &orphans {
             text.push_str(&format!(
-                "{name}: in the lock, not in the configuration; `llmc plugin lock` takes it out\n"
+                "{name}: in the lock, not in the configuration; `llmc plugin lock{flag}` takes it out\n"
             ));
         }
         if drifted.is_empty() {
-            let count = ground.config().plugins.len();
-            text.push_str(&format!("{count} plugins are what `{}` pins\n", ground.file.display()));
+            text.push_str(&format!("every plugin is what `{}` pins\n", ground.file.display()));
         }
         let json = json!({
             "lock": ground.file,
@@ -251,11 +260,11 @@ fn pinned_text(name: &str, pin: &Pin, paint: Paint) -> String {
     format!("{name}: pinned\n  sha256 {}\n  tools  {tools}\n  grants {grants}\n", pin.sha256)
 }
 
-fn drift_text(drift: &Drift, paint: Paint) -> String {
+fn drift_text(drift: &Drift, flag: &str, paint: Paint) -> String {
     if drift.is_new {
-        return format!("{drift}\n");
+        return drift.told(flag) + "\n";
     }
-    let accept = paint.bold(&format!("llmc plugin accept {}", drift.plugin));
+    let accept = paint.bold(&format!("llmc plugin accept {}{flag}", drift.plugin));
     format!("{}\nif the change is wanted: {accept}\n", paint.diff(&drift.differences()))
 }
 

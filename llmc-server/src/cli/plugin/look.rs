@@ -114,11 +114,28 @@ fn table(rows: &[Row]) -> String {
             "drifted" | "no library" => paint.bad(&lock),
             _ => paint.warning(&lock),
         };
-        let grants = if row.grants.is_empty() { "nothing granted".to_owned() } else { row.grants.join("; ") };
+        let grants = if row.grants.is_empty() { "nothing granted".to_owned() } else { grouped(&row.grants) };
         let Row { name, library, state, .. } = row;
         text.push_str(&format!("{name:names$}  {library:libraries$}  {state:8}  {lock}  {grants}\n"));
     }
     text
+}
+
+/// `tools a; tools b` as `tools a, b`.
+fn grouped(lines: &[String]) -> String {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in lines {
+        let (place, value) = line.split_once(' ').unwrap_or((line, ""));
+        match groups.last_mut() {
+            Some((last, values)) if *last == place => values.push(value),
+            _ => groups.push((place, vec![value])),
+        }
+    }
+    groups
+        .iter()
+        .map(|(place, values)| format!("{place} {}", values.join(", ")))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 impl Inspect {
@@ -194,17 +211,15 @@ fn line(text: &str) -> String {
     shown(text).replace('\n', " ")
 }
 
-/// Names of arguments; optional ones have a question mark.
+/// Names of arguments: those that are required, then the others with a question mark.
 fn arguments(item: &Item) -> String {
     let required: Vec<&str> =
         item.input_schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let names =
+    let all =
         item.input_schema["properties"].as_object().into_iter().flat_map(|properties| properties.keys());
-    let shown = |name: &String| {
-        let mark = if required.contains(&name.as_str()) { "" } else { "?" };
-        line(name) + mark
-    };
-    names.map(shown).collect::<Vec<_>>().join(", ")
+    let (first, then): (Vec<&String>, Vec<&String>) = all.partition(|name| required.contains(&name.as_str()));
+    let then = then.into_iter().map(|name| line(name) + "?");
+    first.into_iter().map(|name| line(name)).chain(then).collect::<Vec<_>>().join(", ")
 }
 
 fn hints(annotations: Annotations) -> &'static str {
@@ -212,5 +227,14 @@ fn hints(annotations: Annotations) -> &'static str {
         Annotations { read_only: true, .. } => " [reads]",
         Annotations { destructive: false, .. } => " [adds]",
         _ => " [may destroy]",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn grants_of_one_kind_stand_together() {
+        let lines = ["roots.a ro /a", "tools a", "tools b"].map(str::to_owned);
+        assert_eq!(super::grouped(&lines), "roots.a ro /a; tools a, b");
     }
 }

@@ -378,7 +378,7 @@ pub struct Policy {
 
 /// Repositories (hooks, configuration), what shells and editors run, and what grants tools to agents: CVE-2025-54135
 /// and CVE-2025-54136 are a file tool writing one of the last.
-const PROTECTED_PATHS: [&str; 31] = [
+const PROTECTED_PATHS: [&str; 32] = [
     ".git",
     ".gitconfig",
     ".gitmodules",
@@ -394,6 +394,7 @@ const PROTECTED_PATHS: [&str; 31] = [
     ".zprofile",
     ".zlogin",
     ".config/fish",
+    ".config/llmc",
     ".envrc",
     ".ripgreprc",
     ".ssh",

@@ -7,7 +7,7 @@ use serde_json::Value;
 use toml::Table;
 
 use super::pin::PinnedTool;
-use super::{Pin, shown};
+use super::{Pin, line};
 use crate::config::Config;
 
 /// A plugin that is not what its pin says.
@@ -32,13 +32,16 @@ impl Change {
     fn between(place: &str, before: &[String], after: &[String]) -> Option<Self> {
         let only = |these: &[String], those: &[String]| -> Vec<String> {
             let those: BTreeSet<&String> = those.iter().collect();
-            these.iter().filter(|line| !those.contains(line)).map(|line| shown(line)).collect()
+            these.iter().filter(|line| !those.contains(line)).map(|text| line(text)).collect()
         };
         let (removed, added) = (only(before, after), only(after, before));
         let is_same = removed.is_empty() && added.is_empty();
         // Lines that changed places, or stand there twice, are a change, too.
         (!is_same || before != after).then(|| match is_same {
-            true => Self { place: place.to_owned(), removed: before.to_vec(), added: after.to_vec() },
+            true => {
+                let all = |lines: &[String]| lines.iter().map(|text| line(text)).collect();
+                Self { place: place.to_owned(), removed: all(before), added: all(after) }
+            }
             false => Self { place: place.to_owned(), removed, added },
         })
     }
@@ -132,14 +135,14 @@ fn tool_changes(before: &BTreeMap<String, PinnedTool>, after: &BTreeMap<String, 
             tool.map(|tool| tool.description.lines().map(str::to_owned).collect()).unwrap_or_default()
         };
         let (old, new) = (before.get(name), after.get(name));
-        let name = shown(name);
+        let name = line(name);
         let place = match (old, new) {
             (None, _) => format!("tool `{name}` (new)"),
             (_, None) => format!("tool `{name}` (gone)"),
             _ => format!("tool `{name}`"),
         };
         if old.is_none() || new.is_none() {
-            let lines = |tool: Option<&PinnedTool>| text(tool).iter().map(|line| shown(line)).collect();
+            let lines = |tool: Option<&PinnedTool>| text(tool).iter().map(|text| line(text)).collect();
             changes.push(Change { place, removed: lines(old), added: lines(new) });
             continue;
         }
@@ -223,6 +226,18 @@ mod tests {
         let text = drift(|_, _, all| schema(all)).unwrap();
         assert!(text.contains("+ /properties/name/description \"Who, and a password.\""), "{text}");
         assert!(text.ends_with("`llmc plugin accept hello`"), "{text}");
+    }
+
+    #[test]
+    fn a_plugin_cannot_write_lines_of_its_own() {
+        let text = drift(|_, _, all| {
+            let mut tool = all.remove("hello").unwrap();
+            tool.input_schema = r#"{"a\nplugin `fs` is fine":1}"#.into();
+            all.insert("x`\nplugin `fs` is fine".into(), tool.clone());
+            all.insert("hello".into(), tool);
+        });
+        let text = text.unwrap();
+        assert!(text.contains("is fine") && !text.contains("\nplugin `fs`"), "{text}");
     }
 
     #[test]

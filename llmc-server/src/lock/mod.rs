@@ -21,4 +21,4 @@ pub(crate) use file::{Lock, LockError, lock_path};
 pub(crate) use guard::Guard;
 pub(crate) use pin::{Pin, grants, tools};
 pub(crate) use scan::{Finding, scan};
-pub(crate) use text::{now, shown, who};
+pub(crate) use text::{line, now, shown, who};

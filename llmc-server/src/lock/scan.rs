@@ -5,7 +5,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::shown;
+use super::{line, shown};
 
 /// What was found in what a model would read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -253,7 +253,7 @@ pub(crate) fn scan(manifest: &Value) -> Vec<Finding> {
     let mut findings = Vec::new();
     let items = manifest["items"].as_array();
     for item in items.into_iter().flatten() {
-        let name = shown(item["name"].as_str().unwrap_or("without a name"));
+        let name = line(item["name"].as_str().unwrap_or("without a name"));
         strings(item, "", &mut |pointer, text| {
             look(text, &format!("tool `{name}` {pointer}"), &mut findings)
         });
@@ -273,7 +273,7 @@ fn strings(value: &Value, pointer: &str, found: &mut impl FnMut(&str, &str)) {
         }
         Value::Object(map) => {
             for (key, value) in map {
-                let pointer = format!("{pointer}/{}", shown(key));
+                let pointer = format!("{pointer}/{}", line(key));
                 found(&pointer, key);
                 strings(value, &pointer, found);
             }

@@ -56,6 +56,11 @@ pub(crate) fn shown(text: &str) -> String {
     safe
 }
 
+/// As [`shown`], for what should be one line and might be more, to look like something else.
+pub(crate) fn line(text: &str) -> String {
+    shown(text).replace('\n', "\\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -161,6 +161,22 @@ fn plugins_are_added_switched_and_removed() {
     assert!(home.ok("plugin inspect fs --config llmc.toml").contains("read_file(path"));
 }
 
+/// A file without plugins stands for the built-in ones, which a first plugin replaces.
+#[test]
+fn whoever_adds_the_first_plugin_or_removes_the_last_is_told_what_that_means() {
+    let home = Home::with_config("[roots]\n");
+    let said = |output: Output| {
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(said(home.llmc("plugin add hello --config llmc.toml")).contains("stands for the built-in ones"));
+    assert!(!said(home.llmc("plugin add fs --config llmc.toml")).contains("built-in"));
+    assert!(!said(home.llmc("plugin remove fs --config llmc.toml")).contains("built-in"));
+    assert!(
+        said(home.llmc("plugin remove hello --config llmc.toml")).contains("stands for the built-in ones")
+    );
+}
+
 #[test]
 fn a_lock_follows_grants_only_when_they_are_accepted() {
     let home = Home::with_config(CONFIG);

@@ -12,7 +12,7 @@ use super::Place;
 use super::lock::findings_text;
 use crate::app;
 use crate::config::{self, Config, Plugin};
-use crate::lock::{self, Drift, Lock, grant_lines, lock_path, shown};
+use crate::lock::{self, Drift, Lock, grant_lines, line, lock_path, shown};
 use crate::plugin::library::Library;
 use crate::stage::Stage;
 
@@ -204,11 +204,6 @@ fn described(manifest: &Manifest, granted: Option<Vec<String>>) -> String {
         }
     }
     text
-}
-
-/// What should be one line.
-fn line(text: &str) -> String {
-    shown(text).replace('\n', " ")
 }
 
 /// Names of arguments: those that are required, then the others with a question mark.

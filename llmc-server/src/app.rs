@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 use crate::audit::Audit;
 use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Hub, Registry, Schema};
 use crate::config::{Config, Flags, Mode, NamedMode, Plugin};
+use crate::lock::{Drift, Guard};
 use crate::plugin::connection::Settings;
 use crate::plugin::library::Library;
 use crate::plugin::manifest::ManifestFile;
@@ -36,6 +37,8 @@ pub(crate) struct App {
     pub(crate) path: Arc<CallPath>,
     /// What the model is told about this server.
     pub(crate) instructions: String,
+    /// Plugins that are not what the lock pins, and were not started.
+    pub(crate) stopped: Vec<Drift>,
     processes: JoinHandle<anyhow::Result<Processes>>,
 }
 
@@ -66,6 +69,7 @@ impl App {
 /// What is wrong and what to do about it; nothing is left running.
 pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> {
     let stage = Stage::find(flags.stage.as_deref())?;
+    let mut guard = Guard::open(&config)?;
     let roots = roots::open_all(&config)?;
     let secrets = Arc::new(Secrets::read(&config)?);
     let audit = Audit::open(&config.audit)?;
@@ -95,6 +99,7 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
     for plugin in &plugins {
         plugin.believe_installed_manifest().await?;
     }
+    let plugins = guard.startable(&config, plugins).await;
     let mut hosts = Hosts::begin(&plugins);
     let runner = link.map(|link| link.begin());
     prepared.await?;
@@ -106,8 +111,14 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
             None => hosts.ready(plugin.name()).await?.manifest,
         };
         let config_of = &config.plugins[&**plugin.name()];
+        if guard.stops_for_tools(&config, plugin.name(), &manifest) {
+            hosts.end(plugin).await;
+            continue;
+        }
         registry.add(plugin, manifest, config_of, config.limits.workers_per_plugin)?;
     }
+    let (stopped, tools) = guard.stopped();
+    registry.stopped = tools;
     check_names(&config, &registry)?;
     let authority = Authority::new(&config, registry.code_plugin());
     check_code_mode(&config, &registry, &authority)?;
@@ -123,7 +134,7 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
         info!(plugins = reports.len(), "ready");
         Ok(Processes { reports, runner })
     });
-    Ok(App { config, path, instructions, processes })
+    Ok(App { config, path, instructions, stopped, processes })
 }
 
 /// Loads one library in a host without any grant, and returns what it says of itself.
@@ -166,6 +177,18 @@ impl Hosts {
         Ok(ready)
     }
 
+    /// Ends one that is not to be used.
+    async fn end(&mut self, plugin: &Supervisor) {
+        if let Some(starting) = self.starting.remove(plugin.name()) {
+            // Whether it became ready no longer matters.
+            let _ = starting.await;
+        }
+        self.reports.remove(&**plugin.name());
+        if let Some(host) = plugin.live() {
+            host.kill("its tools are not what the lock pins");
+        }
+    }
+
     /// Waits for all; the first error ends the start.
     async fn reports(mut self) -> anyhow::Result<BTreeMap<String, Value>> {
         let names: Vec<Arc<str>> = self.starting.keys().cloned().collect();
@@ -187,7 +210,7 @@ fn check_names(config: &Config, registry: &Registry) -> anyhow::Result<()> {
             registry.nearest(name).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
         format!("{place}: there is no tool `{name}`{nearest}")
     };
-    let unknown = |names: &[String]| names.iter().find(|name| registry.get(name).is_none()).cloned();
+    let unknown = |names: &[String]| names.iter().find(|name| !registry.knows(name)).cloned();
     for (place, names) in [("policy.deny", &config.policy.deny[..]), ("server.mode", listed)] {
         if let Some(name) = unknown(names) {
             anyhow::bail!(problem(place, &name));
@@ -205,6 +228,12 @@ fn check_names(config: &Config, registry: &Registry) -> anyhow::Result<()> {
 fn check_code_mode(config: &Config, registry: &Registry, authority: &Authority) -> anyhow::Result<()> {
     if config.server.mode != Mode::Named(NamedMode::Code) {
         return Ok(());
+    }
+    if let Some(plugin) = registry.stopped.get(EXECUTE_CODE) {
+        anyhow::bail!(
+            "server.mode = \"code\" needs the tool `{EXECUTE_CODE}`, and plugin `{plugin}` is not what the lock pins; \
+             look at `llmc plugin verify`, then accept it with `llmc plugin accept {plugin}`"
+        );
     }
     let Some(entry) = registry.get(EXECUTE_CODE) else {
         anyhow::bail!(

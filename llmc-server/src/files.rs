@@ -1,8 +1,8 @@
-//! Reading files that the operator names, without falling into what is no file.
+//! Reading and replacing files that the operator names, without falling into what is no file.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -48,6 +48,35 @@ pub(crate) fn open(path: &Path, max_bytes: u64) -> io::Result<(File, u64)> {
     Ok((file, metadata.len()))
 }
 
+/// Writes a file whole or not at all: beside it first, then in its place. What is there keeps its mode, and its owner
+/// where that can be had; a link stays a link, and what it leads to is replaced. A new file has mode 0600.
+///
+/// # Errors
+///
+/// Those of writing; the old file is untouched then.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let path = match std::fs::canonicalize(path) {
+        Ok(path) => path,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        Err(error) => return Err(error),
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut beside = tempfile::Builder::new().prefix(".llmc-").tempfile_in(folder)?;
+    beside.write_all(bytes)?;
+    match std::fs::metadata(&path) {
+        Ok(old) if !old.is_file() => return Err(io::Error::other("it is not a regular file")),
+        Ok(old) => {
+            // Only root may give files away; for others an own copy with the same mode is the best there is.
+            let _ = std::os::unix::fs::fchown(beside.as_file(), Some(old.uid()), Some(old.gid()));
+            beside.as_file().set_permissions(old.permissions())?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    beside.as_file().sync_all()?;
+    beside.persist(&path).map(drop).map_err(|error| error.error)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +92,23 @@ mod tests {
         for no_file in [&pipe, Path::new("/dev/zero"), folder.path()] {
             assert!(read(no_file, 100).is_err(), "{}", no_file.display());
         }
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_stays_what_it_was() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        replace(&file, b"first").unwrap();
+        assert_eq!(mode(&file), 0o600);
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        symlink("file", &link).unwrap();
+        replace(&link, b"second").unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!((read_text(&file, 100).unwrap().as_str(), mode(&file)), ("second", 0o644));
+        assert!(replace(folder.path(), b"x").is_err());
+        assert!(replace(&folder.path().join("no/such/folder"), b"x").is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside it");
     }
 }

@@ -9,6 +9,7 @@
 //! - `transport`, `mcp`: how requests arrive.
 //! - `call`: the one path of every call.
 //! - `plugin`: hosts, seen from here; `runner`: jails, seen from here.
+//! - `lock`: what each plugin was when the operator agreed to it; one that changed since is stopped.
 //! - `roots`, `state`, `secret`, `audit`: what calls are given, what plugins keep, what is hidden in results, what is
 //!   recorded of calls.
 //!
@@ -21,6 +22,7 @@ mod call;
 pub mod cli;
 pub mod config;
 mod files;
+mod lock;
 pub mod logs;
 mod mcp;
 mod outbox;

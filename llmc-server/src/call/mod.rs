@@ -28,7 +28,7 @@ pub(crate) use authorise::{Authority, Caller};
 pub(crate) use bounds::Bounds;
 pub(crate) use error::{CallError, Kind};
 pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Registry};
-pub(crate) use schema::Schema;
+pub(crate) use schema::{Schema, nearest};
 pub(crate) use services::Hub;
 use shelf::Shelf;
 
@@ -212,9 +212,16 @@ impl CallPath {
     }
 
     fn unknown_tool(&self, tool: &str, caller: &Caller) -> CallError {
+        if let Some(plugin) = self.registry.stopped.get(tool) {
+            let why = format!(
+                "`{tool}` is not available: plugin `{plugin}` is not what the operator's lock pins, so it was not \
+                 started; the operator sees what changed with `llmc plugin verify`"
+            );
+            return CallError::new(Kind::Denied, why);
+        }
         let names = self.visible(caller).map(|entry| entry.name.as_str());
         let tool = shortened(tool);
-        let nearest = schema::nearest(&tool, names);
+        let nearest = nearest(&tool, names);
         let hint = nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
         CallError::new(Kind::UnknownTool, format!("there is no tool `{tool}`{hint}"))
     }

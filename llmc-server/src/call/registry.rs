@@ -68,7 +68,11 @@ impl Entry {
 }
 
 /// All tools by name.
-pub(crate) struct Registry(BTreeMap<String, Arc<Entry>>);
+pub(crate) struct Registry {
+    entries: BTreeMap<String, Arc<Entry>>,
+    /// Tools of plugins that were stopped because they are not what the lock pins, with their plugins.
+    pub(crate) stopped: BTreeMap<String, Arc<str>>,
+}
 
 /// Why a plugin's manifest is refused.
 #[derive(Debug, thiserror::Error)]
@@ -88,29 +92,35 @@ impl Registry {
         let refused = |problem: String| ManifestError { plugin: "server".into(), problem };
         let entries = Builtin::ALL.map(|tool| tool.entry().map_err(refused));
         let named = |entry: Entry| (entry.name.clone(), Arc::new(entry));
-        entries.into_iter().map(|entry| entry.map(named)).collect::<Result<_, _>>().map(Self)
+        let entries = entries.into_iter().map(|entry| entry.map(named)).collect::<Result<_, _>>()?;
+        Ok(Self { entries, stopped: BTreeMap::new() })
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<Entry>> {
-        self.0.get(name)
+        self.entries.get(name)
+    }
+
+    /// Whether there is such a tool, or would be if its plugin had not been stopped.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.entries.contains_key(name) || self.stopped.contains_key(name)
     }
 
     /// The tool that was probably meant.
     pub(crate) fn nearest(&self, name: &str) -> Option<&str> {
-        nearest(name, self.0.keys().map(String::as_str))
+        nearest(name, self.entries.keys().map(String::as_str))
     }
 
     /// The plugin whose tool `execute_code`, maybe behind a prefix, runs code.
     pub(crate) fn code_plugin(&self) -> Option<&Arc<str>> {
         let runs_code = |name: &str| name == EXECUTE_CODE || name.ends_with("_execute_code");
-        let prefixed = || self.0.values().find(|entry| runs_code(&entry.name));
-        let entry = self.0.get(EXECUTE_CODE).or_else(prefixed)?;
+        let prefixed = || self.entries.values().find(|entry| runs_code(&entry.name));
+        let entry = self.entries.get(EXECUTE_CODE).or_else(prefixed)?;
         entry.plugin().map(|plugin| plugin.name())
     }
 
     /// In the order of their names, which does not change.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.0.values()
+        self.entries.values()
     }
 
     /// Adds the tools of a plugin.
@@ -143,7 +153,7 @@ impl Registry {
             if !is_name(&name) {
                 return Err(about("the name must match ^[a-z][a-z0-9_]{0,63}$".into()));
             }
-            if let Some(other) = self.0.get(&name) {
+            if let Some(other) = self.entries.get(&name) {
                 return Err(about(match &other.home {
                     Home::Plugin(other) => format!(
                         "plugin `{}` has a tool of the same name; set `prefix` for one of the two",
@@ -156,7 +166,7 @@ impl Registry {
             }
             let item_index = u16::try_from(index).map_err(|_| about("too many items".into()))?;
             let entry = entry(name.clone(), item_index, &item, plugin, &workers).map_err(about)?;
-            self.0.insert(name, Arc::new(entry));
+            self.entries.insert(name, Arc::new(entry));
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use llmc_core::{Content, Envelope};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
+use super::output::Output;
 use super::print;
 use crate::app;
 use crate::call::{Caller, Request};
@@ -27,9 +28,8 @@ pub(super) struct Call {
     arguments: String,
     #[command(flatten)]
     flags: Flags,
-    /// Print the whole result as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Call {
@@ -50,7 +50,7 @@ impl Call {
         match app.path.call(request).await {
             Ok(envelope) => {
                 let failed = envelope.is_error;
-                print(&if self.json {
+                print(&if self.output.is_json() {
                     format!("{:#}\n", serde_json::to_value(&envelope)?)
                 } else {
                     readable(&envelope)

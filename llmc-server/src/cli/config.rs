@@ -3,12 +3,14 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
+use super::output::Output;
 use super::print;
 use crate::config::{self, Config, ConfigError, Flags};
 use crate::runner::Granted;
 
-/// Show, check or describe the configuration.
+/// Show, check or explain the configuration.
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Print the configuration in effect, with every default.
@@ -18,6 +20,8 @@ pub(super) enum Command {
     Check(Source),
     /// Print the JSON Schema of `llmc.toml`.
     Schema,
+    /// Say what a key means, its default, and what it is here.
+    Explain(super::explain::Explain),
 }
 
 /// Where the configuration comes from.
@@ -25,19 +29,29 @@ pub(super) enum Command {
 pub(super) struct Source {
     #[command(flatten)]
     flags: Flags,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Command {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let text = match self {
-            Self::Show(source) => toml::to_string_pretty(&config::load(&source.flags)?.config)?,
+            Self::Show(source) => {
+                let config = config::load(&source.flags)?.config;
+                source.output.print(&serde_json::to_value(&config)?, &toml::to_string_pretty(&config)?)?;
+                return Ok(ExitCode::SUCCESS);
+            }
             Self::Check(source) => {
                 let loaded = config::load(&source.flags)?;
+                let json = json!({ "file": loaded.file, "grants": loaded.config.grants() });
                 let file =
                     loaded.file.map_or("no file, flags only".into(), |file| file.display().to_string());
                 let programs = programs(&loaded.config).map_err(ConfigError::Invalid)?;
-                format!("{file}: ok\n{}{programs}", summary(&loaded.config))
+                let text = format!("{file}: ok\n{}{programs}", summary(&loaded.config));
+                source.output.print(&json, &text)?;
+                return Ok(ExitCode::SUCCESS);
             }
+            Self::Explain(explain) => return explain.run(),
             Self::Schema => format!("{:#}\n", serde_json::to_value(schemars::schema_for!(Config))?),
         };
         print(&text)?;

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::output::Output;
 use super::print;
 use crate::app;
 use crate::cli;
@@ -17,9 +18,8 @@ use crate::stage::Stage;
 pub(super) struct Doctor {
     #[command(flatten)]
     flags: Flags,
-    /// Print everything as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// What was found.
@@ -77,7 +77,7 @@ impl Doctor {
         let mut findings = Findings { layers, self_test, server: server(&self.flags).await };
         findings.forgive_namespaces();
         let healthy = findings.healthy();
-        print(&if self.json { format!("{:#}\n", findings.json()) } else { findings.text() })?;
+        print(&if self.output.is_json() { format!("{:#}\n", findings.json()) } else { findings.text() })?;
         Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -126,7 +126,7 @@ async fn server(flags: &Flags) -> Result<Value, String> {
             })
         })
         .collect();
-    Ok(json!({ "plugins": plugins, "runner": processes.runner }))
+    Ok(json!({ "plugins": plugins, "runner": processes.runner, "stopped": app.stopped }))
 }
 
 impl Findings {
@@ -140,17 +140,25 @@ impl Findings {
         }
     }
 
-    /// A missing layer counts when something needs it; so do a jail that does not hold and a server that does not start.
+    /// A missing layer counts when something needs it; so do a jail that does not hold, a server that
+    /// does not start, and a plugin that is not what the lock pins.
     fn healthy(&self) -> bool {
         let lacking =
             |layer: &Layer| matches!(layer.status, Status::Missing { .. }) && !layer.required_by.is_empty();
         let holds = self.self_test.iter().flatten().all(Finding::holds);
-        !self.layers.iter().any(lacking) && holds && self.server.is_ok()
+        let is_whole =
+            self.server.as_ref().is_ok_and(|server| server["stopped"].as_array().is_none_or(Vec::is_empty));
+        !self.layers.iter().any(lacking) && holds && is_whole
     }
 
     fn json(&self) -> Value {
         let server = match &self.server {
-            Ok(server) => json!({ "starts": true, "plugins": server["plugins"], "runner": server["runner"] }),
+            Ok(server) => json!({
+                "starts": true,
+                "plugins": server["plugins"],
+                "runner": server["runner"],
+                "stopped": server["stopped"],
+            }),
             Err(error) => json!({ "starts": false, "error": error }),
         };
         let self_test = match &self.self_test {
@@ -213,6 +221,12 @@ impl Findings {
                         "runner: jails {jails}{commands}; {}; {}\n",
                         of("payload_identity"),
                         of("accounting")
+                    ));
+                }
+                for plugin in server["stopped"].as_array().into_iter().flatten() {
+                    let name = plugin["plugin"].as_str().unwrap_or_default();
+                    text.push_str(&format!(
+                        "STOPPED plugin {name}: it is not what the lock pins; `llmc plugin verify` shows the difference\n"
                     ));
                 }
                 text.push_str("the server starts with this configuration\n");

@@ -3,24 +3,30 @@
 //! stdout carries what the command is for (for `serve`, the protocol); everything else goes to stderr.
 
 mod call;
+mod client;
 mod config;
 mod doctor;
+mod explain;
+mod grant;
+mod init;
+mod output;
 mod plugin;
 mod policy;
 mod serve;
+mod shell;
 mod tools;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::ConfigError;
 use crate::logs::{self, LogFormat};
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 success; 1 failure (a layer, plugin or root is missing, or the check found something, or a \
+Exit codes: 0 success; 1 failure (a layer, plugin or root is missing, a plugin drifted, a check found something, or a \
 command line is refused (`policy explain`)); \
 2 wrong usage or configuration; 5 the tool reported an error (`call`).";
 
@@ -51,20 +57,32 @@ enum Command {
     Call(call::Call),
     /// Show which protections this machine gives, and what would be missing.
     Doctor(doctor::Doctor),
-    /// Show, check or describe the configuration.
+    /// Show, check or explain the configuration.
     #[command(subcommand)]
     Config(config::Command),
-    /// Work with plugin libraries.
+    /// List, check and pin plugins.
     #[command(subcommand)]
     Plugin(plugin::Command),
     /// Explain what the rules of a program decide.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Show and change what plugins may reach.
+    #[command(subcommand)]
+    Grant(grant::Command),
+    /// Write a commented configuration with the least grants; asks on a terminal.
+    Init(init::Init),
+    /// Tell an MCP client of this server.
+    #[command(subcommand)]
+    Client(client::Command),
+    /// Print completions for a shell.
+    Completions(shell::Completions),
+    /// Write a man page for each command into a folder.
+    Man(shell::Man),
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     // Anyone who could read this process's memory could read the secrets in it. See PR_SET_DUMPABLE in prctl(2).
     let hidden = llmc_sandbox::process::make_undumpable();
     let result = logs::init(&cli.log, cli.log_format).and_then(|()| {
@@ -83,6 +101,14 @@ pub fn main() -> ExitCode {
     })
 }
 
+/// The command line, with the exit codes in the help of every command.
+fn command() -> clap::Command {
+    fn told(command: clap::Command) -> clap::Command {
+        command.after_help(EXIT_CODES).mut_subcommands(told)
+    }
+    told(Cli::command())
+}
+
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(serve) => serve.run().await,
@@ -92,6 +118,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Config(config) => config.run(),
         Command::Plugin(plugin) => plugin.run().await,
         Command::Policy(policy) => policy.run(),
+        Command::Grant(grant) => grant.run(),
+        Command::Init(init) => init.run(),
+        Command::Client(client) => client.run(),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
     }
 }
 
@@ -114,4 +145,10 @@ fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),
     }
+}
+
+/// Tells on stderr what is not the result of a command.
+fn note(text: &str) {
+    // With stderr gone there is nobody to tell.
+    let _ = writeln!(io::stderr(), "llmc: {text}");
 }

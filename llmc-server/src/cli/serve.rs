@@ -17,6 +17,10 @@ pub(super) struct Serve {
 }
 
 impl Serve {
+    pub(super) fn flags(&self) -> &Flags {
+        &self.flags
+    }
+
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let loaded = config::load(&self.flags)?;
         let mut app = app::start(loaded.config, &self.flags).await?;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
+use super::output::Output;
 use super::print;
 use crate::app;
 use crate::call::{Caller, Entry};
@@ -15,9 +16,8 @@ use crate::config::{self, Flags};
 pub(super) struct Tools {
     #[command(flatten)]
     flags: Flags,
-    /// Print everything as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Tools {
@@ -26,7 +26,7 @@ impl Tools {
         let mut app = app::start(loaded.config, &self.flags).await?;
         app.processes().await?;
         let tools: Vec<_> = app.path.visible(&Caller::Client).collect();
-        let text = if self.json {
+        let text = if self.output.is_json() {
             let tools: Vec<_> = tools.iter().map(|entry| described(entry)).collect();
             format!("{:#}\n", json!(tools))
         } else {

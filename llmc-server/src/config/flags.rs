@@ -30,7 +30,7 @@ pub struct Flags {
 }
 
 /// `PATH`, `PATH:rw`, `NAME=PATH`, `NAME=PATH:rw`. A path with `=` or a trailing `:ro` goes into the file.
-fn parse_root(text: &str) -> Result<(String, Root), String> {
+pub(crate) fn parse_root(text: &str) -> Result<(String, Root), String> {
     let (name, rest) = text.split_once('=').unwrap_or(("work", text));
     let (path, access) = match rest.rsplit_once(':') {
         Some((path, "rw")) => (path, Access::Rw),
@@ -48,7 +48,7 @@ const CMD_TOOLS: [&str; 6] =
     ["run_command", "start_process", "send_input", "read_output", "stop_process", "list_processes"];
 
 /// What code may call back without a configuration file: the file tools, which stay inside the roots and their access.
-const FS_TOOLS: [&str; 14] = [
+pub(crate) const FS_TOOLS: [&str; 14] = [
     "append_file",
     "copy_path",
     "create_dir",

@@ -1,12 +1,13 @@
 //! Finding and reading the configuration file.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Config, Flags, SecretSource};
+use super::{Config, Flags, Plugin, SecretSource};
 use crate::files;
 
 /// Larger files are no configurations.
-const MAX_BYTES: u64 = 1 << 20;
+pub(super) const MAX_BYTES: u64 = 1 << 20;
 
 /// A configuration, and where it came from.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct Loaded {
     pub config: Config,
     /// The file, if there was one.
     pub file: Option<PathBuf>,
+    /// Plugins that the file has and switches off.
+    pub disabled: BTreeMap<String, Plugin>,
 }
 
 /// Why a configuration cannot be used.
@@ -63,13 +66,30 @@ pub fn load(flags: &Flags) -> Result<Loaded, ConfigError> {
     };
     flags.apply(&mut config).map_err(ConfigError::Flag)?;
     check(&config).map_err(ConfigError::Invalid)?;
-    Ok(Loaded { config, file })
+    config.file.clone_from(&file);
+    let disabled = config.plugins.extract_if(.., |_, plugin| plugin.disabled).collect();
+    Ok(Loaded { config, file, disabled })
 }
 
 fn read(file: &Path) -> Result<Config, ConfigError> {
     let text = files::read_text(file, MAX_BYTES)
         .map_err(|source| ConfigError::Read { file: file.to_owned(), source })?;
-    let mut config: Config = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+    read_text(file, &text)
+}
+
+/// A configuration file with this text, checked but without any flag.
+///
+/// # Errors
+///
+/// See [`ConfigError`].
+pub(crate) fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
+    let config = read_text(file, text)?;
+    check(&config).map_err(ConfigError::Invalid)?;
+    Ok(config)
+}
+
+fn read_text(file: &Path, text: &str) -> Result<Config, ConfigError> {
+    let mut config: Config = toml::from_str(text).map_err(|error| ConfigError::Syntax {
         file: file.to_owned(),
         message: with_nearest(error.to_string().trim_end()),
     })?;
@@ -100,11 +120,21 @@ pub(crate) fn is_path(library: &str) -> bool {
 }
 
 /// `$XDG_CONFIG_HOME/llmc/config.toml`, as in the XDG Base Directory Specification.
-fn user_file() -> Option<PathBuf> {
+pub(crate) fn user_file() -> Option<PathBuf> {
     let folder = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
     let folder = folder.or_else(|| home().map(|home| home.join(".config")))?;
     Some(folder.join("llmc/config.toml"))
+}
+
+/// What names a configuration in a command that is told: nothing for the operator's own, else `--config FILE`.
+pub(crate) fn flag(file: Option<&Path>) -> String {
+    match file {
+        Some(file) if user_file().as_deref() != Some(file) => {
+            format!(" --config {}", shell_words::quote(&file.to_string_lossy()))
+        }
+        _ => String::new(),
+    }
 }
 
 /// A file that is there. One that cannot be looked at is an error: it may hold restrictions.

@@ -3,6 +3,7 @@
 //! Nothing here opens a root or starts a process; [`load`] turns text into [`Config`], and later steps have few
 //! ways left to fail. Unknown keys are errors: a misspelt restriction must not be silently absent.
 
+mod edit;
 mod flags;
 mod load;
 mod programs;
@@ -10,12 +11,15 @@ mod programs;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use clap::ValueEnum as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use edit::{Editor, GrantWord, no_plugin};
 pub use flags::Flags;
+pub(crate) use flags::{FS_TOOLS, parse_root};
 pub use load::{ConfigError, Loaded, load};
-pub(crate) use load::{is_name, is_path};
+pub(crate) use load::{flag, is_name, is_path, parse, user_file};
 pub use programs::Program;
 pub(crate) use programs::{NO_RULES, header, is_narrow, name_of};
 
@@ -42,6 +46,9 @@ pub struct Config {
     pub policy: Policy,
     /// What is recorded.
     pub audit: Audit,
+    /// The file that this was read from; no key of it.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }
 
 impl Config {
@@ -61,6 +68,8 @@ pub struct Server {
     /// Refuse to start where user and mount namespaces are missing for plugin hosts; without this they are
     /// jailed by Landlock and seccomp alone, and `llmc doctor` says so.
     pub require_namespaces: bool,
+    /// Refuse to start without a lock beside the configuration file; see `llmc plugin lock`.
+    pub require_lock: bool,
     /// The weakest jail that will do for code: `"namespaces"`, or `"landlock"` to run code behind Landlock and seccomp
     /// alone where the kernel gives no user namespaces. Commands are not run there.
     pub min_isolation: MinIsolation,
@@ -143,6 +152,9 @@ pub enum Access {
 pub struct Plugin {
     /// Library: a name such as `llmc_tools_fs` for one that is installed, or a path to a `.so` file.
     pub library: String,
+    /// Leave it out, as if it were not here; `llmc plugin enable` and `disable` change it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
     /// SHA-256 of the library in hexadecimal; any other file is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
@@ -183,9 +195,21 @@ impl Grants {
     pub(crate) fn line_with(&self, plugin: &str, add: impl FnOnce(&mut Self)) -> String {
         let mut grants = self.clone();
         add(&mut grants);
+        let command = self.first_missing(&grants).map_or(String::new(), |(word, value)| {
+            format!(" (`llmc grant add {plugin} {} {value}`)", word.word())
+        });
         // Grants hold strings and numbers only; there is nothing that TOML could not write.
         let grants = toml::Value::try_from(grants).map(|value| value.to_string()).unwrap_or_default();
-        format!("`[plugins.{plugin}] grants = {grants}`")
+        format!("`[plugins.{plugin}] grants = {grants}`{command}")
+    }
+
+    /// The first thing that `other` has and this has not.
+    fn first_missing(&self, other: &Self) -> Option<(GrantWord, String)> {
+        GrantWord::value_variants().iter().find_map(|word| {
+            let known = word.of(self);
+            let added = word.of(other).into_iter().find(|value| !known.contains(value));
+            added.map(|value| (*word, value))
+        })
     }
 
     /// The run grant, or the least one for programs.
@@ -371,7 +395,7 @@ pub struct Policy {
 
 /// Repositories (hooks, configuration), what shells and editors run, and what grants tools to agents: CVE-2025-54135
 /// and CVE-2025-54136 are a file tool writing one of the last.
-const PROTECTED_PATHS: [&str; 30] = [
+const PROTECTED_PATHS: [&str; 32] = [
     ".git",
     ".gitconfig",
     ".gitmodules",
@@ -387,6 +411,7 @@ const PROTECTED_PATHS: [&str; 30] = [
     ".zprofile",
     ".zlogin",
     ".config/fish",
+    ".config/llmc",
     ".envrc",
     ".ripgreprc",
     ".ssh",
@@ -401,6 +426,7 @@ const PROTECTED_PATHS: [&str; 30] = [
     ".idea",
     ".vscode",
     ".windsurf",
+    "llmc.lock",
     "llmc.toml",
 ];
 

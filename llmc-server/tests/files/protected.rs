@@ -36,6 +36,9 @@ const FILES: &[&str] = &[
     ".idea/workspace.xml",
     ".codex/config.toml",
     ".gemini/settings.json",
+    ".config/llmc/config.toml",
+    ".config/llmc/config.lock",
+    "llmc.lock",
     "llmc.toml",
     "deploy/llmc.toml",
 ];
@@ -52,6 +55,7 @@ const NEIGHBOURS: &[&str] = &[
     "bashrc",
     ".cargo/registry.toml",
     ".config/other/config.fish",
+    ".config/llmc-notes/config.toml",
     "docs/llmc.toml.example",
 ];
 

@@ -13,6 +13,7 @@ mod commands;
 mod configuration;
 mod exec_cases;
 mod manifest;
+mod operator;
 mod processes;
 mod protocol;
 mod real_client;

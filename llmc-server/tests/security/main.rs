@@ -29,6 +29,7 @@ mod lesser_tier;
 mod lifetime;
 mod limits;
 mod loading;
+mod lock;
 mod memory;
 mod one_path;
 mod parked;

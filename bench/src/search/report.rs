@@ -76,9 +76,12 @@ impl Report {
     }
 }
 
+/// Which rows belong to a part of the questions.
+type Part = fn(&Row) -> bool;
+
 impl Display for Report {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let parts: [(&str, fn(&Row) -> bool); 4] = [
+        let parts: [(&str, Part); 4] = [
             ("all questions", |_| true),
             ("held out", |row| row.held_out),
             ("tokio", |row| row.tree == "tokio"),

@@ -6,7 +6,7 @@
 //! - [`cli`]: the commands of the program `llmc`.
 //! - [`config`]: what the operator decided, as data.
 //! - `app`: puts the parts together at start-up.
-//! - `transport`, `mcp`: how requests arrive.
+//! - `transport`, `http`, `mcp`: how requests arrive; `tokens`: who may send them over the network.
 //! - `call`: the one path of every call.
 //! - `plugin`: hosts, seen from here; `runner`: jails, seen from here.
 //! - `roots`, `secret`, `audit`: what calls are given, what is hidden in their results, what is recorded of them.
@@ -20,6 +20,7 @@ mod call;
 pub mod cli;
 pub mod config;
 mod files;
+mod http;
 pub mod logs;
 mod mcp;
 mod outbox;
@@ -28,4 +29,5 @@ mod roots;
 mod runner;
 mod secret;
 mod stage;
+mod tokens;
 mod transport;

@@ -9,6 +9,7 @@ mod bounds;
 mod builtin;
 mod cost;
 mod error;
+mod identity;
 mod output;
 mod read_more;
 pub(crate) mod registry;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use authorise::{Authority, Caller};
 pub(crate) use bounds::Bounds;
 pub(crate) use error::{CallError, Kind};
+pub(crate) use identity::Identity;
 pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Registry};
 pub(crate) use schema::Schema;
 pub(crate) use services::Hub;
@@ -44,12 +46,12 @@ const MAX_NAME_BYTES: usize = 128;
 /// Longest error text: it goes to the model and into the audit.
 const MAX_MESSAGE_BYTES: usize = 16 << 10;
 
-/// The one caller from outside: a server on stdio has one client.
-const OWNER: &str = "client";
-
 /// A call to make.
 pub(crate) struct Request {
     pub(crate) caller: Caller,
+    /// For whom it is made: the connection of a client, or the person at the command line. Calls below it keep it, so
+    /// what a plugin holds for a client stays with that client. Plugins can compare it; it says nothing else.
+    pub(crate) origin: Arc<str>,
     pub(crate) tool: String,
     pub(crate) arguments: Map<String, Value>,
     pub(crate) cancel: CancellationToken,
@@ -109,13 +111,18 @@ impl CallPath {
         self.registry.code_plugin().map(|plugin| Caller::Plugin(Arc::clone(plugin)))
     }
 
-    /// Keeps what did not fit into a result, secrets masked, for the caller of this call. Blocks.
+    /// Keeps what did not fit into a result, secrets masked, for whom the call was made. Blocks.
     ///
     /// # Errors
     ///
     /// When it cannot be kept; the text tells why.
-    fn keep(&self, text: String) -> std::io::Result<String> {
-        self.shelf.keep(OWNER, &self.secrets.mask_text(text))
+    fn keep(&self, origin: &str, text: String) -> std::io::Result<String> {
+        self.shelf.keep(origin, &self.secrets.mask_text(text))
+    }
+
+    /// Records a client that was not let in.
+    pub(crate) fn record_rejected(&self, address: &str, reason: &str) {
+        self.audit.write_rejected(address, reason);
     }
 
     /// Makes a call; whatever becomes of it is audited, also that its caller left before its end.
@@ -200,8 +207,15 @@ impl CallPath {
         let parent = request.parent.as_ref();
         let deadline = parent.map_or(own, |parent| parent.deadline.min(own));
         let depth = parent.map_or(0, |parent| parent.depth + 1);
-        let bounds = parent.map(|parent| parent.bounds.clone()).unwrap_or_default();
-        CallContext::new(depth, deadline, bounds, &request.cancel, request.progress.clone())
+        let bounds = parent.map_or_else(|| Bounds::of(&request.caller), |parent| parent.bounds.clone());
+        CallContext::new(
+            Arc::clone(&request.origin),
+            depth,
+            deadline,
+            bounds,
+            &request.cancel,
+            request.progress.clone(),
+        )
     }
 
     fn unknown_tool(&self, tool: &str, caller: &Caller) -> CallError {

@@ -78,6 +78,7 @@ impl Hub {
         };
         Ok(Request {
             caller: Caller::Plugin(plugin.into()),
+            origin: Arc::clone(&context.origin),
             tool: name,
             arguments,
             cancel: context.cancel.clone(),
@@ -116,7 +117,8 @@ impl Hub {
         };
         let Some(text) = text else { return json_answer(&json!({"kept": null})) };
         let path = self.path.get().and_then(Weak::upgrade).ok_or_else(stopping)?;
-        let kept = tokio::task::spawn_blocking(move || path.keep(text)).await;
+        let origin = Arc::clone(&context.origin);
+        let kept = tokio::task::spawn_blocking(move || path.keep(&origin, text)).await;
         match kept.map_err(std::io::Error::other).flatten() {
             Ok(handle) => json_answer(&json!({"kept": handle})),
             Err(error) => Err(failure(code::FAILED, format!("the output cannot be kept: {error}"))),

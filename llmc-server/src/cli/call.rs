@@ -40,6 +40,7 @@ impl Call {
         app.processes().await?;
         let request = Request {
             caller: Caller::CommandLine,
+            origin: "command line".into(),
             tool: self.tool,
             arguments,
             cancel: CancellationToken::new(),

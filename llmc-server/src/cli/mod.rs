@@ -7,6 +7,7 @@ mod config;
 mod doctor;
 mod plugin;
 mod serve;
+mod token;
 mod tools;
 
 use std::io::{self, Write};
@@ -41,7 +42,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve MCP to one client over stdin and stdout.
+    /// Serve MCP to a client over stdin and stdout, to clients over HTTP, or both.
     Serve(serve::Serve),
     /// List the tools with their plugins.
     Tools(tools::Tools),
@@ -52,6 +53,9 @@ enum Command {
     /// Show, check or describe the configuration.
     #[command(subcommand)]
     Config(config::Command),
+    /// Make, list and revoke tokens of HTTP clients.
+    #[command(subcommand)]
+    Token(token::Command),
     /// Work with plugin libraries.
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -85,6 +89,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Call(call) => call.run().await,
         Command::Doctor(doctor) => doctor.run().await,
         Command::Config(config) => config.run(),
+        Command::Token(token) => token.run(),
         Command::Plugin(plugin) => plugin.run().await,
     }
 }

@@ -4,6 +4,7 @@
 //! ways left to fail. Unknown keys are errors: a misspelt restriction must not be silently absent.
 
 mod flags;
+mod http;
 mod load;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use flags::Flags;
+pub use http::{Http, HttpAuth};
 pub use load::{ConfigError, Loaded, load};
 pub(crate) use load::{is_name, is_path};
 
@@ -59,6 +61,9 @@ pub struct Server {
     /// The weakest jail that will do for code: `"namespaces"`, or `"landlock"` to run code behind Landlock and seccomp
     /// alone where the kernel gives no user namespaces. Commands are not run there.
     pub min_isolation: MinIsolation,
+    /// Serve MCP over Streamable HTTP, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<Http>,
 }
 
 /// The weakest jail that will do.

@@ -39,6 +39,8 @@ pub(crate) trait Progress: Send + Sync {
 pub(crate) struct CallContext {
     /// Unique while the server runs.
     pub(crate) id: u64,
+    /// For whom it is made, see [`crate::call::Request::origin`].
+    pub(crate) origin: Arc<str>,
     /// Calls above this one.
     pub(crate) depth: u8,
     pub(crate) deadline: Instant,
@@ -53,6 +55,7 @@ pub(crate) struct CallContext {
 
 impl CallContext {
     pub(crate) fn new(
+        origin: Arc<str>,
         depth: u8,
         deadline: Instant,
         bounds: Bounds,
@@ -62,7 +65,8 @@ impl CallContext {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         // A child: the end of this call must not look like a cancellation of the call above it.
-        Self { id, depth, deadline, bounds, cancel: cancel.child_token(), progress, draft: Mutex::default() }
+        let (cancel, draft) = (cancel.child_token(), Mutex::default());
+        Self { id, origin, depth, deadline, bounds, cancel, progress, draft }
     }
 }
 

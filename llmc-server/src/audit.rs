@@ -26,7 +26,7 @@ pub(crate) struct Record<'a> {
     /// The call that made this one, if code or a plugin did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parent: Option<u64>,
-    /// Who called: `client`, `command line` or `plugin NAME`.
+    /// Who called: `client`, `token NAME`, `http`, `command line` or `plugin NAME`.
     pub(crate) caller: &'a str,
     pub(crate) tool: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,6 +53,15 @@ impl Record<'_> {
             info!(target: "audit", call, parent, caller, tool, outcome, reason, result_bytes, duration_us);
         }
     }
+}
+
+/// A client that was not let in.
+#[derive(Debug, Serialize)]
+struct Rejected<'a> {
+    time_ms: u64,
+    outcome: &'static str,
+    address: &'a str,
+    reason: &'a str,
 }
 
 /// Where records go.
@@ -94,10 +103,24 @@ impl Audit {
 
     /// Writes a record. A record that cannot be written is in the log at least.
     pub(crate) fn write(&self, record: &Record<'_>) {
-        let Some(file) = &self.file else {
-            record.log();
-            return;
-        };
+        match &self.file {
+            Some(file) => self.append(file, record),
+            None => record.log(),
+        }
+    }
+
+    /// Writes a record of a client that was not let in.
+    pub(crate) fn write_rejected(&self, address: &str, reason: &str) {
+        match &self.file {
+            Some(file) => {
+                let record = Rejected { time_ms: now_ms(), outcome: "unauthorised", address, reason };
+                self.append(file, &record);
+            }
+            None => info!(target: "audit", outcome = "unauthorised", address, reason),
+        }
+    }
+
+    fn append(&self, file: &Mutex<File>, record: &(impl Serialize + std::fmt::Debug)) {
         let written = serde_json::to_vec(record).map_err(std::io::Error::from).and_then(|mut line| {
             line.push(b'\n');
             file.lock().unwrap_or_else(std::sync::PoisonError::into_inner).write_all(&line)

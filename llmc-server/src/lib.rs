@@ -6,7 +6,7 @@
 //! - [`cli`]: the commands of the program `llmc`.
 //! - [`config`]: what the operator decided, as data.
 //! - `app`: puts the parts together at start-up.
-//! - `transport`, `mcp`: how requests arrive.
+//! - `transport`, `http`, `mcp`: how requests arrive; `tokens`: who may send them over the network.
 //! - `call`: the one path of every call.
 //! - `plugin`: hosts, seen from here; `runner`: jails, seen from here.
 //! - `lock`: what each plugin was when the operator agreed to it; one that changed since is stopped.
@@ -22,6 +22,7 @@ mod call;
 pub mod cli;
 pub mod config;
 mod files;
+mod http;
 mod lock;
 pub mod logs;
 mod mcp;
@@ -32,4 +33,5 @@ mod runner;
 mod secret;
 mod stage;
 mod state;
+mod tokens;
 mod transport;

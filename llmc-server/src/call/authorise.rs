@@ -7,7 +7,7 @@ use std::sync::Arc;
 use llmc_core::manifest::GrantKind;
 
 use super::registry::EXECUTE_CODE;
-use super::{CallError, Entry, Home, Kind};
+use super::{CallError, Entry, Home, Identity, Kind};
 use crate::config::{Config, Grants, Mode, NamedMode};
 
 /// Tools that clients see in code mode, as far as they exist: what finds tools, what looks, and what runs code.
@@ -17,18 +17,36 @@ const CODE_MODE: [&str; 6] =
 /// Who makes a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// The MCP client.
+    /// The MCP client on stdio.
     Client,
+    /// One over the network.
+    Remote(Arc<Identity>),
     /// A person at the command line.
     CommandLine,
     /// A plugin, for itself or for code that it runs.
     Plugin(Arc<str>),
 }
 
+impl Caller {
+    /// Whether it is a client, and so sees what `server.mode` shows.
+    pub(super) fn is_client(&self) -> bool {
+        matches!(self, Self::Client | Self::Remote(_))
+    }
+
+    /// Whether a tool is open to it as far as its token goes.
+    pub(super) fn opens(&self, tool: &str) -> bool {
+        match self {
+            Self::Remote(identity) => identity.opens(tool),
+            Self::Client | Self::CommandLine | Self::Plugin(_) => true,
+        }
+    }
+}
+
 impl fmt::Display for Caller {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Client => formatter.write_str("client"),
+            Self::Remote(identity) => formatter.write_str(identity.shown()),
             Self::CommandLine => formatter.write_str("command line"),
             Self::Plugin(name) => write!(formatter, "plugin {name}"),
         }
@@ -73,12 +91,13 @@ impl Authority {
         }
         match caller {
             Caller::CommandLine => Ok(()),
-            Caller::Client if self.shows(entry) => Ok(()),
-            Caller::Client if self.code_may_call(tool) => denied(format!(
+            Caller::Remote(identity) if !identity.opens(tool) => not_opened(tool),
+            Caller::Client | Caller::Remote(_) if self.shows(entry) => Ok(()),
+            Caller::Client | Caller::Remote(_) if self.code_may_call(tool) => denied(format!(
                 "`{tool}` is not offered to clients (`server.mode`), only to code: call `{EXECUTE_CODE}` with \
                  `from llmc import tools`, then `tools.{tool}(...)`"
             )),
-            Caller::Client => {
+            Caller::Client | Caller::Remote(_) => {
                 denied(format!("`{tool}` is not offered to clients; add it to `server.mode` to change that"))
             }
             Caller::Plugin(name) => {
@@ -138,6 +157,14 @@ impl Authority {
         let granted = self.code_plugin.as_ref().and_then(|plugin| self.plugins.get(&**plugin));
         granted.is_some_and(|grants| grants.tools.iter().any(|granted| granted == tool))
     }
+}
+
+/// What the holder of a token is told of tools beyond it, whether there are such tools or not.
+pub(super) fn not_opened(tool: &str) -> Result<(), CallError> {
+    let tool = super::shortened(tool);
+    denied(format!(
+        "this token does not open `{tool}`; `llmc token create NAME --tools ...` names what one opens"
+    ))
 }
 
 fn denied(message: String) -> Result<(), CallError> {

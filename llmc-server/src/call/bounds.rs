@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{CallError, Caller, Kind};
+use super::authorise::not_opened;
+use super::{CallError, Caller, Kind, identity};
 use crate::config::Limits;
 
 /// Shared by a call and all calls below it.
@@ -13,6 +14,8 @@ use crate::config::Limits;
 pub(crate) struct Bounds {
     spent: Arc<Spent>,
     narrowed: Option<Arc<Narrowed>>,
+    /// The only tools that the token of the client opens, whoever calls them for it.
+    opened: Option<Arc<BTreeSet<String>>>,
 }
 
 /// What calls below a call have used.
@@ -32,6 +35,15 @@ struct Narrowed {
 }
 
 impl Bounds {
+    /// What holds for calls of this caller and for all below them.
+    pub(super) fn of(caller: &Caller) -> Self {
+        let opened = match caller {
+            Caller::Remote(identity) => identity.tools().cloned(),
+            Caller::Client | Caller::CommandLine | Caller::Plugin(_) => None,
+        };
+        Self { opened, ..Self::default() }
+    }
+
     /// The same bounds, and `plugin` may call only `tools`. Other plugins below go by their own grants.
     pub(crate) fn narrowed(&self, plugin: &str, tools: Vec<String>) -> Self {
         let narrowed = Narrowed {
@@ -39,11 +51,18 @@ impl Bounds {
             tools: tools.into_iter().collect(),
             above: self.narrowed.clone(),
         };
-        Self { spent: Arc::clone(&self.spent), narrowed: Some(Arc::new(narrowed)) }
+        Self {
+            spent: Arc::clone(&self.spent),
+            narrowed: Some(Arc::new(narrowed)),
+            opened: self.opened.clone(),
+        }
     }
 
-    /// Refuses a tool that the caller gave up further up.
+    /// Refuses a tool that the client's token does not open, or that the caller gave up further up.
     pub(super) fn allows(&self, caller: &Caller, tool: &str) -> Result<(), CallError> {
+        if self.opened.as_ref().is_some_and(|opened| !identity::contains(opened, tool)) {
+            return not_opened(tool);
+        }
         let Caller::Plugin(name) = caller else { return Ok(()) };
         let refusing = self.chain().find(|level| level.plugin == *name && !level.tools.contains(tool));
         refusing.map_or(Ok(()), |level| {

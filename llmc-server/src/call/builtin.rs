@@ -168,7 +168,7 @@ impl Builtin {
 
 /// Tools of plugins that a caller may call, itself or from code that it has run.
 fn reachable<'a>(path: &'a CallPath, caller: &Caller, context: &CallContext) -> Vec<Reachable<'a>> {
-    let from_code = path.code_caller().filter(|_| *caller == Caller::Client);
+    let from_code = path.code_caller().filter(|_| caller.is_client());
     let may = |caller: &Caller, entry: &Entry| path.authority.allows(caller, entry).is_ok();
     path.registry
         .entries()
@@ -177,7 +177,8 @@ fn reachable<'a>(path: &'a CallPath, caller: &Caller, context: &CallContext) -> 
         .filter(|entry| context.bounds.allows(caller, &entry.name).is_ok())
         .filter_map(|entry| {
             let direct = may(caller, entry);
-            let code = || from_code.as_ref().is_some_and(|code| may(code, entry));
+            let code =
+                || from_code.as_ref().is_some_and(|code| may(code, entry) && caller.opens(&entry.name));
             (direct || code()).then_some(Reachable { entry, code_only: !direct })
         })
         .collect()

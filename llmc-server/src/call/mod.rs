@@ -9,6 +9,7 @@ mod bounds;
 mod builtin;
 mod cost;
 mod error;
+mod identity;
 mod output;
 mod read_more;
 pub(crate) mod registry;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use authorise::{Authority, Caller};
 pub(crate) use bounds::Bounds;
 pub(crate) use error::{CallError, Kind};
+pub(crate) use identity::Identity;
 pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Registry};
 pub(crate) use schema::{Schema, nearest};
 pub(crate) use services::Hub;
@@ -109,13 +111,18 @@ impl CallPath {
         self.registry.code_plugin().map(|plugin| Caller::Plugin(Arc::clone(plugin)))
     }
 
-    /// Keeps what did not fit into a result, secrets masked, for `origin`. Blocks.
+    /// Keeps what did not fit into a result, secrets masked, for whom the call was made. Blocks.
     ///
     /// # Errors
     ///
     /// When it cannot be kept; the text tells why.
     fn keep(&self, origin: &str, text: String) -> std::io::Result<String> {
         self.shelf.keep(origin, &self.secrets.mask_text(text))
+    }
+
+    /// Records a client that was not let in.
+    pub(crate) fn record_rejected(&self, address: &str, reason: &str) {
+        self.audit.write_rejected(address, reason);
     }
 
     /// Makes a call; whatever becomes of it is audited, also that its caller left before its end.
@@ -200,7 +207,7 @@ impl CallPath {
         let parent = request.parent.as_ref();
         let deadline = parent.map_or(own, |parent| parent.deadline.min(own));
         let depth = parent.map_or(0, |parent| parent.depth + 1);
-        let bounds = parent.map(|parent| parent.bounds.clone()).unwrap_or_default();
+        let bounds = parent.map_or_else(|| Bounds::of(&request.caller), |parent| parent.bounds.clone());
         CallContext::new(
             Arc::clone(&request.origin),
             depth,

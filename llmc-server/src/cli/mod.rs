@@ -14,6 +14,7 @@ mod plugin;
 mod policy;
 mod serve;
 mod shell;
+mod token;
 mod tools;
 
 use std::io::{self, Write};
@@ -49,7 +50,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve MCP to one client over stdin and stdout.
+    /// Serve MCP to a client over stdin and stdout, to clients over HTTP, or both.
     Serve(serve::Serve),
     /// List the tools with their plugins.
     Tools(tools::Tools),
@@ -60,6 +61,9 @@ enum Command {
     /// Show, check or explain the configuration.
     #[command(subcommand)]
     Config(config::Command),
+    /// Make, list and revoke tokens of HTTP clients.
+    #[command(subcommand)]
+    Token(token::Command),
     /// List, check and pin plugins.
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -116,6 +120,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Call(call) => call.run().await,
         Command::Doctor(doctor) => doctor.run().await,
         Command::Config(config) => config.run(),
+        Command::Token(token) => token.run(),
         Command::Plugin(plugin) => plugin.run().await,
         Command::Policy(policy) => policy.run(),
         Command::Grant(grant) => grant.run(),

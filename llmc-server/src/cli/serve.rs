@@ -1,19 +1,36 @@
 //! `llmc serve`
 
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use rustix::fs::{FileType, fstat};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Flags};
+use crate::app::{self, App};
+use crate::config::{self, Config, ConfigError, Flags, Http, HttpAuth};
+use crate::http::{self, Listener};
 use crate::mcp::Handler;
-use crate::{app, transport};
+use crate::transport;
 
-/// Serve MCP to one client over stdin and stdout.
+/// Serve MCP to a client over stdin and stdout, to clients over HTTP, or both.
 #[derive(Args)]
 pub(super) struct Serve {
     #[command(flatten)]
     flags: Flags,
+    /// Serve MCP over Streamable HTTP at this address, such as 127.0.0.1:8765. stdin and stdout are then served only if
+    /// stdin is a pipe or a socket, as when a client started the server.
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<SocketAddr>,
+    /// Who may call over HTTP: holders of a token (`llmc token create`), or with `none` everybody, on loopback only.
+    #[arg(long, value_enum, value_name = "WHO")]
+    http_auth: Option<HttpAuth>,
+    /// With HTTP: leave stdin and stdout alone, whatever they are.
+    #[arg(long)]
+    no_stdio: bool,
 }
 
 impl Serve {
@@ -22,23 +39,110 @@ impl Serve {
     }
 
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let loaded = config::load(&self.flags)?;
-        let mut app = app::start(loaded.config, &self.flags).await?;
-        let handler = Handler::new(Arc::clone(&app.path), &app.instructions);
-        let serving = transport::stdio::serve(handler, app.config.limits.max_message_bytes);
-        tokio::pin!(serving);
-        // A process that did not get ready ends the server, even if a client has seen its tools, or has left already.
-        tokio::select! {
-            biased;
-            processes = app.processes() => {
-                processes?;
-                serving.await?;
-            }
-            served = &mut serving => {
-                served?;
-                app.processes().await?;
-            }
+        let mut config = config::load(&self.flags)?.config;
+        self.apply(&mut config).map_err(ConfigError::Flag)?;
+        let listener = match &config.server.http {
+            Some(http) => Some(Listener::bind(&config, http).await?),
+            None => None,
+        };
+        let app = app::start(config, &self.flags).await?;
+        match listener {
+            Some(listener) => self.with_http(app, listener).await?,
+            None => stdio_alone(app).await?,
         }
         Ok(ExitCode::SUCCESS)
     }
+
+    fn apply(&self, config: &mut Config) -> Result<(), String> {
+        let by_file = config.server.http.clone();
+        if let Some(listen) = self.http {
+            config.server.http.get_or_insert_with(|| Http::on(listen)).listen = listen;
+        }
+        let http = config.server.http.as_mut();
+        match (http, self.http_auth) {
+            (None, Some(_)) => return Err("--http-auth: there is no HTTP; add --http ADDRESS".into()),
+            (None, None) if self.no_stdio => {
+                return Err("--no-stdio: nothing would be served; add --http ADDRESS".into());
+            }
+            (Some(_), Some(HttpAuth::None)) if by_file.is_some_and(|http| http.auth != HttpAuth::None) => {
+                return Err(
+                    "--http-auth none: the configuration file asks for tokens (`server.http.auth`)".into()
+                );
+            }
+            (Some(http), auth) => {
+                http.auth = auth.unwrap_or(http.auth);
+                http.check()?;
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    /// Serves HTTP until the process is told to end, or the client on stdio, which then owns the process, has left.
+    async fn with_http(&self, mut app: App, listener: Listener) -> anyhow::Result<()> {
+        let told = http::told_to_end()?;
+        let (ready, is_ready) = watch::channel(false);
+        let stop = CancellationToken::new();
+        // Said whatever is logged: a person who starts a server wants to know where it is.
+        let _ = writeln!(io::stderr(), "llmc: serving MCP at http://{}/mcp", listener.address()?);
+        let max_bytes = app.config.limits.max_message_bytes;
+        let server = http::Server {
+            handler: Handler::for_network(Arc::clone(&app.path), &app.instructions),
+            path: Arc::clone(&app.path),
+            max_body_bytes: max_bytes,
+            ready: is_ready,
+        };
+        let serving = tokio::spawn(listener.serve(server, stop.clone()));
+        let handler = Handler::new(Arc::clone(&app.path), &app.instructions);
+        let with_stdio = !self.no_stdio && is_pipe_or_socket();
+        let stdio = async {
+            match with_stdio {
+                true => transport::stdio::serve(handler, max_bytes).await,
+                false => std::future::pending().await,
+            }
+        };
+        let result = tokio::select! {
+            () = told => Ok(()),
+            ended = stdio => ended,
+            failed = not_ready(&mut app, &ready) => failed,
+        };
+        stop.cancel();
+        serving.await?;
+        result
+    }
+}
+
+/// Serves the one client on stdin and stdout.
+async fn stdio_alone(mut app: App) -> anyhow::Result<()> {
+    let handler = Handler::new(Arc::clone(&app.path), &app.instructions);
+    let serving = transport::stdio::serve(handler, app.config.limits.max_message_bytes);
+    tokio::pin!(serving);
+    // A process that did not get ready ends the server, even if a client has seen its tools, or has left already.
+    tokio::select! {
+        biased;
+        processes = app.processes() => {
+            processes?;
+            serving.await?;
+        }
+        served = &mut serving => {
+            served?;
+            app.processes().await?;
+        }
+    }
+    Ok(())
+}
+
+/// Says when all processes are ready; completes only if they will never be.
+async fn not_ready(app: &mut App, ready: &watch::Sender<bool>) -> anyhow::Result<()> {
+    app.processes().await?;
+    ready.send_replace(true);
+    std::future::pending().await
+}
+
+/// Whether a client may be at the other end of stdin. A terminal is nobody who speaks MCP, and what a service manager
+/// gives (`/dev/null`, or nothing) neither.
+fn is_pipe_or_socket() -> bool {
+    let stdin = rustix::stdio::stdin();
+    fstat(stdin)
+        .is_ok_and(|stat| matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket))
 }

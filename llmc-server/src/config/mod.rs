@@ -5,6 +5,7 @@
 
 mod edit;
 mod flags;
+mod http;
 mod load;
 mod programs;
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use edit::{Editor, GrantWord, no_plugin};
 pub use flags::Flags;
 pub(crate) use flags::{FS_TOOLS, parse_root};
+pub use http::{Http, HttpAuth};
 pub use load::{ConfigError, Loaded, load};
 pub(crate) use load::{flag, is_name, is_path, parse, user_file};
 pub use programs::Program;
@@ -76,6 +78,9 @@ pub struct Server {
     /// Folder that holds the folders of plugins with the grant `state`; `llmc` in the XDG state folder if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<PathBuf>,
+    /// Serve MCP over Streamable HTTP, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<Http>,
 }
 
 /// The weakest jail that will do.

@@ -9,6 +9,7 @@ mod progress;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hyper::http::request::Parts;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, Implementation, ListToolsResult, PaginatedRequestParams,
     ServerCapabilities, ServerConfig,
@@ -16,17 +17,17 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 
-use crate::call::{CallPath, Caller, Kind, Request};
+use crate::call::{CallPath, Caller, Identity, Kind, Request};
 use progress::Reporter;
 
-/// Serves one MCP client, over one connection.
+/// Serves one MCP client, over one connection, or all that come over the network.
 #[derive(Clone)]
 pub(crate) struct Handler {
     path: Arc<CallPath>,
     tools: Arc<Vec<rmcp::model::Tool>>,
     instructions: Arc<str>,
-    /// For whom its calls are made, see [`Request::origin`].
-    origin: Arc<str>,
+    /// For whom its calls are made, see [`Request::origin`]; none when each request says who sends it.
+    origin: Option<Arc<str>>,
 }
 
 impl Handler {
@@ -35,7 +36,24 @@ impl Handler {
         let tools = path.visible(&Caller::Client).map(|entry| convert::tool(entry)).collect();
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let origin = format!("client {}", NEXT.fetch_add(1, Ordering::Relaxed)).into();
-        Self { path, tools: Arc::new(tools), instructions: instructions.into(), origin }
+        Self { path, tools: Arc::new(tools), instructions: instructions.into(), origin: Some(origin) }
+    }
+
+    /// For clients whose requests come with an [`Identity`].
+    pub(crate) fn for_network(path: Arc<CallPath>, instructions: &str) -> Self {
+        Self { origin: None, ..Self::new(path, instructions) }
+    }
+
+    /// Who sends a request, and for whom its calls are made.
+    fn sender(&self, context: &RequestContext<RoleServer>) -> Result<(Caller, Arc<str>), ErrorData> {
+        if let Some(origin) = &self.origin {
+            return Ok((Caller::Client, Arc::clone(origin)));
+        }
+        let identity =
+            context.extensions.get::<Parts>().and_then(|head| head.extensions.get::<Arc<Identity>>());
+        let identity =
+            identity.ok_or_else(|| ErrorData::internal_error("nobody knows who sent this", None))?;
+        Ok((Caller::Remote(Arc::clone(identity)), Arc::clone(identity.origin())))
     }
 }
 
@@ -52,9 +70,15 @@ impl ServerHandler for Handler {
     async fn list_tools(
         &self,
         _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(self.tools.to_vec()))
+        let tools = match self.sender(&context)?.0 {
+            Caller::Remote(identity) => {
+                self.tools.iter().filter(|tool| identity.opens(&tool.name)).cloned().collect()
+            }
+            Caller::Client | Caller::CommandLine | Caller::Plugin(_) => self.tools.to_vec(),
+        };
+        Ok(ListToolsResult::with_all_items(tools))
     }
 
     async fn call_tool(
@@ -64,9 +88,10 @@ impl ServerHandler for Handler {
     ) -> Result<CallToolResponse, ErrorData> {
         let reporter =
             context.meta.get_progress_token().map(|token| Reporter::start(token, context.peer.clone()));
+        let (caller, origin) = self.sender(&context)?;
         let request = Request {
-            caller: Caller::Client,
-            origin: Arc::clone(&self.origin),
+            caller,
+            origin,
             tool: params.name.into_owned(),
             arguments: params.arguments.unwrap_or_default(),
             cancel: context.ct.clone(),

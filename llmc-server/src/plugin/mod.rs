@@ -65,8 +65,8 @@ impl CallContext {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         // A child: the end of this call must not look like a cancellation of the call above it.
-        let cancel = cancel.child_token();
-        Self { id, origin, depth, deadline, bounds, cancel, progress, draft: Mutex::default() }
+        let (cancel, draft) = (cancel.child_token(), Mutex::default());
+        Self { id, origin, depth, deadline, bounds, cancel, progress, draft }
     }
 }
 

@@ -1,0 +1,62 @@
+//! A client that came over the network: its name, and what its token opens.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::tokens::Token;
+
+/// Digits of a token's digest that tell it from another one that had the same name before.
+const DIGEST_DIGITS: usize = 16;
+
+/// What a client may always call, since it only reads on in results of its own.
+const ALWAYS: &str = "read_more";
+
+/// Who sends a request over the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    shown: String,
+    origin: Arc<str>,
+    tools: Option<Arc<BTreeSet<String>>>,
+}
+
+impl Identity {
+    /// Anybody, where no token is asked for.
+    pub(crate) fn anonymous() -> Self {
+        Self { shown: "http".to_owned(), origin: "http".into(), tools: None }
+    }
+
+    /// The holder of a token.
+    pub(crate) fn of(token: &Token) -> Self {
+        let digits = token.sha256.get(..DIGEST_DIGITS).unwrap_or(&token.sha256);
+        Self {
+            shown: format!("token {}", token.name),
+            origin: format!("token {} {digits}", token.name).into(),
+            tools: token.tools.clone().map(Arc::new),
+        }
+    }
+
+    /// For the log and the audit.
+    pub(crate) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// For whom its calls are made, see [`super::Request::origin`].
+    pub(crate) fn origin(&self) -> &Arc<str> {
+        &self.origin
+    }
+
+    /// The only tools that it may use, if that is limited.
+    pub(super) fn tools(&self) -> Option<&Arc<BTreeSet<String>>> {
+        self.tools.as_ref()
+    }
+
+    /// Whether its token opens a tool.
+    pub(crate) fn opens(&self, tool: &str) -> bool {
+        self.tools().is_none_or(|tools| contains(tools, tool))
+    }
+}
+
+/// Whether a token with these tools opens one.
+pub(super) fn contains(tools: &BTreeSet<String>, tool: &str) -> bool {
+    tool == ALWAYS || tools.contains(tool)
+}

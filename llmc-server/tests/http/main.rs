@@ -1,0 +1,20 @@
+//! MCP over HTTP, from outside: what works, and attacks beside a client that keeps working.
+
+#![expect(clippy::unwrap_used, reason = "a surprise ends a test where it happens")]
+
+#[path = "../files/random.rs"]
+mod random;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bodies;
+mod browser;
+mod client;
+mod connections;
+mod daemon;
+mod fuzz;
+mod heads;
+mod protocol;
+mod rates;
+mod real_client;
+mod tokens;

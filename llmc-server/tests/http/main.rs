@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a surprise ends a test where it happens")]
 
 #[path = "../files/random.rs"]
-#[expect(dead_code, reason = "each test binary uses its part")]
 mod random;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "each test binary uses its part")]

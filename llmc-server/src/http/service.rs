@@ -1,6 +1,7 @@
 //! One request, from its head to its answer: guard, who sends it, how many, its body, and then the protocol.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ use super::refusal::Refusal;
 use super::reply::{self, Reply};
 use super::{Server, shape};
 use crate::call::{CallPath, Identity};
-use crate::config::{Http, HttpAuth};
+use crate::config::{Access, Http, HttpAuth};
 use crate::mcp::Handler;
 
 /// Bodies up to this size need no share of [`BODIES_KIB`].
@@ -261,6 +262,7 @@ pub(super) fn door(config: &crate::config::Config, http: &Http) -> anyhow::Resul
         return Ok(Door::Open);
     }
     let file = crate::tokens::File::at(crate::tokens::path(config)?);
+    out_of_reach(file.path(), config)?;
     let shown = file.path().display().to_string();
     let tokens = crate::tokens::Live::open(file)?;
     if tokens.tokens().is_empty() {
@@ -270,4 +272,21 @@ pub(super) fn door(config: &crate::config::Config, http: &Http) -> anyhow::Resul
         );
     }
     Ok(Door::Tokens { tokens, failures: Rate::per_minute(http.failures_per_minute) })
+}
+
+/// Who can write the file of tokens can let in whom he likes, so no tool and no program may be able to.
+fn out_of_reach(tokens: &Path, config: &crate::config::Config) -> anyhow::Result<()> {
+    let folder = tokens.parent().unwrap_or(Path::new("."));
+    // Without the folder there are no tokens, which ends the start just as well.
+    let Ok(folder) = folder.canonicalize() else { return Ok(()) };
+    for (name, root) in config.roots.iter().filter(|(_, root)| root.access == Access::Rw) {
+        if root.path.canonicalize().is_ok_and(|root| folder.starts_with(root)) {
+            anyhow::bail!(
+                "server.http: the tokens in `{}` could be changed through the writable root `{name}`; write another \
+                 place as `server.http.tokens`",
+                tokens.display()
+            );
+        }
+    }
+    Ok(())
 }

@@ -78,11 +78,33 @@ fn a_client_that_leaves_cancels_its_call() {
     // The call is under way once its plugin has it.
     std::thread::sleep(Duration::from_millis(300));
     drop(stream);
-    eventually("the call is cancelled", || {
-        let log = http.server.log();
-        log.contains("cancelled") || log.contains("abandoned")
-    });
+    let is_over = |line: &str| {
+        line.contains("stress_sleep")
+            && ["outcome=\"cancelled\"", "outcome=\"abandoned\""].iter().any(|end| line.contains(end))
+    };
+    eventually("the call is cancelled", || http.server.log().lines().any(is_over));
     http.works();
+    http.server.stop();
+}
+
+#[test]
+fn progress_comes_before_the_result() {
+    let http = Http::open();
+    let mut spam = call("stress_progress_spam", json!({"count": 20_000}));
+    spam["params"]["_meta"] = json!({"progressToken": "p"});
+    let reply = http.raw(http.request(&spam, "Connection: close\r\n")).unwrap();
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("text/event-stream")), "{reply:?}");
+    let messages: Vec<Value> = reply
+        .body
+        .lines()
+        .filter_map(|line| serde_json::from_str(line.strip_prefix("data:")?.trim()).ok())
+        .collect();
+    let (last, before) = messages.split_last().unwrap();
+    assert!(last["result"].is_object(), "{reply:?}");
+    assert!(
+        !before.is_empty() && before.iter().all(|message| message["method"] == "notifications/progress"),
+        "{reply:?}"
+    );
     http.server.stop();
 }
 

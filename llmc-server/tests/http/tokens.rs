@@ -118,6 +118,20 @@ fn without_tokens_or_with_those_of_anybody_nothing_starts() {
 }
 
 #[test]
+fn tokens_that_tools_could_write_are_not_taken() {
+    let setup = Setup::new(
+        "server = { http = { listen = '127.0.0.1:0', tokens = 'work/state/tokens.json' } }\n\
+         [roots]\nwork = { path = '{work}', access = 'rw' }\n\
+         [plugins.fs]\nlibrary = 'llmc_tools_fs'\ngrants = { roots = ['work'] }\n",
+    );
+    create_token(&setup, &["ci"]);
+    let output = setup.run("serve", &[]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("writable root `work`") && error.contains("server.http.tokens"), "{error}");
+}
+
+#[test]
 fn a_token_opens_its_tools_for_code_too_and_no_other() {
     let setup = configured(
         TOKENS,

@@ -27,6 +27,9 @@ pub(crate) struct Report {
     missed: bool,
 }
 
+/// Chooses rows.
+type Takes = fn(&Row) -> bool;
+
 /// Shares over some questions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Score {
@@ -76,12 +79,9 @@ impl Report {
     }
 }
 
-/// Which rows belong to a part of the questions.
-type Part = fn(&Row) -> bool;
-
 impl Display for Report {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let parts: [(&str, Part); 4] = [
+        let parts: [(&str, Takes); 4] = [
             ("all questions", |_| true),
             ("held out", |row| row.held_out),
             ("tokio", |row| row.tree == "tokio"),

@@ -112,6 +112,9 @@ impl Hub {
     /// Takes a piece of a text, and keeps the text after its last piece.
     async fn keep(&self, context: &CallContext, body: &[u8]) -> Answer {
         let Keep { text, last } = parsed(body)?;
+        if context.cancel.is_cancelled() {
+            return Err(failure(code::CANCELLED, "the call was cancelled: nobody would learn the handle"));
+        }
         let text = {
             let mut draft = context.draft.lock().unwrap_or_else(PoisonError::into_inner);
             draft.push_str(&text);

@@ -29,8 +29,8 @@ fn run(server: &mut Server, code: &str) -> Value {
 #[test]
 fn clients_see_what_finds_tools_and_what_runs_code() {
     let mut server = setup("'code'", &GRANTED).serve();
-    let five = ["describe_tool", "execute_code", "list_dir", "read_file", "search_tools"];
-    assert_eq!(listed(&mut server), five);
+    let six = ["describe_tool", "execute_code", "list_dir", "read_file", "read_more", "search_tools"];
+    assert_eq!(listed(&mut server), six);
     assert_eq!(server.call("read_file", json!({"path": "notes.txt"})).ok()["text"], "some text");
 
     let text = server.call("write_file", json!({"path": "a.txt", "content": "x"})).error();

@@ -177,6 +177,7 @@ impl Watch<'_> {
             }
         }
         let (stdout, stderr) = self.streams.finish();
+        let is_wanted = self.cut != Some(Cut::Cancelled);
         let keep = |text: &str| match self.ctx.keep(text) {
             Ok(handle) => Some(handle),
             Err(error) => {
@@ -184,6 +185,7 @@ impl Watch<'_> {
                 None
             }
         };
+        let keep = |text: &str| is_wanted.then(|| keep(text)).flatten();
         Ok((stdout.finish(keep), stderr.finish(keep), self.cut))
     }
 

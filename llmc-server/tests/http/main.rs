@@ -5,6 +5,7 @@
 #[path = "../files/random.rs"]
 mod random;
 #[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "each test binary uses its part")]
 mod support;
 
 mod bodies;

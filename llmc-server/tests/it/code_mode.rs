@@ -144,7 +144,7 @@ fn the_flag_alone_is_enough() {
     let work = format!("{}:rw", setup.folder.path().join("work").display());
     let mut server =
         setup.arg("--mode").arg("code").arg("--root").arg(&work).arg("--program").arg("true").serve();
-    assert_eq!(listed(&mut server).len(), 5);
+    assert_eq!(listed(&mut server).len(), 6);
     let code = "from llmc import tools\ntools.run_command(argv=['true'])['exit_code'], tools.stat(path='notes.txt')['size_bytes']";
     assert_eq!(run(&mut server, code), json!([0, 1]));
     server.stop();

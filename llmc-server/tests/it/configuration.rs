@@ -47,7 +47,7 @@ fn two_tools_of_one_name_need_a_prefix() {
     let list = server.request("tools/list", serde_json::json!({}));
     let names: Vec<_> =
         list["result"]["tools"].as_array().unwrap().iter().map(|tool| &tool["name"]).collect();
-    assert_eq!(names, ["hello", "other_hello"]);
+    assert_eq!(names, ["hello", "other_hello", "read_more"]);
     server.stop();
 }
 

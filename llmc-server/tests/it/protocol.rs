@@ -56,8 +56,17 @@ fn tools_are_listed_sorted_with_everything_a_client_needs() {
     let names: Vec<&str> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
     let changing =
         ["append_file", "copy_path", "create_dir", "delete_path", "edit_file", "move_path", "write_file"];
-    let looking =
-        ["find_files", "hello", "list_dir", "read_file", "read_files", "search_files", "stat", "tree"];
+    let looking = [
+        "find_files",
+        "hello",
+        "list_dir",
+        "read_file",
+        "read_files",
+        "read_more",
+        "search_files",
+        "stat",
+        "tree",
+    ];
     let mut all = [changing.as_slice(), looking.as_slice()].concat();
     all.sort_unstable();
     assert_eq!(names, all);

@@ -83,8 +83,8 @@ impl Pin {
     }
 }
 
-/// What a plugin may reach: its grants, where each root says its directory and access, and each secret its source. So
-/// a change in `[roots]` or `[secrets]` is a change of the grants that use it.
+/// What a plugin may reach: its grants, where each root says its directory and access, each secret its source, and each
+/// program its settings. So a change in `[roots]`, `[secrets]` or `[programs]` is a change of the grants that use it.
 ///
 /// With `policy.read_only` roots are pinned as read-only, since that is what they are.
 pub(crate) fn grants(config: &Config, plugin: &config::Plugin) -> Table {
@@ -94,7 +94,10 @@ pub(crate) fn grants(config: &Config, plugin: &config::Plugin) -> Table {
     let roots = plugin.grants.roots.iter().map(|granted| root(config, granted)).collect();
     let secrets = plugin.grants.secrets.iter().map(|name| secret(config, name)).collect();
     table.extend(named("roots", roots));
+    let run = plugin.grants.run.iter().flat_map(|run| &run.programs);
+    let programs = run.filter_map(|granted| program(config, granted)).collect();
     table.extend(named("secrets", secrets));
+    table.extend(named("programs", programs));
     sort(&mut table);
     table
 }
@@ -120,6 +123,13 @@ fn secret(config: &Config, name: &str) -> (String, toml::Value) {
         None => "unknown".to_owned(),
     };
     (name.to_owned(), described.into())
+}
+
+/// What is set for a program beyond the defaults.
+fn program(config: &Config, granted: &str) -> Option<(String, toml::Value)> {
+    let name = config::name_of(granted);
+    let settings = toml::Value::try_from(config.programs.get(name)?).ok()?;
+    Some((name.to_owned(), settings))
 }
 
 /// Lists of names mean the same in any order.
@@ -234,7 +244,9 @@ pub(super) mod tests {
         let mut config: Config = toml::from_str(&format!(
             "[roots]\nwork = {{ path = '{0}', access = 'rw' }}\ndocs = {{ path = '{0}', access = 'rw' }}\n\
              [secrets]\nT = {{ env = 'TOKEN' }}\n[plugins.p]\nlibrary = 'x'\n\
-             grants = {{ roots = ['work', 'docs:ro'], secrets = ['T'], tools = ['b', 'a'] }}",
+             grants = {{ roots = ['work', 'docs:ro'], secrets = ['T'], tools = ['b', 'a'], \
+             run = {{ profile = 'workspace', programs = ['git', 'rg=/usr/bin/rg'] }} }}\n\
+             [programs.rg]\nrules = 'none'\n[programs.cat]\nmax_args = 1",
             path.display()
         ))
         .unwrap();
@@ -244,6 +256,11 @@ pub(super) mod tests {
         assert_eq!(table["roots"]["docs"].as_str().unwrap(), format!("ro {}", path.display()));
         assert_eq!(table["secrets"]["T"].as_str(), Some("env TOKEN"));
         assert_eq!(table["tools"].to_string(), r#"["a", "b"]"#);
+        assert_eq!(
+            table["programs"].to_string(),
+            r#"{ rg = { rules = "none" } }"#,
+            "granted ones, as they are set"
+        );
         config.policy.read_only = true;
         assert!(pinned(&config)["roots"]["work"].as_str().unwrap().starts_with("ro "));
     }

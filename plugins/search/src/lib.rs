@@ -1,11 +1,11 @@
 //! Finds code and documents: full text, names and their uses, from an index of the granted roots. Works offline.
 //!
-//! - [`files`]: which files there are, and reading them below their roots.
-//! - [`syntax`], [`chunk`], [`words`], [`document`]: what a file is turned into.
-//! - [`store`]: the database; [`index`]: keeping it up to date.
-//! - [`query`], [`filter`], [`rank`], [`pack`], [`tokens`]: from a question to an answer within its budget.
-//! - [`grep`]: an answer while there is no index.
-//! - [`tools`]: what a model calls.
+//! - `files`: which files there are, and reading them below their roots.
+//! - `syntax`, `chunk`, `words`, `document`: what a file is turned into.
+//! - `store`: the database; `index`: keeping it up to date.
+//! - `query`, `filter`, `rank`, `pack`, `tokens`: from a question to an answer within its budget.
+//! - `grep`: an answer while there is no index.
+//! - `tools`: what a model calls.
 //!
 //! Left out on purpose: embeddings, ranking by meaning, anything that has to be downloaded. Uses are names at places: no
 //! types are inferred.

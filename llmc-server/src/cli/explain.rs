@@ -110,6 +110,8 @@ fn find<'a>(schema: &'a Value, path: &str) -> anyhow::Result<Key<'a>> {
         let description = described(found);
         let target = resolved(schema, found);
         let description = if description.is_empty() { described(target) } else { description };
+        // A text under a name that the operator chooses is what its table says.
+        let description = if description.is_empty() { key.description } else { description };
         key = Key { path: format!("{}{dot}{part}", key.path), description, schema: target };
     }
     Ok(key)

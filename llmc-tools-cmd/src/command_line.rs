@@ -143,7 +143,10 @@ impl Splitter<'_> {
             '{' => self.brace(at),
             '~' if begins_word => Some("a home directory"),
             '#' if begins_word => Some("a comment"),
-            '!' if begins_word && next.is_none_or(char::is_whitespace) => Some("a negation"),
+            // Anywhere else it is a word like any other, as in `find . ! -name x`.
+            '!' if begins_word && self.words.is_empty() && next.is_none_or(char::is_whitespace) => {
+                Some("a negation")
+            }
             '=' if self.words.is_empty() && self.word.as_deref().is_some_and(is_name) => {
                 Some("an assignment before the command; use `env`")
             }

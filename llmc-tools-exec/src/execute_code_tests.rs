@@ -513,7 +513,8 @@ fn floods_are_cut() {
     let arguments = json!({"code": "print('a' * 10000)", "max_output_bytes": 100});
     let result = machine().call::<ExecuteCode>(arguments).unwrap().structured.unwrap();
     assert_eq!((&result["stdout_bytes"], &result["truncated"]), (&json!(10001), &json!(true)));
-    assert!(result["stdout"].as_str().unwrap().matches('a').count() <= 100);
+    let shown = result["stdout"].as_str().unwrap().lines().filter(|line| !line.contains("left out"));
+    assert!(shown.map(str::len).sum::<usize>() <= 100, "{result}");
 
     let started = Instant::now();
     let result = run("while True: print('x' * 10_000)");

@@ -11,7 +11,7 @@ use crate::prerequisites::{is_root, not_checked};
 use crate::support::{Server, Setup, children, eventually};
 
 const CONFIG: &str = "[limits]\nconcurrent_runs = 48\nworkers_per_plugin = 48\nconcurrent_calls = 300\n\
-                      queue_timeout_ms = 60000\nparked_runs = 0\n[roots]\nwork = { path = '{work}', access = 'rw' }\n\
+                      queue_timeout_ms = 60000\ngrace_ms = 20000\nparked_runs = 0\n[roots]\nwork = { path = '{work}', access = 'rw' }\n\
                       [plugins.hello]\nlibrary = 'hello'\n[plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\
                       grants = { roots = ['work'], run = { profile = 'workspace', programs = ['echo', 'sh', 'sleep', 'ls'] } }";
 

@@ -117,7 +117,7 @@ fn a_replaced_library_is_not_loaded_until_it_is_accepted() {
     assert_eq!(relocked.status.code(), Some(1), "{relocked:?}");
 
     let log = is_stopped(setup);
-    assert!(log.contains("+ sha256") && log.contains("`llmc plugin accept hello`"), "{log}");
+    assert!(log.contains("+ sha256") && log.contains("`llmc plugin accept hello --config"), "{log}");
 
     // The operator's word is what it takes, and what is written down.
     let (setup, library) = locked("");

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
-use crate::audit::Audit;
+use crate::audit::{self, Audit};
 use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Hub, Registry, Schema};
 use crate::config::{Config, Flags, Mode, NamedMode, Plugin};
 use crate::lock::{Drift, Guard};
@@ -72,7 +72,11 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
     let mut guard = Guard::open(&config)?;
     let roots = roots::open_all(&config)?;
     let secrets = Arc::new(Secrets::read(&config)?);
-    let audit = Audit::open(&config.audit)?;
+    if let Some(path) = &config.audit.path {
+        audit::out_of_reach(path, &config)?;
+    }
+    let audit = Audit::open(&config.audit, &secrets)?;
+    record_start(&audit, &config);
     let spawner = Spawner::new().context("failed to start the thread that starts programs")?;
 
     let grants = run_grants(&config, &roots)?;
@@ -86,16 +90,16 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
                 parked_runs: config.limits.parked_runs,
                 runs_code: grants.values().any(Grant::runs_code),
             };
-            Some(Arc::new(Link::new(stage.runner()?, spawner.clone(), init)))
+            Some(Arc::new(Link::new(stage.runner()?, spawner.clone(), init, audit.clone())))
         }
     };
     let runs = link
         .as_ref()
         .map(|link| Arc::new(Runs::new(Arc::clone(link), grants, config.grants(), &config.limits)));
-    let hub = Arc::new(Hub::new(&config, Arc::clone(&secrets), runs));
+    let hub = Arc::new(Hub::new(&config, Arc::clone(&secrets), runs, audit.clone()));
 
     let prepared = tokio::task::spawn_blocking(Schema::prepare);
-    let plugins = supervisors(&config, &stage, &roots, &secrets, &hub, &spawner)?;
+    let plugins = supervisors(&config, &stage, &roots, &secrets, &hub, &spawner, &audit)?;
     for plugin in &plugins {
         plugin.believe_installed_manifest().await?;
     }
@@ -118,6 +122,7 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
         registry.add(plugin, manifest, config_of, config.limits.workers_per_plugin)?;
     }
     let (stopped, tools) = guard.stopped();
+    record_stopped(&audit, &stopped);
     registry.stopped = tools;
     check_names(&config, &registry)?;
     let authority = Authority::new(&config, registry.code_plugin());
@@ -148,12 +153,44 @@ pub(crate) async fn manifest(library: &str, flags: &Flags) -> anyhow::Result<Man
     let stage = Stage::find(flags.stage.as_deref())?;
     let secrets = Arc::new(Secrets::read(&config)?);
     let spawner = Spawner::new().context("failed to start the thread that starts programs")?;
-    let hub = Arc::new(Hub::new(&config, Arc::clone(&secrets), None));
-    let plugins = supervisors(&config, &stage, &Roots::new(), &secrets, &hub, &spawner)?;
+    let audit = Audit::open(&config.audit, &secrets)?;
+    let hub = Arc::new(Hub::new(&config, Arc::clone(&secrets), None, audit.clone()));
+    let plugins = supervisors(&config, &stage, &Roots::new(), &secrets, &hub, &spawner, &audit)?;
     let plugin = plugins.first().context("one plugin is configured")?;
     let Ready { manifest, .. } = plugin.begin().await??;
     let (sha256, bytes) = (plugin.library.sealed().await?.sha256.clone(), plugin.library.bytes);
     Ok(ManifestFile { sha256, bytes, manifest })
+}
+
+/// That this server started, and by which configuration.
+fn record_start(audit: &Audit, config: &Config) {
+    audit.event(audit::Event::Start {
+        process: "server",
+        pid: std::process::id(),
+        program: std::env::current_exe().unwrap_or_default(),
+        plugin: None,
+        plugin_sha256: None,
+    });
+    audit.event(audit::Event::Configuration {
+        outcome: "loaded",
+        file: config.file.clone(),
+        sha256: audit::digest(config),
+        change: None,
+        by: audit::by(),
+    });
+}
+
+/// Which plugins the lock stopped.
+fn record_stopped(audit: &Audit, stopped: &[Drift]) {
+    for drift in stopped {
+        audit.event(audit::Event::Plugin {
+            outcome: "drifted",
+            plugin: drift.plugin.to_string(),
+            plugin_sha256: None,
+            reason: Some(drift.differences()),
+            by: audit::by(),
+        });
+    }
 }
 
 /// First starts of hosts under way, by plugin, and what came of those that are over.
@@ -266,6 +303,7 @@ fn supervisors(
     secrets: &Arc<Secrets>,
     hub: &Arc<Hub>,
     spawner: &Spawner,
+    audit: &Audit,
 ) -> anyhow::Result<Vec<Arc<Supervisor>>> {
     let program = stage.host()?;
     let mut libraries = Vec::new();
@@ -278,6 +316,7 @@ fn supervisors(
         let granted = roots::granted(roots, &plugin.grants.roots);
         let settings = Settings {
             plugin: name.as_str().into(),
+            audit: audit.clone(),
             services: Arc::new(Arc::clone(hub)) as Arc<dyn Services>,
             secrets: Arc::clone(secrets),
             max_result_bytes: config.limits.max_result_bytes,

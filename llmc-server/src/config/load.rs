@@ -295,7 +295,7 @@ mod tests {
             [secrets]
             GITHUB_TOKEN = { file = "token" }
             [audit]
-            path = "audit.jsonl"
+            path = "/var/lib/llmc/audit.db"
             "#,
         )
         .unwrap();

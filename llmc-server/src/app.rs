@@ -90,7 +90,13 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
                 parked_runs: config.limits.parked_runs,
                 runs_code: grants.values().any(Grant::runs_code),
             };
-            Some(Arc::new(Link::new(stage.runner()?, spawner.clone(), init, audit.clone())))
+            Some(Arc::new(Link::new(
+                stage.runner()?,
+                spawner.clone(),
+                init,
+                Arc::clone(&secrets),
+                audit.clone(),
+            )))
         }
     };
     let runs = link

@@ -152,7 +152,7 @@ impl CallPath {
                 origin: Some(Arc::clone(&request.origin)),
                 request_id: request.request_id.take(),
                 trace_id: request.trace_id.clone(),
-                tool: self.secrets.mask_text(shortened(&tool)),
+                tool: self.secrets.mask_and_cut(tool.clone(), MAX_NAME_BYTES),
                 outcome: "abandoned",
                 ..audit::Call::default()
             }),
@@ -252,7 +252,7 @@ impl CallPath {
             return CallError::new(Kind::Denied, why).by("lock");
         }
         let names = self.visible(caller).map(|entry| entry.name.as_str());
-        let tool = shortened(tool);
+        let tool = self.secrets.mask_and_cut(tool.to_owned(), MAX_NAME_BYTES);
         let nearest = nearest(&tool, names);
         let hint = nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
         CallError::new(Kind::UnknownTool, format!("there is no tool `{tool}`{hint}"))

@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod doctor;
 mod explain;
+mod exposed;
 mod grant;
 mod init;
 mod output;

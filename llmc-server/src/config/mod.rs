@@ -310,6 +310,9 @@ pub enum SecretSource {
     File(PathBuf),
     /// A variable in the environment of the server.
     Env(String),
+    /// A program, by its absolute path, and its arguments: what it prints, without one trailing newline. The server runs
+    /// it at start-up, without a shell and with an empty environment.
+    Command(Vec<String>),
 }
 
 /// `[limits]`: numbers for the server and its plugin hosts.

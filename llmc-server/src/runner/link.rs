@@ -37,6 +37,7 @@ pub(crate) struct Link {
     program: PathBuf,
     spawner: Spawner,
     init: Init,
+    secrets: Arc<Secrets>,
     audit: Audit,
     /// How strong the jails of the runner that runs are.
     isolation: Mutex<Isolation>,
@@ -74,10 +75,16 @@ struct Slot {
 }
 
 impl Link {
-    pub(crate) fn new(program: PathBuf, spawner: Spawner, init: Init, audit: Audit) -> Self {
+    pub(crate) fn new(
+        program: PathBuf,
+        spawner: Spawner,
+        init: Init,
+        secrets: Arc<Secrets>,
+        audit: Audit,
+    ) -> Self {
         let (current, starting) = Default::default();
         let isolation = Mutex::new(Isolation::Namespaces);
-        Self { program, spawner, init, audit, isolation, current, starting }
+        Self { program, spawner, init, secrets, audit, isolation, current, starting }
     }
 
     /// How strong the jails are; known once one has started.
@@ -99,7 +106,7 @@ impl Link {
     async fn start(&self) -> Result<Hello, String> {
         let failed = |error: io::Error| format!("failed to start `{}`: {error}", self.program.display());
         let Spawned { process, socket, stderr } = self.spawner.spawn(&self.program).await.map_err(failed)?;
-        tokio::spawn(crate::plugin::forward_stderr(stderr, "runner", Arc::<Secrets>::default(), 100));
+        tokio::spawn(crate::plugin::forward_stderr(stderr, "runner", Arc::clone(&self.secrets), 100));
         socket.set_nonblocking(true).map_err(failed)?;
         let stream = Arc::new(UnixStream::from_std(socket).map_err(failed)?);
         let live = Arc::new(Live {

@@ -56,6 +56,13 @@ pub(crate) struct Stage {
     pub(crate) tests: PathBuf,
 }
 
+impl Stage {
+    /// The server.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.dir.join("bin/llmc")
+    }
+}
+
 /// One file to put in place.
 struct Item {
     from: PathBuf,
@@ -198,7 +205,7 @@ fn manifest_of(library: &Path) -> PathBuf {
 
 /// Asks the staged server what each library says of itself, and puts the answers beside the libraries.
 fn describe_plugins(items: &[Item], stage: &Stage) -> Result<Vec<PathBuf>> {
-    let (folder, program) = (stage.dir.join(PLUGINS_FOLDER), stage.dir.join("bin/llmc"));
+    let (folder, program) = (stage.dir.join(PLUGINS_FOLDER), stage.program());
     let mut written = Vec::new();
     for library in items.iter().map(|item| &item.to).filter(|file| file.starts_with(&folder)) {
         let file = manifest_of(library);

@@ -152,6 +152,9 @@ pub(crate) async fn manifest(library: &str, flags: &Flags) -> anyhow::Result<Man
     let plugins = supervisors(&config, &stage, &Roots::new(), &secrets, &hub, &spawner)?;
     let plugin = plugins.first().context("one plugin is configured")?;
     let Ready { manifest, .. } = plugin.begin().await??;
+    if let Some(host) = plugin.live() {
+        host.kill("it has said what it is");
+    }
     let (sha256, bytes) = (plugin.library.sealed().await?.sha256.clone(), plugin.library.bytes);
     Ok(ManifestFile { sha256, bytes, manifest })
 }

@@ -8,6 +8,7 @@ mod audit;
 mod ci;
 mod new_plugin;
 mod rust_text;
+mod sdk;
 mod stage;
 mod test;
 mod tidy;

@@ -76,6 +76,11 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// A copy of the template under another name.
+pub(crate) fn template(root: &Path, folder: &Path, name: &str) -> Result<()> {
+    copy(&root.join(TEMPLATE), folder, name)
+}
+
 fn copy(template: &Path, folder: &Path, name: &str) -> Result<()> {
     for file in files(template)? {
         let inside = file.strip_prefix(template)?.to_string_lossy();
@@ -93,7 +98,8 @@ fn copy(template: &Path, folder: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+/// All files in a folder and in those below it.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("failed to list `{}`", folder.display()))? {
         let path = entry?.path();

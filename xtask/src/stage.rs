@@ -10,6 +10,8 @@ use std::time::{Instant, SystemTime};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use crate::new_plugin;
+use crate::sdk;
 use crate::workspace::{Metadata, Workspace, shown};
 
 /// The stage inside the target folder, and the one that benchmarks use.
@@ -85,6 +87,12 @@ pub(crate) fn build(workspace: &Workspace, profile: Profile, name: &str) -> Resu
     }
     for from in shared {
         let to = stage.dir.join(SHARE_FOLDER).join(from.strip_prefix(&workspace.root)?);
+        items.push(Item { from, to, mode: MODE_FILE });
+    }
+    // Of this stage alone: another one may be made at the same time.
+    let made = target.join(format!("{name}-sdk"));
+    for from in sdk::make(&workspace.root, &made)? {
+        let to = stage.dir.join(SHARE_FOLDER).join(from.strip_prefix(&made)?);
         items.push(Item { from, to, mode: MODE_FILE });
     }
 
@@ -193,6 +201,12 @@ fn put_in_place(items: &[Item], stage: &Stage) -> Result<Vec<PathBuf>> {
                 fs::remove_file(&file)?;
                 println!("removed {}", file.display());
             }
+        }
+    }
+    let sdk = stage.dir.join(SHARE_FOLDER).join("sdk");
+    for file in if sdk.exists() { new_plugin::files(&sdk)? } else { Vec::new() } {
+        if !items.iter().any(|item| item.to == file) {
+            fs::remove_file(&file)?;
         }
     }
     Ok(changed)

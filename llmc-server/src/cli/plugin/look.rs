@@ -168,7 +168,7 @@ impl Inspect {
 }
 
 /// What a plugin says of itself, and what it is granted.
-fn described(manifest: &Manifest, granted: Option<Vec<String>>) -> String {
+pub(in super::super) fn described(manifest: &Manifest, granted: Option<Vec<String>>) -> String {
     let paint = Paint::for_stdout();
     let mut text = format!(
         "{} {} (interface {})\n",

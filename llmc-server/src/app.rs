@@ -17,11 +17,12 @@ use tracing::{debug, info, warn};
 
 use crate::audit::Audit;
 use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Hub, Registry, Schema};
-use crate::config::{Config, Flags, Mode, NamedMode, Plugin};
+use crate::config::{Config, ConfigError, Flags, Mode, NamedMode, Plugin};
 use crate::lock::{Drift, Guard};
 use crate::plugin::connection::Settings;
 use crate::plugin::library::Library;
 use crate::plugin::manifest::ManifestFile;
+use crate::plugin::signature::Trust;
 use crate::plugin::spawn::Spawner;
 use crate::plugin::supervisor::Unavailable;
 use crate::plugin::{Services, Supervisor};
@@ -271,10 +272,11 @@ fn supervisors(
     spawner: &Spawner,
 ) -> anyhow::Result<Vec<Arc<Supervisor>>> {
     let program = stage.host()?;
+    let trust = Trust::of(config).map_err(ConfigError::Invalid)?;
     let mut libraries = Vec::new();
     for plugin in config.plugins.values() {
         let (file, digest) = (stage.plugin(&plugin.library)?, plugin.sha256.clone());
-        libraries.push(Library::begin(&file, digest.as_deref())?);
+        libraries.push(Library::begin(&file, digest.as_deref(), &trust)?);
     }
     let mut supervisors = Vec::new();
     for ((name, plugin), library) in config.plugins.iter().zip(libraries) {

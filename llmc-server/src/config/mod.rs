@@ -42,6 +42,9 @@ pub struct Config {
     pub programs: BTreeMap<String, Program>,
     /// Secrets, by name; only the server reads them.
     pub secrets: BTreeMap<String, SecretSource>,
+    /// Public keys of minisign, by the names under which their signatures are shown. A library that carries a signature of
+    /// one of them is refused once it does not fit.
+    pub trusted_keys: BTreeMap<String, String>,
     /// Numbers that nothing may exceed.
     pub limits: Limits,
     /// Rules above all grants.
@@ -72,6 +75,8 @@ pub struct Server {
     pub require_namespaces: bool,
     /// Refuse to start without a lock beside the configuration file; see `llmc plugin lock`.
     pub require_lock: bool,
+    /// Start only plugins whose library is signed, with minisign, by a key of `[trusted_keys]`.
+    pub require_signature: bool,
     /// The weakest jail that will do for code: `"namespaces"`, or `"landlock"` to run code behind Landlock and seccomp
     /// alone where the kernel gives no user namespaces. Commands are not run there.
     pub min_isolation: MinIsolation,

@@ -10,6 +10,7 @@
 pub(crate) mod connection;
 pub(crate) mod library;
 pub(crate) mod manifest;
+pub(crate) mod signature;
 pub(crate) mod spawn;
 mod stderr;
 pub(crate) mod supervisor;

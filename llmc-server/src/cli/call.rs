@@ -47,7 +47,7 @@ impl Call {
             progress: None,
             parent: None,
         };
-        match app.path.call(request).await {
+        match app.path().call(request).await {
             Ok(envelope) => {
                 let failed = envelope.is_error;
                 print(&if self.output.is_json() {

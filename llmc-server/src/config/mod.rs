@@ -64,7 +64,7 @@ impl Config {
 }
 
 /// `[server]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// Tools that clients see: `"all"`, `"code"` for `execute_code` and what finds tools, or a list of names. Those
@@ -83,9 +83,26 @@ pub struct Server {
     /// Folder that holds the folders of plugins with the grant `state`; `llmc` in the XDG state folder if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<PathBuf>,
+    /// Take up changes of this file, of the lock and of libraries by themselves; without it at SIGHUP only.
+    pub watch: bool,
     /// Serve MCP over Streamable HTTP, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            require_namespaces: false,
+            require_lock: false,
+            require_signature: false,
+            min_isolation: MinIsolation::default(),
+            state: None,
+            watch: true,
+            http: None,
+        }
+    }
 }
 
 /// The weakest jail that will do.

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::signature::{SignatureError, Trust};
-use crate::files;
+use crate::files::{self, Version};
 
 /// Largest library that is loaded: 256 MiB.
 const MAX_BYTES: u64 = 256 << 20;
@@ -29,6 +29,8 @@ pub(crate) struct Library {
     pub(crate) bytes: u64,
     /// When it was changed last by then.
     pub(crate) modified: Option<SystemTime>,
+    /// Which file it was then.
+    pub(crate) version: Option<Version>,
     /// The digest that the operator expects.
     pub(crate) expected: Option<String>,
     sealed: watch::Receiver<Option<Result<Arc<Sealed>, Arc<LibraryError>>>>,
@@ -88,10 +90,12 @@ impl Library {
     pub(crate) fn begin(path: &Path, expected: Option<&str>, trust: &Trust) -> Result<Self, LibraryError> {
         let failed = |source| LibraryError::Read { path: path.to_owned(), source };
         let (file, bytes) = files::open(path, MAX_BYTES).map_err(failed)?;
-        let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
+        let metadata = file.metadata().ok();
+        let modified = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
+        let version = metadata.as_ref().map(Version::of);
         let (done, sealed) = watch::channel(None);
-        let library =
-            Self { path: path.to_owned(), bytes, modified, expected: expected.map(str::to_owned), sealed };
+        let (path, expected) = (path.to_owned(), expected.map(str::to_owned));
+        let library = Self { path, bytes, modified, version, expected, sealed };
         let (path, expected, trust) = (library.path.clone(), library.expected.clone(), trust.clone());
         tokio::task::spawn_blocking(move || {
             let sealed = Sealed::make(file, &path, expected.as_deref(), &trust);

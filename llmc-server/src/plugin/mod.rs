@@ -19,7 +19,7 @@ use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use llmc_wire::host::Failure;
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use stderr::forward as forward_stderr;
 pub(crate) use supervisor::Supervisor;
 
-use crate::call::Bounds;
+use crate::call::{Bounds, CallPath};
 
 /// What a plugin reports while a call runs.
 pub(crate) trait Progress: Send + Sync {
@@ -40,6 +40,8 @@ pub(crate) trait Progress: Send + Sync {
 pub(crate) struct CallContext {
     /// Unique while the server runs.
     pub(crate) id: u64,
+    /// Where it was made, so that calls below it are judged by the same configuration.
+    pub(crate) path: Weak<CallPath>,
     /// For whom it is made, see [`crate::call::Request::origin`].
     pub(crate) origin: Arc<str>,
     /// Calls above this one.
@@ -56,6 +58,7 @@ pub(crate) struct CallContext {
 
 impl CallContext {
     pub(crate) fn new(
+        path: Weak<CallPath>,
         origin: Arc<str>,
         depth: u8,
         deadline: Instant,
@@ -67,7 +70,7 @@ impl CallContext {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         // A child: the end of this call must not look like a cancellation of the call above it.
         let (cancel, draft) = (cancel.child_token(), Mutex::default());
-        Self { id, origin, depth, deadline, bounds, cancel, progress, draft }
+        Self { id, path, origin, depth, deadline, bounds, cancel, progress, draft }
     }
 }
 

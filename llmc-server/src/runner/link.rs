@@ -83,6 +83,19 @@ impl Link {
         *lock(&self.isolation)
     }
 
+    /// What the runner is told at its start.
+    pub(super) fn init(&self) -> &Init {
+        &self.init
+    }
+
+    /// Ends the runner, also one that is just being started; the next run would start another.
+    pub(super) async fn end(&self) {
+        let _turn = self.starting.lock().await;
+        if let Some(live) = self.current() {
+            live.process.kill();
+        }
+    }
+
     /// The first start, in the background; from now on runs wait for it.
     pub(crate) fn begin(self: &Arc<Self>) -> JoinHandle<Result<Hello, String>> {
         let turn = Arc::clone(&self.starting).try_lock_owned();

@@ -1,12 +1,10 @@
-//! One build of a plugin, loaded and served.
-
-use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
+//! A plugin that is loaded and served, one build after the other.
 
 use anyhow::Context as _;
 use llmc_core::Manifest;
 use llmc_core::manifest::GrantKind;
+use std::net::SocketAddr;
+use std::path::Path;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -19,73 +17,65 @@ use super::super::plugin::described;
 use super::calls::Calls;
 use crate::app::{self, App};
 use crate::call::{Caller, Request};
-use crate::config::{self, Config, ConfigError, Flags, Grants, Http, HttpAuth, Plugin};
+use crate::config::{self, Config, ConfigError, Flags, Grants, Http, HttpAuth, Loaded, Plugin};
 use crate::http::{Listener, Server};
 use crate::lock::{self, grant_lines};
-use crate::mcp::Handler;
 
-/// A build that loads, and is not yet served.
-pub(super) struct Prepared {
-    name: String,
-    manifest: Manifest,
-    config: Config,
-    flags: Flags,
-    folder: TempDir,
-}
-
-/// A plugin that can be called.
-pub(super) struct Generation {
+/// A plugin that can be called, whichever build of it was loaded last.
+pub(super) struct Session {
     name: String,
     manifest: Manifest,
     app: App,
     calls: Calls,
     served: Option<Served>,
     /// Holds the audit; removed with it.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
-/// HTTP, until it is stopped.
+/// HTTP, for as long as this lives.
 struct Served {
     address: SocketAddr,
-    stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
-impl Generation {
-    /// Loads the library without any grant to learn its name, and makes the configuration.
-    pub(super) async fn prepare(
+impl Session {
+    /// Loads the first build.
+    pub(super) async fn start(
         library: &Path,
         flags: &Flags,
         http: Option<SocketAddr>,
-    ) -> anyhow::Result<Prepared> {
-        let library = library.to_str().context("the path of the library is not UTF-8")?;
-        let found = app::manifest(library, flags).await?;
-        let manifest: Manifest = serde_json::from_value(found.manifest)?;
-        let name = manifest.name.clone();
-        let loaded = config::load(flags)?;
-        let has_plugins = loaded.file.is_some() && loaded.config.plugins.contains_key(&name);
-        let mut config = loaded.config;
-        if has_plugins {
-            // What the operator grants it, with the library that was just built.
-            if let Some(plugin) = config.plugins.get_mut(&name) {
-                library.clone_into(&mut plugin.library);
-                plugin.sha256 = None;
-            }
-        } else {
-            let mut plugin = Plugin { library: library.to_owned(), ..Plugin::default() };
-            plugin.grants.roots = config.roots.keys().cloned().collect();
-            config.plugins = [(name.clone(), plugin)].into();
-        }
-        // A lock pins what is installed, not what is being made.
-        config.server.require_lock = false;
-        config.file = None;
+    ) -> anyhow::Result<Self> {
+        let manifest = manifest(library, flags).await?;
         let folder = tempfile::Builder::new().prefix("llmc-dev-").tempdir()?;
-        config.audit.path = Some(folder.path().join("audit.jsonl"));
-        config.server.http = http.map(|listen| Http { auth: HttpAuth::None, ..Http::on(listen) });
-        if let Some(http) = &config.server.http {
-            http.check().map_err(ConfigError::Flag)?;
-        }
-        Ok(Prepared { name, manifest, config, flags: flags.clone(), folder })
+        let config = configuration(&manifest.name, library, flags, folder.path(), http)?;
+        let listener = match &config.server.http {
+            Some(http) => Some(Listener::bind(&config, http).await?),
+            None => None,
+        };
+        let audit = config.audit.path.clone().unwrap_or_default();
+        let mut app = app::start(config, flags).await?;
+        app.processes().await?;
+        let calls = Calls::follow(&audit).context("failed to open the audit")?;
+        let served = match listener {
+            Some(listener) => Some(serve(&app, listener)?),
+            None => None,
+        };
+        Ok(Self { name: manifest.name.clone(), manifest, app, calls, served, folder })
+    }
+
+    /// Puts another build in the place of the one that is loaded, without dropping a call.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be loaded; the last one goes on then.
+    pub(super) async fn take_up(&mut self, library: &Path, flags: &Flags) -> anyhow::Result<()> {
+        let manifest = manifest(library, flags).await?;
+        let http = self.app.config.server.http.as_ref().map(|http| http.listen);
+        let config = configuration(&manifest.name, library, flags, self.folder.path(), http)?;
+        self.app.reload(config).await?;
+        self.name.clone_from(&manifest.name);
+        self.manifest = manifest;
+        Ok(())
     }
 
     /// What the plugin says of itself, what it asks for and what it is granted.
@@ -126,7 +116,7 @@ impl Generation {
             progress: None,
             parent: None,
         };
-        let answer = self.app.path.call(request).await;
+        let answer = self.app.path().call(request).await;
         for line in self.calls_ended(Paint::for_stdout()) {
             super::print(&format!("{line}\n"))?;
         }
@@ -143,39 +133,41 @@ impl Generation {
     pub(super) fn calls_ended(&mut self, paint: Paint) -> Vec<String> {
         self.calls.ended(paint)
     }
-
-    /// Stops serving, after the calls under way, and ends the hosts.
-    pub(super) async fn end(self) {
-        if let Some(served) = self.served {
-            served.stop.cancel();
-            // It ends by itself; how does not matter any more.
-            let _ = served.task.await;
-        }
-        for entry in self.app.path.registry.entries() {
-            if let Some(host) = entry.plugin().and_then(|plugin| plugin.live()) {
-                host.kill("a new build takes its place");
-            }
-        }
-    }
 }
 
-impl Prepared {
-    pub(super) async fn start(self) -> anyhow::Result<Generation> {
-        let Self { name, manifest, config, flags, folder } = self;
-        let listener = match &config.server.http {
-            Some(http) => Some(Listener::bind(&config, http).await?),
-            None => None,
-        };
-        let audit = config.audit.path.clone().unwrap_or_default();
-        let mut app = app::start(config, &flags).await?;
-        app.processes().await?;
-        let calls = Calls::follow(&audit).context("failed to open the audit")?;
-        let served = match listener {
-            Some(listener) => Some(serve(&app, listener)?),
-            None => None,
-        };
-        Ok(Generation { name, manifest, app, calls, served, _folder: folder })
+/// Loads the library without any grant, to learn what it says of itself.
+async fn manifest(library: &Path, flags: &Flags) -> anyhow::Result<Manifest> {
+    let library = library.to_str().context("the path of the library is not UTF-8")?;
+    Ok(serde_json::from_value(app::manifest(library, flags).await?.manifest)?)
+}
+
+/// What the operator's configuration grants a plugin of this name, with the library that was just built; without such
+/// a plugin, the directories of --root and nothing else.
+fn configuration(
+    name: &str,
+    library: &Path,
+    flags: &Flags,
+    folder: &Path,
+    http: Option<SocketAddr>,
+) -> anyhow::Result<Config> {
+    let library = library.to_string_lossy().into_owned();
+    let Loaded { mut config, file, .. } = config::load(flags)?;
+    match config.plugins.get_mut(name).filter(|_| file.is_some()) {
+        Some(plugin) => (plugin.library, plugin.sha256) = (library, None),
+        None => {
+            let roots = config.roots.keys().cloned().collect();
+            let grants = Grants { roots, ..Grants::default() };
+            config.plugins = [(name.to_owned(), Plugin { library, grants, ..Plugin::default() })].into();
+        }
     }
+    // Lock and signatures are about what is installed, not about what is being made.
+    (config.server.require_lock, config.server.require_signature, config.file) = (false, false, None);
+    config.audit.path = Some(folder.join("audit.jsonl"));
+    config.server.http = http.map(|listen| Http { auth: HttpAuth::None, ..Http::on(listen) });
+    if let Some(http) = &config.server.http {
+        http.check().map_err(ConfigError::Flag)?;
+    }
+    Ok(config)
 }
 
 /// How to grant what a plugin asks for and has nothing of.
@@ -201,14 +193,19 @@ fn lacking(kind: GrantKind, grants: &Grants) -> Option<&'static str> {
 
 fn serve(app: &App, listener: Listener) -> anyhow::Result<Served> {
     let address = listener.address()?;
-    let (_, ready) = watch::channel(true);
-    let server = Server {
-        handler: Handler::for_network(Arc::clone(&app.path), &app.instructions),
-        path: Arc::clone(&app.path),
-        max_body_bytes: app.config.limits.max_message_bytes,
-        ready,
-    };
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(listener.serve(server, stop.clone()));
-    Ok(Served { address, stop, task })
+    let (ready, is_ready) = watch::channel(true);
+    let max_body_bytes = app.config.limits.max_message_bytes;
+    let server = Server { live: app.live.clone(), max_body_bytes, ready: is_ready };
+    let task = tokio::spawn(async move {
+        // Ready for as long as it serves.
+        let _ready = ready;
+        listener.serve(server, CancellationToken::new()).await;
+    });
+    Ok(Served { address, task })
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }

@@ -18,6 +18,7 @@ mod filter;
 mod grep;
 mod index;
 mod limits;
+mod meaning;
 mod pack;
 mod query;
 mod rank;

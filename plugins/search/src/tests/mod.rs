@@ -3,6 +3,7 @@
 mod answers;
 mod broken;
 mod kills;
+mod meaning;
 mod queries;
 
 use std::path::{Path, PathBuf};

@@ -42,7 +42,7 @@ struct Candidate {
 
 /// Enough to choose so many from; what comes later would be read for nothing.
 pub(crate) fn candidates(limit: usize) -> usize {
-    limit * 3 + 10
+    limit * 2 + 5
 }
 
 /// Chooses at most `limit` pieces. `cost` tells the tokens of one; together they have at most `budget`. Returns how many

@@ -14,6 +14,7 @@ fn with_model(ground: &Ground) -> Harness {
 }
 
 /// Words with a vector each, as model2vec saves them.
+#[cfg(feature = "embeddings")]
 fn write_model(ground: &Ground, words: &[(&str, [f32; 2])]) {
     let folder = ground.folder.path().join("model");
     std::fs::create_dir_all(&folder).unwrap();

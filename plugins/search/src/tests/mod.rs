@@ -4,6 +4,7 @@ mod answers;
 mod broken;
 mod kills;
 mod meaning;
+mod packing;
 mod queries;
 
 use std::path::{Path, PathBuf};

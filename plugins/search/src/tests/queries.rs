@@ -18,7 +18,7 @@ static GROUND: LazyLock<Ground> = LazyLock::new(|| {
 });
 
 pub(super) fn hits(reader: &Reader, query: &Query, texts: &mut Texts<'_>) -> Result<Vec<Hit>, StoreError> {
-    rank::hits(reader, &Question { query, filter: &Filter::default(), model: None }, 40, texts)
+    rank::hits(reader, &Question { query, filter: &Filter::default(), model: None }, 25, texts)
 }
 
 /// Asks the database itself, where an error is not hidden by a degraded answer.

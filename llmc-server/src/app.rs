@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
-use crate::audit::Audit;
+use crate::audit::{self, Audit};
 use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Generation, Live, Registry, Schema};
 use crate::config::{Config, Flags, Mode, NamedMode, Plugin};
 use crate::lock::{Drift, Guard};
@@ -25,6 +25,7 @@ use crate::plugin::Supervisor;
 use crate::plugin::manifest::ManifestFile;
 use crate::plugin::supervisor::Unavailable;
 use crate::roots::Roots;
+use crate::secret::Secrets;
 use parts::{Ground, Parts};
 
 /// A server that answers clients.
@@ -86,14 +87,20 @@ impl App {
 ///
 /// What is wrong and what to do about it; nothing is left running.
 pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> {
-    let ground = Ground::new(flags)?;
     let guard = Guard::open(&config)?;
     let is_locked = guard.has_lock();
-    let audit = Audit::open(&config.audit)?;
+    let secrets = Arc::new(Secrets::read(&config)?);
+    if let Some(path) = &config.audit.path {
+        audit::out_of_reach(path, &config)?;
+    }
+    let audit = Audit::open(&config.audit, &secrets)?;
+    record_start(&audit, &config);
+    let ground = Ground::new(flags, audit.clone())?;
     let prepared = tokio::task::spawn_blocking(Schema::prepare);
-    let mut parts = Parts::prepare(&config, &ground, None).await?;
+    let mut parts = Parts::prepare(&config, secrets, &ground, None).await?;
     let Built { registry, authority, stopped, starting } =
         build(&config, guard, &mut parts, None, prepared).await?;
+    record_stopped(&audit, &stopped);
     let path = CallPath::new(registry, authority, Arc::clone(&parts.secrets), audit, config.limits.clone());
     let live = Live::new(Generation { path: Arc::new(path), instructions: parts.instructions.clone() });
     let processes = tokio::spawn(async {
@@ -164,7 +171,9 @@ impl Starting {
 pub(crate) async fn manifest(library: &str, flags: &Flags) -> anyhow::Result<ManifestFile> {
     let mut config = Config::default();
     config.plugins.insert("plugin".into(), Plugin { library: library.to_owned(), ..Plugin::default() });
-    let parts = Parts::prepare(&config, &Ground::new(flags)?, None).await?;
+    let secrets = Arc::<Secrets>::default();
+    let ground = Ground::new(flags, Audit::open(&config.audit, &secrets)?)?;
+    let parts = Parts::prepare(&config, secrets, &ground, None).await?;
     let plugins = parts.supervisors();
     let plugin = plugins.first().context("one plugin is configured")?;
     let Ready { manifest, .. } = plugin.begin().await??;
@@ -173,6 +182,43 @@ pub(crate) async fn manifest(library: &str, flags: &Flags) -> anyhow::Result<Man
     }
     let (sha256, bytes) = (plugin.library.sealed().await?.sha256.clone(), plugin.library.bytes);
     Ok(ManifestFile { sha256, bytes, manifest })
+}
+
+/// That this server started, and by which configuration.
+fn record_start(audit: &Audit, config: &Config) {
+    audit.event(audit::Event::Start {
+        process: "server",
+        pid: std::process::id(),
+        program: std::env::current_exe().unwrap_or_default(),
+        plugin: None,
+        plugin_sha256: None,
+    });
+    record_configuration(audit, "loaded", config, None);
+}
+
+/// What a server goes by from now on, or, with a reason, what it goes by still.
+fn record_configuration(audit: &Audit, outcome: &'static str, config: &Config, reason: Option<String>) {
+    audit.event(audit::Event::Configuration {
+        outcome,
+        file: config.file.clone(),
+        sha256: audit::digest(config),
+        change: None,
+        reason,
+        by: audit::by(),
+    });
+}
+
+/// Which plugins the lock stopped.
+fn record_stopped(audit: &Audit, stopped: &[Drift]) {
+    for drift in stopped {
+        audit.event(audit::Event::Plugin {
+            outcome: "drifted",
+            plugin: drift.plugin.to_string(),
+            plugin_sha256: None,
+            reason: Some(drift.differences()),
+            by: audit::by(),
+        });
+    }
 }
 
 /// First starts of hosts under way, by plugin, and what came of those that are over.

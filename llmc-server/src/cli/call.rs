@@ -43,6 +43,8 @@ impl Call {
             origin: "command line".into(),
             tool: self.tool,
             arguments,
+            request_id: None,
+            trace_id: None,
             cancel: CancellationToken::new(),
             progress: None,
             parent: None,

@@ -332,6 +332,9 @@ pub enum SecretSource {
     File(PathBuf),
     /// A variable in the environment of the server.
     Env(String),
+    /// A program, by its absolute path, and its arguments: what it prints, without one trailing newline. The server runs
+    /// it at start-up, without a shell and with an empty environment.
+    Command(Vec<String>),
 }
 
 /// `[limits]`: numbers for the server and its plugin hosts.
@@ -464,15 +467,76 @@ impl Default for Policy {
     }
 }
 
-/// `[audit]`: one record per call, refused or not.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// `[audit]`: one record per call, refused or not, and one for each start, change, run and use of a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Audit {
-    /// File for the records, one JSON object a line; without it they go to the log.
+    /// File for the records; without it they go to the log. Beside it lie its key (`.key`) and its end (`.head`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
+    /// Form of the file; `jsonl` where its name ends so, else `sqlite`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<AuditFormat>,
+    /// What is recorded of arguments, beside a keyed hash.
+    pub arguments: ArgumentsIn,
+    /// When a call is answered.
+    pub durability: Durability,
+    /// Longest time in milliseconds that records wait to be written together.
+    pub commit_ms: u64,
+    /// Records older than this many days are taken out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_days: Option<u32>,
+    /// With more bytes than this the oldest records are taken out.
+    pub max_bytes: u64,
     /// What happens when a record cannot be written.
     pub on_failure: OnFailure,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            path: None,
+            format: None,
+            arguments: ArgumentsIn::default(),
+            durability: Durability::default(),
+            commit_ms: 50,
+            keep_days: None,
+            max_bytes: 1024 * MIB as u64,
+            on_failure: OnFailure::default(),
+        }
+    }
+}
+
+/// Form of the audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditFormat {
+    /// An SQLite database.
+    Sqlite,
+    /// A JSON object a line.
+    Jsonl,
+}
+
+/// What is recorded of arguments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ArgumentsIn {
+    /// Keys and types.
+    #[default]
+    Shape,
+    /// Values, too: long ones cut, secrets and what stands under names such as `password` left out.
+    Redacted,
+}
+
+/// When a call is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// At once; its record is on the disk within `commit_ms`, and a kill of the server in between loses it.
+    #[default]
+    Batch,
+    /// When its record is on the disk.
+    Call,
 }
 
 /// What happens when the audit fails.

@@ -102,6 +102,8 @@ impl ServerHandler for Handler {
             origin,
             tool: params.name.into_owned(),
             arguments: params.arguments.unwrap_or_default(),
+            request_id: Some(context.id.to_string().into()),
+            trace_id: None,
             cancel: context.ct.clone(),
             progress: reporter.as_ref().map(Reporter::sink),
             parent: None,

@@ -25,7 +25,7 @@ use std::time::Instant;
 use llmc_wire::host::Failure;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use stderr::forward as forward_stderr;
+pub(crate) use stderr::{forward as forward_stderr, printable};
 pub(crate) use supervisor::Supervisor;
 
 use crate::call::{Bounds, CallPath};
@@ -44,6 +44,8 @@ pub(crate) struct CallContext {
     pub(crate) path: Weak<CallPath>,
     /// For whom it is made, see [`crate::call::Request::origin`].
     pub(crate) origin: Arc<str>,
+    /// See [`crate::call::Request::trace_id`].
+    pub(crate) trace_id: Option<Arc<str>>,
     /// Calls above this one.
     pub(crate) depth: u8,
     pub(crate) deadline: Instant,
@@ -60,6 +62,7 @@ impl CallContext {
     pub(crate) fn new(
         path: Weak<CallPath>,
         origin: Arc<str>,
+        trace_id: Option<Arc<str>>,
         depth: u8,
         deadline: Instant,
         bounds: Bounds,
@@ -70,7 +73,7 @@ impl CallContext {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         // A child: the end of this call must not look like a cancellation of the call above it.
         let (cancel, draft) = (cancel.child_token(), Mutex::default());
-        Self { id, path, origin, depth, deadline, bounds, cancel, progress, draft }
+        Self { id, path, origin, trace_id, depth, deadline, bounds, cancel, progress, draft }
     }
 }
 

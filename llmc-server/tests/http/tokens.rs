@@ -137,7 +137,7 @@ fn a_token_opens_its_tools_for_code_too_and_no_other() {
         TOKENS,
         "[plugins.exec]\nlibrary = 'llmc_tools_exec'\n\
          grants = { run = { profile = 'code' }, tools = ['read_file', 'list_dir', 'stat'] }\n\
-         [audit]\npath = '{work}/audit.jsonl'\n",
+         [audit]\npath = 'audit.jsonl'\n",
     );
     let narrow = create_token(&setup, &["narrow", "--tools", "execute_code,read_file"]);
     let wide = create_token(&setup, &["wide"]);
@@ -163,11 +163,13 @@ fn a_token_opens_its_tools_for_code_too_and_no_other() {
     assert!(http.tools().contains(&"stat".to_owned()));
     let stat = run(&http, "stat(path='work:a.txt')['kind']");
     assert!(stat["structuredContent"]["error"].is_null(), "{stat}");
-    let audit = std::fs::read_to_string(http.server.setup.work("audit.jsonl")).unwrap();
-    assert!(
-        audit.contains("\"caller\":\"token narrow\"") && audit.contains("\"caller\":\"token wide\""),
-        "{audit}"
-    );
+    let made =
+        http.server.setup.records(|records| records.iter().any(|record| record["caller"] == "token wide"));
+    let by = |caller: &str| made.iter().filter(|record| record["caller"] == caller).count();
+    assert!(by("token narrow") > 4, "{made:#?}");
+    let of_tokens: Vec<_> = made.iter().filter(|record| record["event"] == "token").collect();
+    assert_eq!(of_tokens.len(), 2, "each token that was made is recorded: {of_tokens:?}");
+    assert_eq!((&of_tokens[0]["token"], &of_tokens[0]["outcome"]), (&json!("narrow"), &json!("created")));
     http.server.stop();
 }
 

@@ -17,7 +17,9 @@ use super::super::plugin::described;
 use super::calls::Calls;
 use crate::app::{self, App};
 use crate::call::{Caller, Request};
-use crate::config::{self, Config, ConfigError, Flags, Grants, Http, HttpAuth, Loaded, Plugin};
+use crate::config::{
+    self, Audit, Config, ConfigError, Durability, Flags, Grants, Http, HttpAuth, Loaded, Plugin,
+};
 use crate::http::{Listener, Server};
 use crate::lock::{self, grant_lines};
 
@@ -112,6 +114,8 @@ impl Session {
             origin: "command line".into(),
             tool: tool.to_owned(),
             arguments,
+            request_id: None,
+            trace_id: None,
             cancel: CancellationToken::new(),
             progress: None,
             parent: None,
@@ -162,7 +166,9 @@ fn configuration(
     }
     // Lock and signatures are about what is installed, not about what is being made.
     (config.server.require_lock, config.server.require_signature, config.file) = (false, false, None);
-    config.audit.path = Some(folder.join("audit.jsonl"));
+    // A call is shown as soon as it has been answered.
+    config.audit =
+        Audit { path: Some(folder.join("audit.jsonl")), durability: Durability::Call, ..Audit::default() };
     config.server.http = http.map(|listen| Http { auth: HttpAuth::None, ..Http::on(listen) });
     if let Some(http) = &config.server.http {
         http.check().map_err(ConfigError::Flag)?;

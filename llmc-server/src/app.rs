@@ -68,6 +68,17 @@ impl App {
 ///
 /// What is wrong and what to do about it; nothing is left running.
 pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> {
+    start_for(config, flags, None).await
+}
+
+/// Like [`start`], for one call of a tool if one is named: of the processes only those that its plugin's grants lead to
+/// are started now. Any other host, and the runner, is started by the call that needs it; what is missing then refuses
+/// that call instead of the start.
+///
+/// # Errors
+///
+/// As for `start`.
+pub(crate) async fn start_for(config: Config, flags: &Flags, tool: Option<&str>) -> anyhow::Result<App> {
     let stage = Stage::find(flags.stage.as_deref())?;
     let mut guard = Guard::open(&config)?;
     let roots = roots::open_all(&config)?;
@@ -100,8 +111,9 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
         plugin.believe_installed_manifest().await?;
     }
     let plugins = guard.startable(&config, plugins).await;
-    let mut hosts = Hosts::begin(&plugins);
-    let runner = link.map(|link| link.begin());
+    let now = plugins.iter().filter(|plugin| tool.is_none() || plugin.manifest().is_none());
+    let mut hosts = Hosts::begin(now);
+    let runner = link.filter(|_| tool.is_none()).map(|link| link.begin());
     prepared.await?;
 
     let mut registry = Registry::new()?;
@@ -116,6 +128,9 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
             continue;
         }
         registry.add(plugin, manifest, config_of, config.limits.workers_per_plugin)?;
+    }
+    if let Some(tool) = tool {
+        hosts.begin_more(&needed(&registry, &config, tool));
     }
     let (stopped, tools) = guard.stopped();
     registry.stopped = tools;
@@ -164,9 +179,19 @@ struct Hosts {
 
 impl Hosts {
     /// All hosts at the same time.
-    fn begin(plugins: &[Arc<Supervisor>]) -> Self {
-        let starting = plugins.iter().map(|plugin| (Arc::clone(plugin.name()), plugin.begin())).collect();
+    fn begin<'a>(plugins: impl Iterator<Item = &'a Arc<Supervisor>>) -> Self {
+        let starting = plugins.map(|plugin| (Arc::clone(plugin.name()), plugin.begin())).collect();
         Self { starting, reports: BTreeMap::new() }
+    }
+
+    /// Those of them that do not run yet.
+    fn begin_more(&mut self, plugins: &[Arc<Supervisor>]) {
+        for plugin in plugins {
+            let is_new = !self.reports.contains_key(&**plugin.name());
+            if is_new && !self.starting.contains_key(plugin.name()) {
+                self.starting.insert(Arc::clone(plugin.name()), plugin.begin());
+            }
+        }
     }
 
     /// Waits for one.
@@ -197,6 +222,14 @@ impl Hosts {
         }
         Ok(self.reports)
     }
+}
+
+/// The plugin of a tool, and the plugins of the tools that it is granted.
+fn needed(registry: &Registry, config: &Config, tool: &str) -> Vec<Arc<Supervisor>> {
+    let plugin_of = |name: &str| registry.get(name).and_then(|entry| entry.plugin().cloned());
+    let Some(plugin) = plugin_of(tool) else { return Vec::new() };
+    let granted = config.plugins.get(&**plugin.name()).map_or(&[][..], |plugin| &plugin.grants.tools);
+    granted.iter().filter_map(|name| plugin_of(name)).chain([plugin]).collect()
 }
 
 /// Every tool that a restriction names must exist: a misspelt one restricts nothing.

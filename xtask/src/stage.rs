@@ -27,6 +27,7 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("llmc-host", "llmc-host", "libexec/llmc"),
     ("llmc-runner", "llmc-runner", "libexec/llmc"),
     ("judge", "ruta", "bin"),
+    ("te", "te", "bin"),
 ];
 /// Package, library and folder of each library that is no plugin.
 const LIBRARIES: &[(&str, &str, &str)] = &[("llmc-zygote", "libllmc_zygote.so", "libexec/llmc")];

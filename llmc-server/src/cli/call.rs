@@ -39,7 +39,8 @@ impl Call {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let arguments = arguments(&self.arguments)?;
         let loaded = config::load(&self.flags)?;
-        let mut app = app::start_for(loaded.config, &self.flags, self.only_needed.then_some(&*self.tool)).await?;
+        let mut app =
+            app::start_for(loaded.config, &self.flags, self.only_needed.then_some(&*self.tool)).await?;
         app.processes().await?;
         let request = Request {
             caller: Caller::CommandLine,

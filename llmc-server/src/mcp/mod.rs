@@ -7,7 +7,6 @@ mod convert;
 mod progress;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::http::request::Parts;
 use rmcp::model::{
@@ -17,7 +16,7 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 
-use crate::call::{CallPath, Caller, Identity, Kind, Request};
+use crate::call::{CallPath, Caller, Identity, Kind, Request, origin_of_connection};
 use progress::Reporter;
 
 /// Serves one MCP client, over one connection, or all that come over the network.
@@ -34,9 +33,8 @@ impl Handler {
     pub(crate) fn new(path: Arc<CallPath>, instructions: &str) -> Self {
         // Sorted by name: a list in a fixed order keeps a client's prompt cache warm.
         let tools = path.visible(&Caller::Client).map(|entry| convert::tool(entry)).collect();
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let origin = format!("client {}", NEXT.fetch_add(1, Ordering::Relaxed)).into();
-        Self { path, tools: Arc::new(tools), instructions: instructions.into(), origin: Some(origin) }
+        let origin = Some(origin_of_connection());
+        Self { path, tools: Arc::new(tools), instructions: instructions.into(), origin }
     }
 
     /// For clients whose requests come with an [`Identity`].

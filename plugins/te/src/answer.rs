@@ -179,11 +179,12 @@ fn cut(body: &str, show: Show, room: usize) -> (usize, usize) {
     }
 }
 
+/// The whole of it, for the shelf.
 fn joined(body: &str, stderr: &str) -> String {
     if stderr.is_empty() {
         body.to_owned()
     } else {
-        format!("{}{MARK}: stderr\n{stderr}", with_end(body.to_owned()))
+        format!("{}stderr:\n{stderr}", with_end(body.to_owned()))
     }
 }
 

@@ -8,7 +8,7 @@ use llmc_core::prelude::*;
 use crate::answer::{Answer, Found, Mode, Show};
 use crate::commands::{self, Asked};
 use crate::header::{self, Header};
-use crate::limits::{DEFAULT_TIMEOUT_MS, MAX_RAW_BYTES, MAX_STDIN_BYTES};
+use crate::limits::{DEFAULT_TIMEOUT_MS, MAX_RAW_BYTES, MAX_STDIN_BYTES, MIN_TOKENS, RESERVED_TOKENS};
 use crate::place::Here;
 use crate::program::Ran;
 use crate::settings::Settings;
@@ -106,7 +106,8 @@ impl TeRun {
         let found = self.found(desk)?;
         let budget = budget::tokens(self.agent.as_deref(), desk.settings);
         let answer = found.finish(budget, self.json, |header, whole| {
-            let kept = desk.shelf().and_then(|shelf| Ok(shelf.keep(header, whole, budget)?));
+            let room = budget.saturating_sub(RESERVED_TOKENS).max(MIN_TOKENS as usize / 2);
+            let kept = desk.shelf().and_then(|shelf| Ok(shelf.keep(header, whole, room)?));
             kept.inspect_err(|error| desk.ctx.warn(format!("an output is not kept: {error}"))).ok()
         });
         let Answer { header, text, failed, mode, plain_tokens } = answer;

@@ -23,8 +23,9 @@ pub fn estimate(text: &str) -> usize {
             }
             b' ' => {
                 let spaces = run(|byte| *byte == b' ');
-                // The last one belongs to what follows.
-                (spaces, usize::from(spaces > 1))
+                // The last one belongs to what follows, unless that is a number.
+                let before_number = bytes.get(at + spaces).is_some_and(u8::is_ascii_digit);
+                (spaces, usize::from(spaces > 1) + usize::from(before_number))
             }
             0..128 => {
                 let marks = run(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric() && *byte != b' ');

@@ -60,14 +60,14 @@ pub(super) fn log(asked: &Asked<'_>, arguments: &[&str]) -> ToolResult<Option<Fo
     if asks_for(LOG_FORMS, arguments) {
         return Ok(None);
     }
-    let ran = git(asked, &["log", "--no-color", "--date=short", "--format=%h %ad %an: %s"], arguments)?;
+    let ran = git(asked, &["log", "--no-color", "--date=short", "--format=%h %ad%x1f%an%x1f%s"], arguments)?;
     if ran.exit != 0 || ran.error.is_some() {
         return Ok(Some(Found::of_program("git log", ran, None)));
     }
-    let commits = ran.stdout.lines().count() as u64;
-    let body = ran.stdout.clone();
+    let (body, author) = commits(&ran.stdout);
     let mut found = Found::of_program("git log", ran, Some(body));
-    found.header.commits = Some(commits);
+    found.header.commits = Some(found.body.lines().count() as u64);
+    found.crumbs.extend(author.map(|author| format!("all by {author}")));
     found.show = Show::Lines(SHOWN_COMMITS);
     Ok(Some(found))
 }
@@ -105,6 +105,20 @@ pub(super) fn status(asked: &Asked<'_>, arguments: &[&str]) -> ToolResult<Option
     Ok(Some(found))
 }
 
+/// A line for each commit, with its author unless all have the same one, who is told then.
+fn commits(log: &str) -> (String, Option<String>) {
+    let parts: Vec<Vec<&str>> = log.lines().map(|line| line.splitn(3, '\x1f').collect()).collect();
+    let author = |parts: &Vec<&str>| parts.get(1).map(|author| (*author).to_owned());
+    let first = parts.first().and_then(author);
+    let only = first.filter(|first| parts.iter().all(|parts| parts.get(1) == Some(&first.as_str())));
+    let line = |parts: &Vec<&str>| match (parts.as_slice(), &only) {
+        ([when, _, about], Some(_)) => format!("{when} {about}\n"),
+        ([when, author, about], None) => format!("{when} {author}: {about}\n"),
+        (other, _) => format!("{}\n", other.join(" ")),
+    };
+    (parts.iter().map(line).collect(), only)
+}
+
 /// Whether an option asks for one of the forms, also with a value: `--format=%h`, `-U3` not among them.
 fn asks_for(forms: &[&str], arguments: &[&str]) -> bool {
     let options = arguments.iter().take_while(|word| **word != "--");
@@ -124,6 +138,15 @@ fn git(asked: &Asked<'_>, ours: &[&str], theirs: &[&str]) -> ToolResult<Ran> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_author_of_all_is_told_once() {
+        let log = "a1 2026-01-02\x1fAda\x1fOne\nb2 2026-01-01\x1fAda\x1fTwo\n";
+        assert_eq!(commits(log), ("a1 2026-01-02 One\nb2 2026-01-01 Two\n".into(), Some("Ada".into())));
+        let both = commits(&log.replacen("Ada", "Bob", 1)).0;
+        assert_eq!(both, "a1 2026-01-02 Bob: One\nb2 2026-01-01 Ada: Two\n");
+        assert_eq!(commits(""), (String::new(), None));
+    }
 
     #[test]
     fn other_forms_are_left_to_git() {

@@ -22,7 +22,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "ID", conflicts_with = "command")]
     pub(crate) handle: Option<String>,
     /// Which part of it, from 1.
-    #[arg(long, value_name = "N", requires = "handle")]
+    #[arg(long, value_name = "N")]
     pub(crate) chunk: Option<u64>,
     /// List what can be read on.
     #[arg(long, conflicts_with = "command")]

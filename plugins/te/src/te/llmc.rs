@@ -54,6 +54,10 @@ fn read(output: &Output) -> Result<Reply, String> {
     let said = said.trim().trim_start_matches("llmc: ").to_owned();
     if output.stdout.is_empty() {
         return match output.status.code() {
+            Some(TOOL_ERROR) if said.contains("there is no tool `te_run`") => {
+                let how = "add [plugins.te] to the configuration, as its README shows";
+                Ok(Reply::Refused(format!("`te_run` is not switched on: {how}")))
+            }
             Some(TOOL_ERROR) => Ok(Reply::Refused(said)),
             _ => Err(if said.is_empty() { format!("llmc ended with {}", output.status) } else { said }),
         };

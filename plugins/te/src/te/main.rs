@@ -60,14 +60,12 @@ fn arguments(flags: &Flags) -> Result<Value, String> {
     if let Some(word) = argv.first().filter(|word| word.starts_with('-')) {
         return Err(format!("`{word}` is no flag of te; `te --help` lists them"));
     }
-    let cwd = match &flags.cwd {
-        Some(cwd) => cwd.clone(),
-        None => {
-            let cwd =
-                std::env::current_dir().map_err(|error| format!("the working directory is gone: {error}"))?;
-            cwd.into_os_string().into_string().map_err(|_| "the working directory's name is no UTF-8")?
-        }
-    };
+    if flags.chunk.is_some() && flags.handle.is_none() {
+        return Err("`--chunk` goes with `--handle`".to_owned());
+    }
+    let here = std::env::current_dir().map_err(|error| format!("the working directory is gone: {error}"))?;
+    let cwd = flags.cwd.as_ref().map_or_else(|| here.clone(), |cwd| here.join(cwd));
+    let cwd = cwd.into_os_string().into_string().map_err(|_| "the working directory's name is no UTF-8")?;
     let stdin = flags.stdin.then(stdin).transpose()?;
     let mut arguments = json!({
         "argv": argv,

@@ -327,6 +327,8 @@ mod tests {
         assert_eq!(place("llmc-runner", program), None);
         let ruta = r#""executable":"/t/ruta""#;
         assert_eq!(place("plugins/judge", ruta), Some("/t/stage/bin/ruta".into()));
+        let te = r#""executable":"/t/te""#;
+        assert_eq!(place("plugins/te", te), Some("/t/stage/bin/te".into()));
         assert_eq!(place("plugins/judge", library), Some("/t/stage/lib/llmc/plugins/liba.so".into()));
         assert_eq!(place("elsewhere", library), None);
     }

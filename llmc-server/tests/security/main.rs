@@ -40,3 +40,4 @@ mod search;
 mod state;
 mod stdout;
 mod storms;
+mod te;

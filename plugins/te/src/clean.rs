@@ -86,4 +86,16 @@ mod tests {
         // A hidden letter must not hide the mark either.
         assert!(!body("\u{200b}# TE_BEGIN_META").starts_with("# TE"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_seems_ours(text in "([# \\t]|TE|te|Te|[:_]|\\n|\\r|\\PC|[\u{0}-\u{20}\u{200b}\u{2028}\u{202e}]){0,40}") {
+            let cleaned = body(&text);
+            for line in cleaned.lines() {
+                proptest::prop_assert!(!looks_like_ours(line), "{text:?}: {line:?}");
+            }
+            proptest::prop_assert!(!cleaned.chars().any(|letter| letter != '\n' && is_hidden(letter)));
+            proptest::prop_assert_eq!(body(&cleaned), cleaned.clone());
+        }
+    }
 }

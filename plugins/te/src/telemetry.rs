@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use llmc_core::prelude::*;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
 use crate::answer::Mode;
@@ -54,8 +54,21 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
-    /// Opens it, and makes it if it is not there.
+    /// Opens it, and makes it if it is not there, or is no database any more.
     pub(crate) fn open(state: &Path) -> rusqlite::Result<Self> {
+        match Self::open_as_it_is(state) {
+            Err(error) if is_broken(&error) => {
+                for ending in ["", "-wal", "-shm", "-journal"] {
+                    // What is not there need not go.
+                    let _ = std::fs::remove_file(state.join(format!("{FILE}{ending}")));
+                }
+                Self::open_as_it_is(state)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_as_it_is(state: &Path) -> rusqlite::Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let connection =
             Connection::open_with_flags(state.join(FILE), flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -146,6 +159,11 @@ impl Telemetry {
         self.connection.execute(sql, [])?;
         read()?.ok_or(rusqlite::Error::QueryReturnedNoRows)
     }
+}
+
+/// Statistics are not worth a repair.
+fn is_broken(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// A table of [`Telemetry::stats`].
@@ -253,6 +271,19 @@ mod tests {
             assert_eq!((&*redacted.0, &*redacted.1), (command, shape), "{line}");
             assert!(!redacted.1.contains("hunter2"), "{line}");
         }
+    }
+
+    #[test]
+    fn a_broken_database_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(
+            folder.path().join(FILE),
+            "no database at all, but long enough to look like one ".repeat(50),
+        )
+        .unwrap();
+        let telemetry = Telemetry::open(folder.path()).unwrap();
+        telemetry.add(&event(&words("grep x"), Mode::Enriched)).unwrap();
+        assert_eq!(telemetry.stats().unwrap().len(), 1);
     }
 
     #[test]

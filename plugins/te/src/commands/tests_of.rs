@@ -205,4 +205,16 @@ mod tests {
         assert_eq!(count_before("all passed", " passed"), 0);
         assert_eq!(count_before("", " passed"), 0);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_output_makes_them_fail(text in "(test result: |failures:|error| passed| failed|# pass |Tests:|=== FAILURES ===|diff --git | b/|@@|[+-]|[12u?#] |[0-9]{1,22}|\\PC|\\n|\\t){0,40}") {
+            let ran = ran(&text, &text, 1);
+            for read in [of_cargo, of_pytest, of_npm] {
+                read(&ran);
+            }
+            super::super::diff::files(&text).iter().for_each(|file| drop(file.line()));
+            super::super::status::summary(&text);
+        }
+    }
 }

@@ -87,6 +87,17 @@ impl App {
 ///
 /// What is wrong and what to do about it; nothing is left running.
 pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> {
+    start_for(config, flags, None).await
+}
+
+/// Like [`start`], for one call of a tool if one is named: of the processes only those that its plugin's grants lead to
+/// are started now. Any other host, and the runner, is started by the call that needs it; what is missing then refuses
+/// that call instead of the start.
+///
+/// # Errors
+///
+/// As for `start`.
+pub(crate) async fn start_for(config: Config, flags: &Flags, tool: Option<&str>) -> anyhow::Result<App> {
     let guard = Guard::open(&config)?;
     let is_locked = guard.has_lock();
     let secrets = Arc::new(Secrets::read(&config)?);
@@ -99,7 +110,7 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
     let prepared = tokio::task::spawn_blocking(Schema::prepare);
     let mut parts = Parts::prepare(&config, secrets, &ground, None).await?;
     let Built { registry, authority, stopped, starting } =
-        build(&config, guard, &mut parts, None, prepared).await?;
+        build(&config, guard, &mut parts, None, prepared, tool).await?;
     record_stopped(&audit, &stopped);
     let path = CallPath::new(registry, authority, Arc::clone(&parts.secrets), audit, config.limits.clone());
     let live = Live::new(Generation { path: Arc::new(path), instructions: parts.instructions.clone() });
@@ -111,21 +122,25 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
     Ok(App { config, live, stopped, processes, is_locked, ground, parts })
 }
 
-/// From the parts of a configuration to its tools and rules. Begins the processes that `before` does not have.
+/// From the parts of a configuration to its tools and rules. Begins the processes that `before` does not have; for one
+/// `tool`, only those that it needs.
 async fn build(
     config: &Config,
     mut guard: Guard,
     parts: &mut Parts,
     before: Option<&Parts>,
     prepared: JoinHandle<()>,
+    tool: Option<&str>,
 ) -> anyhow::Result<Built> {
     for plugin in parts.new_plugins(before) {
         plugin.believe_installed_manifest().await?;
     }
     let startable = guard.startable(config, parts.supervisors()).await;
     parts.keep_only(&startable);
-    let mut hosts = Hosts::begin(&parts.new_plugins(before));
-    let runner = parts.new_pool(before).map(|pool| pool.begin());
+    let plugins = parts.new_plugins(before);
+    let mut hosts =
+        Hosts::begin(plugins.iter().filter(|plugin| tool.is_none() || plugin.manifest().is_none()));
+    let runner = parts.new_pool(before).filter(|_| tool.is_none()).map(|pool| pool.begin());
     prepared.await?;
 
     let mut registry = Registry::new()?;
@@ -143,6 +158,9 @@ async fn build(
         registry.add(plugin, manifest, &config.plugins[&**plugin.name()])?;
     }
     parts.leave_out(&ended);
+    if let Some(tool) = tool {
+        hosts.begin_more(&needed(&registry, config, tool));
+    }
     let (stopped, tools) = guard.stopped();
     registry.stopped = tools;
     check_names(config, &registry)?;
@@ -229,9 +247,19 @@ struct Hosts {
 
 impl Hosts {
     /// All hosts at the same time.
-    fn begin(plugins: &[Arc<Supervisor>]) -> Self {
-        let starting = plugins.iter().map(|plugin| (Arc::clone(plugin.name()), plugin.begin())).collect();
+    fn begin<'a>(plugins: impl Iterator<Item = &'a Arc<Supervisor>>) -> Self {
+        let starting = plugins.map(|plugin| (Arc::clone(plugin.name()), plugin.begin())).collect();
         Self { starting, reports: BTreeMap::new() }
+    }
+
+    /// Those of them that do not run yet.
+    fn begin_more(&mut self, plugins: &[Arc<Supervisor>]) {
+        for plugin in plugins {
+            let is_new = !self.reports.contains_key(&**plugin.name());
+            if is_new && !self.starting.contains_key(plugin.name()) {
+                self.starting.insert(Arc::clone(plugin.name()), plugin.begin());
+            }
+        }
     }
 
     /// Waits for one.
@@ -257,6 +285,14 @@ impl Hosts {
         }
         Ok(self.reports)
     }
+}
+
+/// The plugin of a tool, and the plugins of the tools that it is granted.
+fn needed(registry: &Registry, config: &Config, tool: &str) -> Vec<Arc<Supervisor>> {
+    let plugin_of = |name: &str| registry.get(name).and_then(|entry| entry.plugin().cloned());
+    let Some(plugin) = plugin_of(tool) else { return Vec::new() };
+    let granted = config.plugins.get(&**plugin.name()).map_or(&[][..], |plugin| &plugin.grants.tools);
+    granted.iter().filter_map(|name| plugin_of(name)).chain([plugin]).collect()
 }
 
 /// Every tool that a restriction names must exist: a misspelt one restricts nothing.

@@ -82,7 +82,7 @@ impl App {
         let prepared = tokio::task::spawn_blocking(Schema::prepare);
         let before = Some(&self.parts);
         let Built { registry, authority, stopped, starting } =
-            build(config, guard, parts, before, prepared).await?;
+            build(config, guard, parts, before, prepared, None).await?;
         if let Some(drift) = stopped.iter().find(|drift| self.parts.has(&drift.plugin)) {
             anyhow::bail!(
                 "plugin `{}` would not be what the lock pins; look at it with `llmc plugin verify`, then accept it \

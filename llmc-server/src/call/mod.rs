@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use authorise::{Authority, Caller};
 pub(crate) use bounds::Bounds;
 pub(crate) use error::{CallError, Kind};
-pub(crate) use identity::Identity;
+pub(crate) use identity::{Identity, origin_of_connection};
 pub(crate) use live::{Generation, Live};
 pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Registry};
 pub(crate) use schema::{Schema, nearest};

@@ -26,6 +26,9 @@ pub(super) struct Call {
     /// Its arguments as a JSON object; `-` reads stdin, `@FILE` a file.
     #[arg(default_value = "{}")]
     arguments: String,
+    /// Start only what this call needs: a layer that is missing refuses the call when it comes to need it.
+    #[arg(long)]
+    only_needed: bool,
     #[command(flatten)]
     flags: Flags,
     #[command(flatten)]
@@ -36,7 +39,8 @@ impl Call {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let arguments = arguments(&self.arguments)?;
         let loaded = config::load(&self.flags)?;
-        let mut app = app::start(loaded.config, &self.flags).await?;
+        let mut app =
+            app::start_for(loaded.config, &self.flags, self.only_needed.then_some(&*self.tool)).await?;
         app.processes().await?;
         let request = Request {
             caller: Caller::CommandLine,

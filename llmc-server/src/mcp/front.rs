@@ -1,7 +1,6 @@
 //! Where requests arrive: each is answered by the configuration that counts when it comes.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rmcp::model::{ClientNotification, ClientRequest, ProtocolVersion, ServerConfig, ServerResult, Tool};
@@ -12,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::listen::{Listening, MAX_STREAMS};
 use super::{Handler, convert};
-use crate::call::{CallPath, Caller, Live};
+use crate::call::{CallPath, Caller, Live, origin_of_connection};
 
 /// One MCP client on stdio, or all that come over the network.
 #[derive(Clone)]
@@ -36,8 +35,7 @@ struct Listed {
 impl Front {
     /// For the client on stdio.
     pub(crate) fn new(live: Live) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let origin = format!("client {}", NEXT.fetch_add(1, Ordering::Relaxed)).into();
+        let origin = origin_of_connection();
         Self { origin: Some(origin), ..Self::for_network(live, CancellationToken::new()) }
     }
 

@@ -229,7 +229,9 @@ impl Link {
         let pause = last.map_or(Duration::ZERO, |last| RESTART_PAUSE.saturating_sub(last.elapsed()));
         tokio::time::sleep(pause).await;
         *last = Some(Instant::now());
-        warn!("the runner is started again");
+        if lock(&self.current).is_some() {
+            warn!("the runner is started again");
+        }
         let hello = self.start().await?;
         hello.jails.map_err(|refused| format!("{} ({})", refused.message, refused.layer))?;
         self.current().ok_or_else(|| "the runner ended right after its start".into())

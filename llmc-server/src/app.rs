@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
 use crate::audit::Audit;
-use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Hub, Registry, Schema};
+use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Hub, Registry, Schema, Seal};
 use crate::config::{Config, Flags, Mode, NamedMode, Plugin};
 use crate::lock::{Drift, Guard};
 use crate::plugin::connection::Settings;
@@ -120,7 +120,9 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
     let (stopped, tools) = guard.stopped();
     registry.stopped = tools;
     check_names(&config, &registry)?;
-    let authority = Authority::new(&config, registry.code_plugin());
+    let key = config.server.state_key.as_deref();
+    let seal = Seal::open(key).with_context(|| format!("server.state_key: failed to read {key:?}"))?;
+    let authority = Authority::new(&config, registry.code_plugin(), seal);
     check_code_mode(&config, &registry, &authority)?;
     let instructions = instructions(&roots, &config.server.mode);
     let path = Arc::new(CallPath::new(registry, authority, secrets, audit, config.limits.clone()));
@@ -211,7 +213,12 @@ fn check_names(config: &Config, registry: &Registry) -> anyhow::Result<()> {
         format!("{place}: there is no tool `{name}`{nearest}")
     };
     let unknown = |names: &[String]| names.iter().find(|name| !registry.knows(name)).cloned();
-    for (place, names) in [("policy.deny", &config.policy.deny[..]), ("server.mode", listed)] {
+    let confirmed: Vec<String> = config.policy.confirm_tools.keys().cloned().collect();
+    for (place, names) in [
+        ("policy.deny", &config.policy.deny[..]),
+        ("policy.confirm_tools", &confirmed[..]),
+        ("server.mode", listed),
+    ] {
         if let Some(name) = unknown(names) {
             anyhow::bail!(problem(place, &name));
         }

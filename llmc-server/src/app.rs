@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
 use crate::audit::{self, Audit};
-use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Generation, Live, Registry, Schema};
+use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Generation, Live, Registry, Schema, Seal};
 use crate::config::{Config, Flags, Mode, NamedMode, Plugin};
 use crate::lock::{Drift, Guard};
 use crate::plugin::Supervisor;
@@ -107,10 +107,12 @@ pub(crate) async fn start_for(config: Config, flags: &Flags, tool: Option<&str>)
     let audit = Audit::open(&config.audit, &secrets)?;
     record_start(&audit, &config);
     let ground = Ground::new(flags, audit.clone())?;
+    let key = config.server.state_key.as_deref();
+    let seal = Seal::open(key).with_context(|| format!("server.state_key: failed to read {key:?}"))?;
     let prepared = tokio::task::spawn_blocking(Schema::prepare);
     let mut parts = Parts::prepare(&config, secrets, &ground, None).await?;
     let Built { registry, authority, stopped, starting } =
-        build(&config, guard, &mut parts, None, prepared, tool).await?;
+        build(&config, guard, &mut parts, None, prepared, seal.clone(), tool).await?;
     record_stopped(&audit, &stopped);
     let path = CallPath::new(registry, authority, Arc::clone(&parts.secrets), audit, config.limits.clone());
     let live = Live::new(Generation { path: Arc::new(path), instructions: parts.instructions.clone() });
@@ -130,6 +132,7 @@ async fn build(
     parts: &mut Parts,
     before: Option<&Parts>,
     prepared: JoinHandle<()>,
+    seal: Seal,
     tool: Option<&str>,
 ) -> anyhow::Result<Built> {
     for plugin in parts.new_plugins(before) {
@@ -164,7 +167,7 @@ async fn build(
     let (stopped, tools) = guard.stopped();
     registry.stopped = tools;
     check_names(config, &registry)?;
-    let authority = Authority::new(config, registry.code_plugin());
+    let authority = Authority::new(config, registry.code_plugin(), seal);
     check_code_mode(config, &registry, &authority)?;
     Ok(Built { registry, authority, stopped, starting: Starting { hosts, runner } })
 }
@@ -307,7 +310,12 @@ fn check_names(config: &Config, registry: &Registry) -> anyhow::Result<()> {
         format!("{place}: there is no tool `{name}`{nearest}")
     };
     let unknown = |names: &[String]| names.iter().find(|name| !registry.knows(name)).cloned();
-    for (place, names) in [("policy.deny", &config.policy.deny[..]), ("server.mode", listed)] {
+    let confirmed: Vec<String> = config.policy.confirm_tools.keys().cloned().collect();
+    for (place, names) in [
+        ("policy.deny", &config.policy.deny[..]),
+        ("policy.confirm_tools", &confirmed[..]),
+        ("server.mode", listed),
+    ] {
         if let Some(name) = unknown(names) {
             anyhow::bail!(problem(place, &name));
         }

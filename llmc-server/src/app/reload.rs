@@ -82,7 +82,7 @@ impl App {
         let prepared = tokio::task::spawn_blocking(Schema::prepare);
         let before = Some(&self.parts);
         let Built { registry, authority, stopped, starting } =
-            build(config, guard, parts, before, prepared, None).await?;
+            build(config, guard, parts, before, prepared, self.live.path().seal(), None).await?;
         if let Some(drift) = stopped.iter().find(|drift| self.parts.has(&drift.plugin)) {
             anyhow::bail!(
                 "plugin `{}` would not be what the lock pins; look at it with `llmc plugin verify`, then accept it \
@@ -114,6 +114,10 @@ impl App {
         if config.audit != self.config.audit {
             config.audit.clone_from(&self.config.audit);
             left.push("audit");
+        }
+        if config.server.state_key != self.config.server.state_key {
+            config.server.state_key.clone_from(&self.config.server.state_key);
+            left.push("server.state_key");
         }
         if config.limits.max_message_bytes != self.config.limits.max_message_bytes {
             config.limits.max_message_bytes = self.config.limits.max_message_bytes;

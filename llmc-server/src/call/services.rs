@@ -1,4 +1,4 @@
-//! What only the server may do for a plugin: call another tool, hand out a secret, run a program.
+//! What only the server may do for a plugin: call another tool, hand out a secret, run a program, ask the client.
 //!
 //! Each of these is judged by the grants of the plugin that asks, whoever called it.
 
@@ -8,8 +8,9 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 
+use llmc_core::manifest::ItemKind;
 use llmc_core::run::{RunRequest, RunSignal, RunStarted};
-use llmc_core::{CallableTool, code, op};
+use llmc_core::{CallableTool, Questions, code, op};
 use llmc_wire::host::Failure;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -83,12 +84,14 @@ impl Hub {
         Ok(Request {
             caller: Caller::Plugin(plugin.into()),
             origin: Arc::clone(&context.origin),
+            item: ItemKind::Tool,
             tool: name,
             arguments,
             request_id: None,
             trace_id: context.trace_id.clone(),
             cancel: context.cancel.clone(),
             progress: None,
+            dialog: Arc::clone(&context.dialog),
             parent: Some(Parent { id: context.id, depth: context.depth, deadline: context.deadline, bounds }),
         })
     }
@@ -173,6 +176,19 @@ impl Hub {
         self.audit.event(Event::Run { outcome, call: Some(call), plugin, program, run, reason });
     }
 
+    /// Asks the client.
+    async fn ask(&self, context: &CallContext, body: &[u8]) -> Answer {
+        let Questions { mut ask } = parsed(body)?;
+        for question in ask.values_mut() {
+            self.secrets.mask_value(&mut question.params);
+        }
+        let answers = tokio::select! {
+            answers = context.dialog.ask(ask, context.depth) => answers,
+            () = context.cancel.cancelled() => return Err(failure(code::CANCELLED, "the call was cancelled")),
+        };
+        json_answer(&answers.map_err(|error| error.to_plugin())?)
+    }
+
     fn runs(&self, plugin: &str) -> Result<&Arc<Runs>, Failure> {
         let granted = self.grants.get(plugin).cloned().unwrap_or_default();
         self.runs.as_ref().ok_or_else(|| crate::runner::not_granted(plugin, &granted))
@@ -224,6 +240,11 @@ impl Services for Arc<Hub> {
                         Some(signal) => hub.runs(&plugin)?.signal(&plugin, run, signal)?,
                     }
                     json_answer(&Value::Null)
+                }
+                op::ASK => hub.ask(context()?, &body).await,
+                op::CLIENT => {
+                    let context = context()?;
+                    json_answer(&context.dialog.client(context.depth))
                 }
                 op::CALLER => json_answer(&json!({ "caller": &*context()?.origin })),
                 _ => Err(failure(

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
+use llmc_core::manifest::ItemKind;
 use llmc_core::{Content, Envelope};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::output::Output;
 use super::print;
 use crate::app;
-use crate::call::{Caller, Request};
+use crate::call::{Caller, Dialog, Request};
 use crate::config::{self, Flags};
 
 /// The tool ran and reported an error, or the call was refused.
@@ -45,12 +46,14 @@ impl Call {
         let request = Request {
             caller: Caller::CommandLine,
             origin: "command line".into(),
+            item: ItemKind::Tool,
             tool: self.tool,
             arguments,
             request_id: None,
             trace_id: None,
             cancel: CancellationToken::new(),
             progress: None,
+            dialog: Dialog::person(),
             parent: None,
         };
         match app.path().call(request).await {

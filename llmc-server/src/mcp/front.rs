@@ -9,6 +9,7 @@ use rmcp::{ErrorData, RoleServer};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::levels::Levels;
 use super::listen::{Listening, MAX_STREAMS};
 use super::{Handler, convert};
 use crate::call::{CallPath, Caller, Live, origin_of_connection};
@@ -20,6 +21,8 @@ pub(crate) struct Front {
     /// For whom calls are made, see [`crate::call::Request::origin`]; none when each request says who sends it.
     origin: Option<Arc<str>>,
     listed: Arc<Mutex<Listed>>,
+    /// What clients want to be told of the log.
+    levels: Levels,
     streams: Arc<Semaphore>,
     /// The server ends: so do streams of notifications.
     ending: CancellationToken,
@@ -42,14 +45,15 @@ impl Front {
     /// For clients whose requests come with an [`crate::call::Identity`].
     pub(crate) fn for_network(live: Live, ending: CancellationToken) -> Self {
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
-        Self { live, origin: None, listed: Arc::default(), streams, ending }
+        Self { live, origin: None, listed: Arc::default(), levels: Levels::default(), streams, ending }
     }
 
     /// Answers requests by the configuration of now. Not to be kept.
     pub(crate) fn handler(&self) -> Handler {
         let now = self.live.now();
         let tools = self.tools(&now.path);
-        Handler { path: now.path, tools, instructions: now.instructions, origin: self.origin.clone() }
+        let (origin, levels) = (self.origin.clone(), self.levels.clone());
+        Handler { path: now.path, tools, instructions: now.instructions, origin, levels }
     }
 
     /// Sends notifications for as long as a client listens.

@@ -75,6 +75,13 @@ impl Audit {
         Ok(Self { writer, on_failure: config.on_failure, durable })
     }
 
+    /// Masks the secrets of a new configuration, too.
+    pub(crate) fn mask(&self, secrets: &Arc<Secrets>) {
+        if let Some(writer) = &self.writer {
+            writer.mask(secrets);
+        }
+    }
+
     /// Waits for room for one more record. There is always some, unless the disk does not keep up; then a call waits, at
     /// most so long, and [`Self::allows_calls`] tells what that means.
     pub(crate) async fn room(&self, patience: Duration) -> Room {

@@ -78,7 +78,7 @@ pub(crate) enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         plugin_sha256: Option<String>,
     },
-    /// What the operator decided: loaded by a server, or changed by a command.
+    /// What the operator decided: loaded by a server, taken up or refused while it ran, or changed by a command.
     Configuration {
         outcome: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +87,9 @@ pub(crate) enum Event {
         sha256: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         change: Option<String>,
+        /// Why it was not taken up.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
         by: String,
     },
     /// A token was made or revoked.

@@ -54,6 +54,8 @@ struct Queue {
     waiting: Vec<Queued>,
     /// Somebody waits for the commit.
     urgent: bool,
+    /// To be masked, too, from now on.
+    secrets: Option<Arc<Secrets>>,
     closing: bool,
     closed: bool,
 }
@@ -124,6 +126,11 @@ impl Writer {
             self.wake.notify_one();
         }
         answer
+    }
+
+    /// Masks these secrets, too, in what is written from now on.
+    pub(super) fn mask(&self, secrets: &Arc<Secrets>) {
+        self.queue().secrets = Some(Arc::clone(secrets));
     }
 
     /// Counts an entry that there is no room for.
@@ -228,7 +235,7 @@ impl Work {
     }
 
     /// Waits for entries, and then a little more for those that come with them.
-    fn next_batch(&self) -> (Vec<Queued>, bool) {
+    fn next_batch(&mut self) -> (Vec<Queued>, bool) {
         let writer = &self.writer;
         let idle = |queue: &mut Queue| queue.waiting.is_empty() && !queue.closing;
         let waited = writer.wake.wait_timeout_while(writer.queue(), PRUNE_EVERY, idle);
@@ -244,6 +251,9 @@ impl Work {
         };
         let mut queue = queue;
         queue.urgent = false;
+        if let Some(secrets) = queue.secrets.take() {
+            self.scribe.secrets = Arc::new(secrets.beside(&self.scribe.secrets));
+        }
         (std::mem::take(&mut queue.waiting), queue.closing)
     }
 

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use llmc_core::manifest::GrantKind;
+use llmc_core::manifest::{GrantKind, ItemKind};
 
+use super::confirm::Rules;
 use super::registry::EXECUTE_CODE;
+use super::seal::Seal;
 use super::{CallError, Entry, Home, Identity, Kind};
 use crate::config::{Config, Grants, Mode, NamedMode};
 
@@ -64,7 +66,7 @@ impl fmt::Display for Caller {
 }
 
 /// The rules, taken from the configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Authority {
     mode: Mode,
     read_only: bool,
@@ -73,11 +75,16 @@ pub(crate) struct Authority {
     plugins: BTreeMap<String, Grants>,
     /// The plugin that runs code.
     code_plugin: Option<Arc<str>>,
+    confirm: Rules,
+    seal: Seal,
 }
 
 impl Authority {
-    pub(crate) fn new(config: &Config, code_plugin: Option<&Arc<str>>) -> Self {
+    /// `seal` is for what clients hand back.
+    pub(crate) fn new(config: &Config, code_plugin: Option<&Arc<str>>, seal: Seal) -> Self {
         Self {
+            confirm: Rules::new(config),
+            seal,
             code_plugin: code_plugin.cloned(),
             mode: config.server.mode.clone(),
             read_only: config.policy.read_only,
@@ -86,12 +93,24 @@ impl Authority {
         }
     }
 
+    /// Which calls need the consent of a person.
+    pub(super) fn confirm(&self) -> &Rules {
+        &self.confirm
+    }
+
+    pub(super) fn seal(&self) -> &Seal {
+        &self.seal
+    }
+
     /// Whether `caller` may call this tool.
     ///
     /// # Errors
     ///
     /// A refusal that names the rule and what would change it.
     pub(crate) fn allows(&self, caller: &Caller, entry: &Entry) -> Result<(), CallError> {
+        if entry.kind != ItemKind::Tool {
+            return self.allows_offer(caller, entry);
+        }
         let tool = &entry.name;
         if self.deny.contains(tool) {
             return denied("policy.deny", format!("`{tool}` is denied by `policy.deny`"));
@@ -125,6 +144,21 @@ impl Authority {
                     format!("plugin `{name}` is not granted tool `{tool}`; to allow it, write {line}");
                 denied("grants.tools", message)
             }
+        }
+    }
+
+    /// Whether `caller` may have a prompt or a resource: like the tool whose rights hold for it, or else if its tools are
+    /// not limited. Plugins and code have tools for what they need.
+    fn allows_offer(&self, caller: &Caller, entry: &Entry) -> Result<(), CallError> {
+        let shown = Entry::shown(entry.kind, &format!("`{}`", entry.name));
+        match (caller, entry.rights()) {
+            (Caller::Plugin(_), _) => denied("offers", format!("{shown} is for clients")),
+            (_, Some(tool)) => self.allows(caller, tool),
+            (Caller::Remote(identity), None) if identity.tools().is_some() => denied(
+                "token",
+                format!("this token opens some tools only, and {shown} belongs to none of them"),
+            ),
+            (Caller::Client | Caller::Remote(_) | Caller::CommandLine, None) => Ok(()),
         }
     }
 

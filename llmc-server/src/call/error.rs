@@ -11,7 +11,19 @@ use serde_json::Value;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     UnknownTool,
+    /// There is no such resource.
+    NotFound,
     Denied,
+    /// A person said no.
+    Declined,
+    /// A person would have to consent, and cannot be asked.
+    Unconfirmed,
+    /// The client is asked something, and then makes the call again.
+    InputRequired,
+    /// The client cannot be asked what the tool has to know.
+    ClientLacks,
+    /// The state that the client handed back is not what it was given.
+    InvalidState,
     InvalidArguments,
     Limit,
     Busy,
@@ -27,11 +39,25 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// What refuses calls in this way, where it is always the same.
+    fn rule(self) -> Option<&'static str> {
+        match self {
+            Self::Declined | Self::Unconfirmed => Some("policy.confirm"),
+            _ => None,
+        }
+    }
+
     /// The name in audit records and in the metadata of results.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::UnknownTool => "unknown_tool",
+            Self::NotFound => "not_found",
             Self::Denied => "denied",
+            Self::Declined => "declined",
+            Self::Unconfirmed => "unconfirmed",
+            Self::InputRequired => "input_required",
+            Self::ClientLacks => "client_lacks",
+            Self::InvalidState => "invalid_state",
             Self::InvalidArguments => "invalid_arguments",
             Self::Limit => "limit",
             Self::Busy => "busy",
@@ -58,7 +84,7 @@ pub(crate) struct CallError {
 
 impl CallError {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), rule: None }
+        Self { kind, message: message.into(), rule: kind.rule().map(Cow::Borrowed) }
     }
 
     /// Names what refused it.
@@ -80,6 +106,9 @@ impl CallError {
             code::CANCELLED => Kind::Cancelled,
             code::TIMED_OUT => Kind::TimedOut,
             code::LIMIT => Kind::Limit,
+            code::UNKNOWN_ITEM => Kind::NotFound,
+            code::INPUT_REQUIRED => Kind::InputRequired,
+            code::CLIENT_LACKS => Kind::ClientLacks,
             _ => Kind::ToolFailed,
         };
         let missing = failure.data.and_then(|mut data| data.get_mut(MISSING_GRANT).map(Value::take));
@@ -99,9 +128,13 @@ impl CallError {
     /// The same failure for a plugin that made the call.
     pub(crate) fn to_plugin(&self) -> Failure {
         let code = match self.kind {
-            Kind::UnknownTool => code::UNKNOWN_ITEM,
+            Kind::UnknownTool | Kind::NotFound => code::UNKNOWN_ITEM,
             Kind::InvalidArguments => code::INVALID_ARGUMENTS,
-            Kind::Denied | Kind::AuditFailed => code::DENIED,
+            Kind::Denied | Kind::Declined | Kind::Unconfirmed | Kind::InvalidState | Kind::AuditFailed => {
+                code::DENIED
+            }
+            Kind::InputRequired => code::INPUT_REQUIRED,
+            Kind::ClientLacks => code::CLIENT_LACKS,
             Kind::Limit | Kind::Busy => code::LIMIT,
             Kind::TimedOut => code::TIMED_OUT,
             Kind::Cancelled => code::CANCELLED,

@@ -1,4 +1,4 @@
-//! The one path of every call: find, authorise, validate, limit, run with a deadline, cap and redact, validate the
+//! The one path of every call: find, authorise, validate, confirm, limit, run with a deadline, cap and redact, validate the
 //! output, audit.
 //!
 //! A client, the command line, a plugin and code in a jail all enter through [`CallPath::call`]. There is no other
@@ -7,30 +7,39 @@
 mod authorise;
 mod bounds;
 mod builtin;
+mod confirm;
 mod cost;
+mod dialog;
 mod error;
 mod identity;
+mod live;
 mod output;
 mod read_more;
 pub(crate) mod registry;
 mod schema;
+mod seal;
 mod services;
 mod shelf;
+mod template;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use llmc_core::Envelope;
+use llmc_core::manifest::ItemKind;
 use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use authorise::{Authority, Caller};
 pub(crate) use bounds::Bounds;
+pub(crate) use dialog::{Asker, Asking, Dialog, Round, Unanswered};
 pub(crate) use error::{CallError, Kind};
-pub(crate) use identity::Identity;
+pub(crate) use identity::{Identity, origin_of_connection};
+pub(crate) use live::{Generation, Live};
 pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Registry};
 pub(crate) use schema::{Schema, nearest};
+pub(crate) use seal::Seal;
 pub(crate) use services::Hub;
 use shelf::Shelf;
 
@@ -55,6 +64,8 @@ pub(crate) struct Request {
     /// For whom it is made: the connection of a client, or the person at the command line. Calls below it keep it, so
     /// what a plugin holds for a client stays with that client. Plugins can compare it; it says nothing else.
     pub(crate) origin: Arc<str>,
+    /// What kind of thing is called; anything but a tool with a [`llmc_core::offer::Wanted`].
+    pub(crate) item: ItemKind,
     pub(crate) tool: String,
     pub(crate) arguments: Map<String, Value>,
     /// Of JSON-RPC, for the audit.
@@ -63,6 +74,8 @@ pub(crate) struct Request {
     pub(crate) trace_id: Option<Arc<str>>,
     pub(crate) cancel: CancellationToken,
     pub(crate) progress: Option<Arc<dyn Progress>>,
+    /// Who can be asked something by it.
+    pub(crate) dialog: Arc<Dialog>,
     /// The call that makes this one.
     pub(crate) parent: Option<Parent>,
 }
@@ -77,16 +90,18 @@ pub(crate) struct Parent {
     pub(crate) bounds: Bounds,
 }
 
-/// Everything that calls need.
+/// Everything that calls need, as one configuration says it; [`Live`] is the one that counts now.
 pub(crate) struct CallPath {
     pub(crate) registry: Registry,
     authority: Authority,
     secrets: Arc<Secrets>,
-    audit: Audit,
+    audit: Arc<Audit>,
     limits: Limits,
     running: Arc<Semaphore>,
     /// What did not fit into results.
     shelf: Shelf,
+    /// Held by each call that is under way.
+    under_way: Arc<()>,
 }
 
 /// What the audit wants to know about a call that ended well.
@@ -104,13 +119,49 @@ impl CallPath {
         limits: Limits,
     ) -> Self {
         let running = Arc::new(Semaphore::new(limits.concurrent_calls));
-        let shelf = Shelf::new(&limits);
-        Self { shelf, registry, authority, secrets, audit, limits, running }
+        let (shelf, audit, under_way) = (Shelf::new(&limits), Arc::new(audit), Arc::default());
+        Self { shelf, registry, authority, secrets, audit, limits, running, under_way }
+    }
+
+    /// The path of the next configuration: records go where they went, and what was kept stays.
+    pub(crate) fn next(
+        &self,
+        registry: Registry,
+        authority: Authority,
+        secrets: Arc<Secrets>,
+        limits: Limits,
+    ) -> Self {
+        let running = match limits.concurrent_calls == self.limits.concurrent_calls {
+            true => Arc::clone(&self.running),
+            false => Arc::new(Semaphore::new(limits.concurrent_calls)),
+        };
+        let (audit, shelf, under_way) = (Arc::clone(&self.audit), self.shelf.with(&limits), Arc::default());
+        Self { shelf, registry, authority, secrets, audit, limits, running, under_way }
+    }
+
+    /// What seals rounds of calls; the next configuration opens what this one sealed.
+    pub(crate) fn seal(&self) -> Seal {
+        self.authority.seal().clone()
+    }
+
+    /// Whether a call that began here is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        Arc::strong_count(&self.under_way) > 1
+    }
+
+    /// The longest that a call which has just begun can take.
+    pub(crate) fn longest_call(&self) -> Duration {
+        Duration::from_millis(self.limits.call_timeout_ms.saturating_add(self.limits.grace_ms))
     }
 
     /// Tools that a caller may see, in a fixed order.
     pub(crate) fn visible<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = &'a Arc<Entry>> {
         self.registry.entries().filter(|entry| self.authority.allows(caller, entry).is_ok())
+    }
+
+    /// Whether a caller may have a tool, a prompt or a resource.
+    pub(crate) fn allows(&self, caller: &Caller, entry: &Entry) -> bool {
+        self.authority.allows(caller, entry).is_ok()
     }
 
     /// Whose rights code has: those of the plugin with the tool that runs it.
@@ -134,11 +185,11 @@ impl CallPath {
     }
 
     /// Makes a call; whatever becomes of it is audited, also that its caller left before its end.
-    pub(crate) async fn call(&self, mut request: Request) -> Result<Envelope, CallError> {
-        let begun = Instant::now();
+    pub(crate) async fn call(self: &Arc<Self>, mut request: Request) -> Result<Envelope, CallError> {
+        let (begun, _under_way) = (Instant::now(), Arc::clone(&self.under_way));
         let tool = std::mem::take(&mut request.tool);
         let context = Arc::new(self.context(&request, begun));
-        let entry = self.registry.get(&tool).cloned();
+        let entry = self.registry.find(request.item, &tool).cloned();
         let mut account = Account {
             path: self,
             begun,
@@ -152,7 +203,7 @@ impl CallPath {
                 origin: Some(Arc::clone(&request.origin)),
                 request_id: request.request_id.take(),
                 trace_id: request.trace_id.clone(),
-                tool: self.secrets.mask_and_cut(tool.clone(), MAX_NAME_BYTES),
+                tool: self.secrets.mask_and_cut(Entry::shown(request.item, &tool), MAX_NAME_BYTES),
                 outcome: "abandoned",
                 ..audit::Call::default()
             }),
@@ -197,8 +248,10 @@ impl CallPath {
         if context.depth > 0 {
             context.bounds.count_call(&self.limits)?;
         }
-        context.bounds.allows(&request.caller, tool)?;
-        let entry = entry.ok_or_else(|| self.unknown_tool(tool, &request.caller))?;
+        if request.item == ItemKind::Tool {
+            context.bounds.allows(&request.caller, tool)?;
+        }
+        let entry = entry.ok_or_else(|| self.unknown(request.item, tool, &request.caller))?;
         self.authority.allows(&request.caller, entry)?;
         if context.depth > self.limits.call_depth {
             return Err(CallError::new(
@@ -213,10 +266,18 @@ impl CallPath {
         if context.depth > 0 {
             context.bounds.count_bytes(arguments.len(), &self.limits)?;
         }
-        let _turn = self.turn(entry, context).await?;
-        let body = match &entry.home {
-            Home::Plugin(home) => self.run(entry, home, arguments, context).await?,
-            Home::Server(tool) => tool.answer(self, &request.caller, context, arguments)?,
+        let binding = confirm::binding(context, &request.caller, entry, arguments);
+        if context.depth == 0 {
+            context.dialog.open(self.authority.seal(), &binding)?;
+        }
+        let body = self.agreed(&request.caller, entry, context, arguments).await;
+        let body = match body {
+            Err(error) if error.kind == Kind::InputRequired && context.depth == 0 => {
+                let lifetime = self.authority.confirm().patience();
+                context.dialog.end_round(self.authority.seal(), &binding, lifetime)?;
+                return Err(error);
+            }
+            body => body?,
         };
         let result_bytes = body.len();
         if context.depth > 0 {
@@ -226,13 +287,33 @@ impl CallPath {
         Ok(Done { envelope, result_bytes })
     }
 
-    fn context(&self, request: &Request, begun: Instant) -> CallContext {
+    /// Runs it, after whoever has to consent did.
+    async fn agreed(
+        &self,
+        caller: &Caller,
+        entry: &Entry,
+        context: &Arc<CallContext>,
+        arguments: &[u8],
+    ) -> Result<Vec<u8>, CallError> {
+        let waited = self.consented(entry, caller, context, arguments).await?;
+        // The time of a person is not the tool's.
+        let later = (!waited.is_zero() && context.depth == 0).then(|| Arc::new(context.later(waited)));
+        let context = later.as_ref().unwrap_or(context);
+        let _turn = self.turn(entry, context).await?;
+        match &entry.home {
+            Home::Plugin(home) => self.run(entry, home, arguments, context).await,
+            Home::Server(tool) => tool.answer(self, caller, context, arguments),
+        }
+    }
+
+    fn context(self: &Arc<Self>, request: &Request, begun: Instant) -> CallContext {
         let own = begun + Duration::from_millis(self.limits.call_timeout_ms);
         let parent = request.parent.as_ref();
         let deadline = parent.map_or(own, |parent| parent.deadline.min(own));
         let depth = parent.map_or(0, |parent| parent.depth + 1);
         let bounds = parent.map_or_else(|| Bounds::of(&request.caller), |parent| parent.bounds.clone());
         CallContext::new(
+            Arc::downgrade(self),
             Arc::clone(&request.origin),
             request.trace_id.clone(),
             depth,
@@ -240,10 +321,17 @@ impl CallPath {
             bounds,
             &request.cancel,
             request.progress.clone(),
+            Arc::clone(&request.dialog),
         )
     }
 
-    fn unknown_tool(&self, tool: &str, caller: &Caller) -> CallError {
+    fn unknown(&self, item: ItemKind, tool: &str, caller: &Caller) -> CallError {
+        if item != ItemKind::Tool {
+            return CallError::new(
+                Kind::NotFound,
+                format!("there is no {}", Entry::shown(item, &shortened(tool))),
+            );
+        }
         if let Some(plugin) = self.registry.stopped.get(tool) {
             let why = format!(
                 "`{tool}` is not available: plugin `{plugin}` is not what the operator's lock pins, so it was not \
@@ -275,7 +363,7 @@ impl CallPath {
                 _ => None,
             };
             let of_plugin = match &entry.home {
-                Home::Plugin(home) => Some(Arc::clone(&home.workers).acquire_owned().await),
+                Home::Plugin(home) => Some(home.plugin.worker().await),
                 Home::Server(_) => None,
             };
             // The semaphores live as long as the server and are never closed.

@@ -1,5 +1,6 @@
 //! What comes back from a plugin, before anybody sees it: capped, parsed, masked, checked.
 
+use llmc_core::manifest::ItemKind;
 use llmc_core::{Content, Envelope};
 
 use super::{CallError, Entry, Kind};
@@ -42,7 +43,7 @@ pub(super) fn checked(
             .check(structured)
             .map_err(|problems| invalid(format!("content that breaks its own schema: {problems}")))?;
     }
-    if envelope.content.is_empty() {
+    if envelope.content.is_empty() && entry.kind == ItemKind::Tool {
         // Clients that know no structured content see this.
         let text = envelope.structured.as_ref().map(ToString::to_string).unwrap_or_default();
         envelope.content.push(Content::text(text));

@@ -1,4 +1,4 @@
-//! What only the server may do for a plugin: call another tool, hand out a secret, run a program.
+//! What only the server may do for a plugin: call another tool, hand out a secret, run a program, ask the client.
 //!
 //! Each of these is judged by the grants of the plugin that asks, whoever called it.
 
@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, PoisonError};
 
+use llmc_core::manifest::ItemKind;
 use llmc_core::run::{RunRequest, RunSignal, RunStarted};
-use llmc_core::{CallableTool, code, op};
+use llmc_core::{CallableTool, Questions, code, op};
 use llmc_wire::host::Failure;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -29,8 +30,6 @@ const MAX_RECORDED_BYTES: usize = 1024;
 
 /// Answers the requests of all plugins.
 pub(crate) struct Hub {
-    /// Set once the call path exists; the path owns the plugins, and they own this.
-    path: OnceLock<Weak<CallPath>>,
     secrets: Arc<Secrets>,
     /// What each plugin is granted.
     grants: BTreeMap<String, Grants>,
@@ -73,13 +72,7 @@ struct EndRun {
 
 impl Hub {
     pub(crate) fn new(config: &Config, secrets: Arc<Secrets>, runs: Option<Arc<Runs>>, audit: Audit) -> Self {
-        Self { path: OnceLock::new(), secrets, grants: config.grants(), runs, audit }
-    }
-
-    /// Connects the requests of plugins to the one call path.
-    pub(crate) fn connect(&self, path: &Arc<CallPath>) {
-        // Called once, right after the path is made.
-        let _ = self.path.set(Arc::downgrade(path));
+        Self { secrets, grants: config.grants(), runs, audit }
     }
 
     fn call_tool(&self, plugin: &str, context: &Arc<CallContext>, body: &[u8]) -> Result<Request, Failure> {
@@ -91,12 +84,14 @@ impl Hub {
         Ok(Request {
             caller: Caller::Plugin(plugin.into()),
             origin: Arc::clone(&context.origin),
+            item: ItemKind::Tool,
             tool: name,
             arguments,
             request_id: None,
             trace_id: context.trace_id.clone(),
             cancel: context.cancel.clone(),
             progress: None,
+            dialog: Arc::clone(&context.dialog),
             parent: Some(Parent { id: context.id, depth: context.depth, deadline: context.deadline, bounds }),
         })
     }
@@ -142,7 +137,7 @@ impl Hub {
             last.then(|| std::mem::take(&mut *draft))
         };
         let Some(text) = text else { return json_answer(&json!({"kept": null})) };
-        let path = self.path.get().and_then(Weak::upgrade).ok_or_else(stopping)?;
+        let path = context.path.upgrade().ok_or_else(over)?;
         let origin = Arc::clone(&context.origin);
         let kept = tokio::task::spawn_blocking(move || path.keep(&origin, text)).await;
         match kept.map_err(std::io::Error::other).flatten() {
@@ -181,6 +176,19 @@ impl Hub {
         self.audit.event(Event::Run { outcome, call: Some(call), plugin, program, run, reason });
     }
 
+    /// Asks the client.
+    async fn ask(&self, context: &CallContext, body: &[u8]) -> Answer {
+        let Questions { mut ask } = parsed(body)?;
+        for question in ask.values_mut() {
+            self.secrets.mask_value(&mut question.params);
+        }
+        let answers = tokio::select! {
+            answers = context.dialog.ask(ask, context.depth) => answers,
+            () = context.cancel.cancelled() => return Err(failure(code::CANCELLED, "the call was cancelled")),
+        };
+        json_answer(&answers.map_err(|error| error.to_plugin())?)
+    }
+
     fn runs(&self, plugin: &str) -> Result<&Arc<Runs>, Failure> {
         let granted = self.grants.get(plugin).cloned().unwrap_or_default();
         self.runs.as_ref().ok_or_else(|| crate::runner::not_granted(plugin, &granted))
@@ -198,19 +206,17 @@ impl Services for Arc<Hub> {
         let (hub, plugin) = (Arc::clone(self), plugin.to_owned());
         let host = hub.runs.as_ref().map(|runs| runs.host_number(&plugin));
         Box::pin(async move {
-            let context = || context.as_ref().ok_or_else(|| failure(code::CANCELLED, "the call is over"));
+            let context = || context.as_ref().ok_or_else(over);
             match op {
                 op::CALL_TOOL => {
                     let request = hub.call_tool(&plugin, context()?, &body)?;
-                    let path = hub.path.get().and_then(Weak::upgrade);
-                    let path = path.ok_or_else(stopping)?;
+                    let path = context()?.path.upgrade().ok_or_else(over)?;
                     let envelope = path.call(request).await.map_err(|error| error.to_plugin())?;
                     json_answer(&envelope)
                 }
                 op::SECRET => hub.secret(&plugin, context()?, &body),
                 op::TOOLS => {
-                    let path = hub.path.get().and_then(Weak::upgrade);
-                    let path = path.ok_or_else(stopping)?;
+                    let path = context()?.path.upgrade().ok_or_else(over)?;
                     json_answer(&callable(&path, &plugin, context()?))
                 }
                 op::KEEP => hub.keep(context()?, &body).await,
@@ -234,6 +240,11 @@ impl Services for Arc<Hub> {
                         Some(signal) => hub.runs(&plugin)?.signal(&plugin, run, signal)?,
                     }
                     json_answer(&Value::Null)
+                }
+                op::ASK => hub.ask(context()?, &body).await,
+                op::CLIENT => {
+                    let context = context()?;
+                    json_answer(&context.dialog.client(context.depth))
                 }
                 op::CALLER => json_answer(&json!({ "caller": &*context()?.origin })),
                 _ => Err(failure(
@@ -266,8 +277,8 @@ fn callable(path: &CallPath, plugin: &str, context: &CallContext) -> Vec<Callabl
         .collect()
 }
 
-fn stopping() -> Failure {
-    failure(code::CANCELLED, "the server is stopping")
+fn over() -> Failure {
+    failure(code::CANCELLED, "the call is over")
 }
 
 fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {

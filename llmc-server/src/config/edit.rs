@@ -142,6 +142,7 @@ impl Editor {
             file: Some(self.file),
             sha256: audit::digest(&config),
             change: Some(change.into()),
+            reason: None,
             by: audit::by(),
         })?;
         Ok(true)

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::{Config, Flags, Plugin, SecretSource};
 use crate::files;
+use crate::plugin::signature::Trust;
 
 /// Records that wait longer could as well be lost.
 const MAX_COMMIT_MS: u64 = 10_000;
@@ -107,6 +108,7 @@ fn resolve(config: &mut Config, folder: &Path) {
     config.roots.values_mut().for_each(|root| from_folder(&mut root.path));
     config.audit.path.iter_mut().for_each(from_folder);
     config.server.state.iter_mut().for_each(from_folder);
+    config.server.state_key.iter_mut().for_each(from_folder);
     config.server.http.iter_mut().filter_map(|http| http.tokens.as_mut()).for_each(from_folder);
     for source in config.secrets.values_mut() {
         if let SecretSource::File(path) = source {
@@ -171,6 +173,7 @@ fn with_nearest(message: &str) -> String {
 /// Names must exist where they are used, and numbers must leave something to work with.
 fn check(config: &Config) -> Result<(), String> {
     config.server.http.as_ref().map_or(Ok(()), super::Http::check)?;
+    Trust::of(config)?;
     for name in config.roots.keys() {
         if !is_name(name) {
             return Err(format!("root name `{name}` must match ^[a-z][a-z0-9_]{{0,63}}$"));

@@ -369,7 +369,7 @@ impl Connection {
     /// A request that wants no answer: log or progress.
     fn on_notice(&self, header: Header, payload: &[u8]) {
         match u32::from(header.code) {
-            op::LOG => self.on_log(payload),
+            op::LOG => self.on_log(header.call, payload),
             op::PROGRESS => {
                 let Some(context) = self.context(header.call) else { return };
                 let Some(sink) = &context.progress else { return };
@@ -382,7 +382,7 @@ impl Connection {
         }
     }
 
-    fn on_log(&self, payload: &[u8]) {
+    fn on_log(&self, call: u64, payload: &[u8]) {
         let Some(dropped) = lock(&self.log_rate).pass() else { return };
         let Ok(Logged { level, message }) = serde_json::from_slice(payload) else { return };
         let plugin = &self.settings.plugin;
@@ -390,6 +390,9 @@ impl Connection {
             warn!(%plugin, dropped, "log lines over the rate were dropped");
         }
         let message = printable(self.settings.secrets.mask_and_cut(message, MAX_LOG_BYTES).as_bytes());
+        if let Some(sink) = self.context(call).and_then(|context| context.progress.clone()) {
+            sink.log(&level, &message);
+        }
         match level.as_str() {
             "error" => error!(%plugin, "{message}"),
             "warn" => warn!(%plugin, "{message}"),

@@ -92,6 +92,19 @@ impl Link {
         *lock(&self.isolation)
     }
 
+    /// What the runner is told at its start.
+    pub(super) fn init(&self) -> &Init {
+        &self.init
+    }
+
+    /// Ends the runner, also one that is just being started; the next run would start another.
+    pub(super) async fn end(&self) {
+        let _turn = self.starting.lock().await;
+        if let Some(live) = self.current() {
+            live.process.kill();
+        }
+    }
+
     /// The first start, in the background; from now on runs wait for it.
     pub(crate) fn begin(self: &Arc<Self>) -> JoinHandle<Result<Hello, String>> {
         let turn = Arc::clone(&self.starting).try_lock_owned();
@@ -216,7 +229,9 @@ impl Link {
         let pause = last.map_or(Duration::ZERO, |last| RESTART_PAUSE.saturating_sub(last.elapsed()));
         tokio::time::sleep(pause).await;
         *last = Some(Instant::now());
-        warn!("the runner is started again");
+        if lock(&self.current).is_some() {
+            warn!("the runner is started again");
+        }
         let hello = self.start().await?;
         hello.jails.map_err(|refused| format!("{} ({})", refused.message, refused.layer))?;
         self.current().ok_or_else(|| "the runner ended right after its start".into())

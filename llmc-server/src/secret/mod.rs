@@ -104,6 +104,24 @@ impl Secrets {
         }
     }
 
+    /// These secrets and those of before, so that both are masked: what was recorded with the old ones in mind may
+    /// still be on its way.
+    pub(crate) fn beside(&self, before: &Self) -> Self {
+        let mut values = self.values.clone();
+        for (name, value) in &before.values {
+            if !values.values().any(|known| known == value) {
+                values.insert(format!("{name}, before {}", values.len()), value.clone());
+            }
+        }
+        let mask = Mask::new(&values);
+        Self { values, mask }
+    }
+
+    /// Whether the same values have the same names.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.values == other.values
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.values.is_empty()
     }

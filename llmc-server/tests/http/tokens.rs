@@ -195,3 +195,34 @@ fn kept_outputs_are_those_of_one_token() {
     assert!(!read(&http));
     http.server.stop();
 }
+
+#[test]
+fn handles_of_te_are_those_of_one_token_and_so_are_its_tools() {
+    let setup = configured(
+        TOKENS,
+        "[plugins.te]\nlibrary = 'te'\n\
+         grants = { roots = ['work'], state = true, tools = ['search_files'] }\n",
+    );
+    let state = setup.folder.path().join("state");
+    let setup = setup.env("XDG_STATE_HOME", state.to_str().unwrap());
+    std::fs::write(setup.work("long.txt"), "needle\n".repeat(20)).unwrap();
+    let both = ["--tools", "te_run,search_files"];
+    let (mine, other) =
+        (create_token(&setup, &["mine"]), create_token(&setup, &[&["other"][..], &both].concat()));
+    let narrow = create_token(&setup, &["narrow", "--tools", "te_run"]);
+    let mut http = Http { token: Some(mine.clone()), ..Http::start(setup) };
+    let grep = |http: &Http| http.call("te_run", json!({"argv": ["grep", "needle"]})).text();
+    let header = |text: &str| serde_json::from_str::<Value>(text.lines().nth(1).unwrap()).unwrap();
+    let handle = header(&grep(&http))["handle"].clone();
+    let read = |http: &Http| http.call("te_run", json!({"handle": handle})).text();
+    assert!(read(&http).contains("long.txt:20: needle"));
+    http.token = Some(other);
+    assert!(header(&read(&http))["error"].is_string(), "another token's handle");
+    assert_eq!(header(&grep(&http))["matches"], 20);
+    http.token = Some(narrow);
+    let refused = grep(&http);
+    assert!(header(&refused)["error"].as_str().unwrap().contains("does not open"), "{refused}");
+    http.token = Some(mine);
+    assert!(read(&http).contains("long.txt:20: needle"));
+    http.server.stop();
+}

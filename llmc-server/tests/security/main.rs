@@ -39,6 +39,8 @@ mod programs;
 mod refusals;
 mod search;
 mod secrets;
+mod signature;
 mod state;
 mod stdout;
 mod storms;
+mod te;

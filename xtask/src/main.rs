@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "telling the builder what happens is this program's job")]
 
 mod audit;
+mod canary;
 mod ci;
 mod conformance;
 mod new_plugin;

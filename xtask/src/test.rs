@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::canary::{self, Canary};
 use crate::conformance;
 use crate::stage::{self, Profile, Stage};
 use crate::workspace::{self, Workspace, shown};
@@ -40,7 +41,9 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
     show_kernel(&stage);
 
     let mut cargo = workspace.cargo(["test", "--workspace", "--no-fail-fast"]);
+    let mut canary = Canary::new()?;
     cargo.env("LLMC_STAGE", &stage.dir).env("LLMC_STAGE_TESTS", &stage.tests);
+    cargo.env(canary::VARIABLE, canary.value());
     cargo.env("LLMC", stage.program());
     cargo.args(filter.map(|filter| ["--", filter]).into_iter().flatten());
 
@@ -49,6 +52,10 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
     let mut tally = Tally::default();
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line?;
+        if canary.hears(&line) {
+            println!("[a line with the canary of this run]");
+            continue;
+        }
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
         tally.read(&line);
@@ -57,6 +64,8 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
     tally.end();
 
     println!("\n{} passed, {} failed", tally.passed, tally.failed);
+    let target = stage.dir.parent().context("the stage is in no folder")?;
+    canary.search(&workspace.root, target)?;
     match tally {
         Tally { failed: 1.., .. } => bail!("some tests failed"),
         _ if !status.success() => bail!("`{}` failed ({status})", shown(&cargo)),

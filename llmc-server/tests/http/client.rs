@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::canary;
 use crate::support::{PATIENCE, Server, Setup, stage};
 
 /// What a test server has beside its HTTP settings: file tools over `work`, and the plugin that misbehaves on request.
@@ -185,6 +186,7 @@ pub(crate) fn read_reply(stream: &mut TcpStream) -> Option<Reply> {
             let _ = stream.read_to_end(&mut body);
         }
     }
+    canary::check("an answer over HTTP", &body);
     reply.body = String::from_utf8(body).unwrap();
     Some(reply)
 }

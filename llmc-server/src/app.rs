@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
 use crate::audit::Audit;
-use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Generation, Live, Registry, Schema};
+use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Live, Registry, Schema};
 use crate::config::{Config, Flags, Mode, NamedMode, Plugin};
 use crate::lock::{Drift, Guard};
 use crate::plugin::Supervisor;
@@ -95,7 +95,7 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
     let Built { registry, authority, stopped, starting } =
         build(&config, guard, &mut parts, None, prepared).await?;
     let path = CallPath::new(registry, authority, Arc::clone(&parts.secrets), audit, config.limits.clone());
-    let live = Live::new(Generation { path: Arc::new(path), instructions: parts.instructions.clone() });
+    let live = Live::new(parts.generation(path));
     let processes = tokio::spawn(async {
         let processes = starting.ready().await?;
         info!(plugins = processes.reports.len(), "ready");

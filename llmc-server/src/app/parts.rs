@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use llmc_wire::host::{HostLimits, Init, InitRoot};
 use rustix::fs::fstat;
 
-use crate::call::Hub;
+use crate::call::{CallPath, Generation, Hub};
 use crate::config::{Config, Flags, Grants, Plugin, Program};
 use crate::files::Version;
 use crate::plugin::connection::Settings;
@@ -41,7 +41,7 @@ impl Ground {
 /// A configuration as far as the next one may want to keep it.
 pub(super) struct Parts {
     pub(super) secrets: Arc<Secrets>,
-    pub(super) instructions: Arc<str>,
+    instructions: Arc<str>,
     pool: Option<Arc<Pool>>,
     plugins: Vec<Part>,
 }
@@ -151,6 +151,16 @@ impl Parts {
         match (&self.pool, &before.pool) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
             (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+
+    /// With a path that leads to them.
+    pub(super) fn generation(&self, path: CallPath) -> Generation {
+        Generation {
+            path: Arc::new(path),
+            plugins: self.supervisors().into(),
+            pool: self.pool.clone(),
+            instructions: Arc::clone(&self.instructions),
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod audit;
 mod ci;
+mod clients;
 mod new_plugin;
 mod rust_text;
 mod stage;

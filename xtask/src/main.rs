@@ -7,8 +7,10 @@
 mod audit;
 mod ci;
 mod clients;
+mod conformance;
 mod new_plugin;
 mod rust_text;
+mod sdk;
 mod stage;
 mod test;
 mod tidy;
@@ -47,6 +49,8 @@ enum Verb {
         #[arg(long)]
         filter: Option<String>,
     },
+    /// Builds, stages and runs the official conformance suite of the protocol; needs Node.js and npm.
+    Conformance,
     /// Runs every check that a change must pass, and stops at the first failure.
     Ci,
     /// Checks what the compiler does not: dependency directions, lints, documents, places of `unsafe`.
@@ -87,6 +91,10 @@ fn run(workspace: &Workspace, verb: Verb) -> Result<ExitCode> {
         }
         Verb::Demo => return demo(workspace),
         Verb::Test { filter } => test::run(workspace, filter.as_deref())?,
+        Verb::Conformance => {
+            let stage = stage::build(workspace, Profile::Dev, stage::FOLDER)?;
+            conformance::run(workspace, &stage)?;
+        }
         Verb::Ci => ci::run(workspace)?,
         Verb::Tidy => tidy::run(workspace)?,
         Verb::Audit => audit::run(workspace)?,
@@ -106,8 +114,12 @@ fn demo(workspace: &Workspace) -> Result<ExitCode> {
 
 fn bench(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> {
     let stage = stage::build(workspace, Profile::Release, stage::RELEASE_FOLDER)?;
-    let mut cargo = workspace.cargo(["run", "--quiet", "--release", "-p", "llmc-bench", "--", "--stage"]);
-    forward(cargo.arg(stage.dir).args(args))
+    let mut cargo = workspace.cargo(["run", "--quiet", "--release", "-p", "llmc-bench"]);
+    // Only the search is compared with it, and it takes long to build.
+    if args.iter().any(|arg| arg == "search") {
+        cargo.args(["--features", "tantivy"]);
+    }
+    forward(cargo.args(["--", "--stage"]).arg(stage.dir).args(args))
 }
 
 /// Runs the layout snapshot test of the ABI; `LLMC_BLESS` makes it store what it finds.

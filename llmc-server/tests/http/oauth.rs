@@ -60,7 +60,7 @@ else:
     else:
         salt = secrets.token_bytes(32)
         digest = sha(bytes(8) + sha(data) + salt)
-        masked = bytearray(a ^ b for a, b in zip(bytes(256 - 32 - 1 - 32 - 2) + b'\1' + salt, mask(digest, 256 - 33)))
+        masked = bytearray(a ^ b for a, b in zip(bytes(256 - 32 - 32 - 2) + b'\1' + salt, mask(digest, 256 - 33)))
         masked[0] &= 0x7f
         block = bytes(masked) + digest + b'\xbc'
     print(pow(int.from_bytes(block, 'big'), key['d'], key['n']).to_bytes(256, 'big').hex())

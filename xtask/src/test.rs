@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::conformance;
 use crate::stage::{self, Profile, Stage};
 use crate::workspace::{self, Workspace, shown};
 
@@ -40,6 +41,7 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
 
     let mut cargo = workspace.cargo(["test", "--workspace", "--no-fail-fast"]);
     cargo.env("LLMC_STAGE", &stage.dir).env("LLMC_STAGE_TESTS", &stage.tests);
+    cargo.env("LLMC", stage.program());
     cargo.args(filter.map(|filter| ["--", filter]).into_iter().flatten());
 
     let mut child = cargo.stdout(Stdio::piped()).spawn().context("failed to start cargo")?;
@@ -59,7 +61,8 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
         Tally { failed: 1.., .. } => bail!("some tests failed"),
         _ if !status.success() => bail!("`{}` failed ({status})", shown(&cargo)),
         Tally { passed: 0, .. } => bail!("no test ran"),
-        _ => Ok(()),
+        _ if filter.is_some() => Ok(()),
+        _ => conformance::run_if_possible(workspace, &stage),
     }
 }
 

@@ -26,9 +26,9 @@ use super::rate::{Rate, network};
 use super::refusal::Refusal;
 use super::reply::{self, Reply};
 use super::{Server, shape};
-use crate::call::{CallPath, Identity};
+use crate::call::{Identity, Live};
 use crate::config::{Access, Http, HttpAuth};
-use crate::mcp::Handler;
+use crate::mcp::{Front, Handler, Listening};
 
 /// Bodies up to this size need no share of [`BODIES_KIB`].
 const SMALL_BODY_BYTES: usize = 64 << 10;
@@ -43,6 +43,9 @@ const DISCARD_TIME: Duration = Duration::from_millis(500);
 /// When to come back after there was no place.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 
+/// The request that stays open.
+const LISTEN: &str = "subscriptions/listen";
+
 /// What all connections share.
 pub(super) struct Service {
     names: Names,
@@ -53,8 +56,10 @@ pub(super) struct Service {
     bodies: Arc<Semaphore>,
     max_body_bytes: usize,
     client_timeout: Duration,
-    path: Arc<CallPath>,
+    live: Live,
     mcp: StreamableHttpService<Handler, NeverSessionManager>,
+    /// For requests that stay open to be told of changes.
+    listening: StreamableHttpService<Listening, NeverSessionManager>,
     ready: watch::Receiver<bool>,
 }
 
@@ -69,8 +74,14 @@ pub(super) struct Ends {
 type Held = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 impl Service {
-    pub(super) fn new(config: &Http, door: Door, server: Server, end: CancellationToken) -> Self {
-        let Server { handler, path, max_body_bytes, ready } = server;
+    pub(super) fn new(
+        config: &Http,
+        door: Door,
+        server: Server,
+        stop: &CancellationToken,
+        end: CancellationToken,
+    ) -> Self {
+        let Server { live, max_body_bytes, ready } = server;
         // Hosts and origins are judged before rmcp sees a request. Without sessions there is nothing that one client
         // could take from another, and nothing that many could fill.
         let settings = StreamableHttpServerConfig::default()
@@ -79,7 +90,11 @@ impl Service {
             .with_json_response(true)
             .with_max_request_body_bytes(max_body_bytes)
             .with_cancellation_token(end);
-        let mcp = StreamableHttpService::new(move || Ok(handler.clone()), Arc::default(), settings);
+        let front = Front::for_network(live.clone(), stop.clone());
+        let for_listening = front.clone();
+        let listening = move || Ok(for_listening.listening());
+        let listening = StreamableHttpService::new(listening, Arc::default(), settings.clone());
+        let mcp = StreamableHttpService::new(move || Ok(front.handler()), Arc::default(), settings);
         Self {
             names: Names::new(&config.hosts, &config.origins),
             door,
@@ -88,8 +103,9 @@ impl Service {
             bodies: Arc::new(Semaphore::new(BODIES_KIB as usize)),
             max_body_bytes,
             client_timeout: Duration::from_millis(config.client_timeout_ms),
-            path,
+            live,
             mcp,
+            listening,
             ready,
         }
     }
@@ -153,7 +169,7 @@ impl Service {
         let identity =
             self.door.identify(&head.headers, peer).map_err(|Rejected { refusal, recorded }| {
                 if recorded {
-                    self.path.record_rejected(&peer.to_string(), &refusal.reason);
+                    self.live.path().record_rejected(&peer.to_string(), &refusal.reason);
                 }
                 refusal
             })?;
@@ -224,7 +240,12 @@ impl Service {
         // The token has served its purpose; nothing further in has to know it.
         request.headers_mut().remove(header::AUTHORIZATION);
         request.extensions_mut().insert(identity);
-        let reply = self.mcp.handle(request).await;
+        // rmcp sees to it that header and body say the same.
+        let listens = request.headers().get("mcp-method").is_some_and(|method| method == LISTEN);
+        let reply = match listens {
+            true => self.listening.handle(request).await,
+            false => self.mcp.handle(request).await,
+        };
         // The guard has looked at the media type, so what rmcp could not take was the body.
         let reply = match reply.status() {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
@@ -262,7 +283,7 @@ pub(super) fn door(config: &crate::config::Config, http: &Http) -> anyhow::Resul
         return Ok(Door::Open);
     }
     let file = crate::tokens::File::at(crate::tokens::path(config)?);
-    out_of_reach(file.path(), config)?;
+    check_reach(config)?;
     let shown = file.path().display().to_string();
     let tokens = crate::tokens::Live::open(file)?;
     if tokens.tokens().is_empty() {
@@ -275,7 +296,15 @@ pub(super) fn door(config: &crate::config::Config, http: &Http) -> anyhow::Resul
 }
 
 /// Who can write the file of tokens can let in whom he likes, so no tool and no program may be able to.
-fn out_of_reach(tokens: &Path, config: &crate::config::Config) -> anyhow::Result<()> {
+///
+/// # Errors
+///
+/// When a writable root holds it.
+pub(crate) fn check_reach(config: &crate::config::Config) -> anyhow::Result<()> {
+    if config.server.http.as_ref().is_none_or(|http| http.auth == HttpAuth::None) {
+        return Ok(());
+    }
+    let tokens = crate::tokens::path(config)?;
     let folder = tokens.parent().unwrap_or(Path::new("."));
     // Without the folder there are no tokens, which ends the start just as well.
     let Ok(folder) = folder.canonicalize() else { return Ok(()) };

@@ -21,6 +21,7 @@ use tracing::{debug, error, info, trace, warn};
 
 use super::stderr::{Rate, printable};
 use super::{CallContext, Services};
+use crate::audit::Audit;
 use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned};
 use crate::secret::Secrets;
@@ -47,6 +48,7 @@ const MAX_LOG_BYTES: usize = 4096;
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) plugin: Arc<str>,
+    pub(crate) audit: Audit,
     pub(crate) services: Arc<dyn Services>,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) max_result_bytes: usize,
@@ -367,7 +369,7 @@ impl Connection {
     /// A request that wants no answer: log or progress.
     fn on_notice(&self, header: Header, payload: &[u8]) {
         match u32::from(header.code) {
-            op::LOG => self.on_log(payload),
+            op::LOG => self.on_log(header.call, payload),
             op::PROGRESS => {
                 let Some(context) = self.context(header.call) else { return };
                 let Some(sink) = &context.progress else { return };
@@ -380,7 +382,7 @@ impl Connection {
         }
     }
 
-    fn on_log(&self, payload: &[u8]) {
+    fn on_log(&self, call: u64, payload: &[u8]) {
         let Some(dropped) = lock(&self.log_rate).pass() else { return };
         let Ok(Logged { level, message }) = serde_json::from_slice(payload) else { return };
         let plugin = &self.settings.plugin;
@@ -388,6 +390,9 @@ impl Connection {
             warn!(%plugin, dropped, "log lines over the rate were dropped");
         }
         let message = printable(self.settings.secrets.mask_and_cut(message, MAX_LOG_BYTES).as_bytes());
+        if let Some(sink) = self.context(call).and_then(|context| context.progress.clone()) {
+            sink.log(&level, &message);
+        }
         match level.as_str() {
             "error" => error!(%plugin, "{message}"),
             "warn" => warn!(%plugin, "{message}"),

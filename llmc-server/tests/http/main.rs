@@ -18,4 +18,5 @@ mod heads;
 mod protocol;
 mod rates;
 mod real_client;
+mod reload;
 mod tokens;

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
 use crate::audit::{self, Audit};
-use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Generation, Live, Registry, Schema, Seal};
+use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Live, Registry, Schema, Seal};
 use crate::config::{Config, Flags, Mode, NamedMode, Plugin};
 use crate::lock::{Drift, Guard};
 use crate::plugin::Supervisor;
@@ -115,7 +115,7 @@ pub(crate) async fn start_for(config: Config, flags: &Flags, tool: Option<&str>)
         build(&config, guard, &mut parts, None, prepared, seal.clone(), tool).await?;
     record_stopped(&audit, &stopped);
     let path = CallPath::new(registry, authority, Arc::clone(&parts.secrets), audit, config.limits.clone());
-    let live = Live::new(Generation { path: Arc::new(path), instructions: parts.instructions.clone() });
+    let live = Live::new(parts.generation(path));
     let processes = tokio::spawn(async {
         let processes = starting.ready().await?;
         info!(plugins = processes.reports.len(), "ready");

@@ -7,6 +7,7 @@
 mod audit;
 mod canary;
 mod ci;
+mod clients;
 mod conformance;
 mod new_plugin;
 mod rust_text;

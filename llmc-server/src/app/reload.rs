@@ -101,7 +101,7 @@ impl App {
         }
         let path =
             self.live.path().next(registry, authority, Arc::clone(&parts.secrets), config.limits.clone());
-        Ok(Some(Generation { path: Arc::new(path), instructions: Arc::clone(&parts.instructions) }))
+        Ok(Some(parts.generation(path)))
     }
 
     /// Takes over what cannot change while the server runs; tells what would have been different.

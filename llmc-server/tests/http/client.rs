@@ -156,14 +156,21 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
 }
 
 /// Reads one answer; none if the server closes without one.
-pub(crate) fn read_reply(stream: &mut TcpStream) -> Option<Reply> {
+pub(crate) fn read_reply(stream: &mut impl Read) -> Option<Reply> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         match stream.read(&mut byte) {
             Ok(1) => head.push(byte[0]),
             Ok(_) => return None,
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                return None;
+            }
             Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&head)),
         }
     }

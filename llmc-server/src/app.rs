@@ -30,6 +30,7 @@ use crate::runner::{Grant, Link, Runs};
 use crate::secret::Secrets;
 use crate::stage::Stage;
 use crate::state;
+use crate::telemetry::otlp;
 
 /// A server that answers clients.
 pub(crate) struct App {
@@ -73,6 +74,7 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
     let roots = roots::open_all(&config)?;
     let secrets = Arc::new(Secrets::read(&config)?);
     let audit = Audit::open(&config.audit)?;
+    let spans = config.telemetry.otlp.as_deref().map(otlp::start).transpose()?;
     let spawner = Spawner::new().context("failed to start the thread that starts programs")?;
 
     let grants = run_grants(&config, &roots)?;
@@ -105,6 +107,9 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
     prepared.await?;
 
     let mut registry = Registry::new()?;
+    if config.telemetry.get_metrics {
+        registry.add_metrics()?;
+    }
     for plugin in &plugins {
         let manifest = match plugin.manifest() {
             Some(manifest) => manifest,
@@ -123,7 +128,8 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
     let authority = Authority::new(&config, registry.code_plugin());
     check_code_mode(&config, &registry, &authority)?;
     let instructions = instructions(&roots, &config.server.mode);
-    let path = Arc::new(CallPath::new(registry, authority, secrets, audit, config.limits.clone()));
+    let path = CallPath::new(registry, authority, secrets, audit, config.limits.clone());
+    let path = Arc::new(path.with_telemetry(config.telemetry.metrics, spans));
     hub.connect(&path);
     let processes = tokio::spawn(async move {
         let reports = hosts.reports().await?;

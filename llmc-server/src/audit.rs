@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::{self, OnFailure};
 use crate::files::NEVER_WAIT;
+use crate::telemetry::METRICS;
 
 /// One call.
 #[derive(Debug, Serialize)]
@@ -127,6 +128,7 @@ impl Audit {
         });
         self.failing.store(written.is_err(), Ordering::Relaxed);
         if let Err(error) = written {
+            METRICS.audit_failures.inc();
             warn!(target: "audit", %error, ?record, "audit record could not be written");
         }
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::authorise::not_opened;
 use super::{CallError, Caller, Kind, identity};
 use crate::config::Limits;
+use crate::telemetry::METRICS;
 
 /// Shared by a call and all calls below it.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +84,7 @@ impl Bounds {
         if self.spent.calls.fetch_add(1, Ordering::Relaxed) < u64::from(most) {
             return Ok(());
         }
+        METRICS.limit("nested_calls");
         let message = format!(
             "more than {most} tool calls below one call (`limits.nested_calls`); ask for more in each call"
         );
@@ -95,6 +97,7 @@ impl Bounds {
         if self.spent.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= most {
             return Ok(());
         }
+        METRICS.limit("nested_bytes");
         let message = format!(
             "tool calls below one call moved more than {most} bytes of arguments and results \
              (`limits.nested_bytes`); ask for less"

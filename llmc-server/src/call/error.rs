@@ -26,7 +26,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// The name in audit records and in the metadata of results.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::UnknownTool => "unknown_tool",
             Self::Denied => "denied",

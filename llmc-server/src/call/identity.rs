@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::tokens::Token;
+use crate::tokens::{Scope, Token, calling};
 
 /// Digits of a token's digest that tell it from another one that had the same name before.
 const DIGEST_DIGITS: usize = 16;
@@ -17,12 +17,13 @@ pub(crate) struct Identity {
     shown: String,
     origin: Arc<str>,
     tools: Option<Arc<BTreeSet<String>>>,
+    scopes: BTreeSet<Scope>,
 }
 
 impl Identity {
     /// Anybody, where no token is asked for.
     pub(crate) fn anonymous() -> Self {
-        Self { shown: "http".to_owned(), origin: "http".into(), tools: None }
+        Self { shown: "http".to_owned(), origin: "http".into(), tools: None, scopes: calling() }
     }
 
     /// The holder of a token.
@@ -32,6 +33,7 @@ impl Identity {
             shown: format!("token {}", token.name),
             origin: format!("token {} {digits}", token.name).into(),
             tools: token.tools.clone().map(Arc::new),
+            scopes: token.scopes.clone(),
         }
     }
 
@@ -48,6 +50,12 @@ impl Identity {
     /// The only tools that it may use, if that is limited.
     pub(super) fn tools(&self) -> Option<&Arc<BTreeSet<String>>> {
         self.tools.as_ref()
+    }
+
+    /// Whether its token is good for this; one for administrators is good for the numbers, too.
+    pub(crate) fn may(&self, scope: Scope) -> bool {
+        let is_enough = |own: &Scope| *own == scope || (*own == Scope::Admin && scope == Scope::Metrics);
+        self.scopes.iter().any(is_enough)
     }
 
     /// Whether its token opens a tool.

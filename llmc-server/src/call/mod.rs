@@ -18,12 +18,13 @@ mod services;
 mod shelf;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use llmc_core::Envelope;
 use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, info_span};
 
 pub(crate) use authorise::{Authority, Caller};
 pub(crate) use bounds::Bounds;
@@ -39,6 +40,9 @@ use crate::config::Limits;
 use crate::plugin::connection::{CallFailure, Connection};
 use crate::plugin::{CallContext, Progress};
 use crate::secret::Secrets;
+use crate::telemetry::metrics::{Ended, Held};
+use crate::telemetry::otlp::{Span, Spans};
+use crate::telemetry::{Above, METRICS, Trace, new_trace_id};
 
 /// Longest tool name that is shown whole, in bytes; twice what a name can have.
 const MAX_NAME_BYTES: usize = 128;
@@ -58,6 +62,10 @@ pub(crate) struct Request {
     pub(crate) progress: Option<Arc<dyn Progress>>,
     /// The call that makes this one.
     pub(crate) parent: Option<Parent>,
+    /// The trace that it belongs to, 32 hexadecimal digits; without one it begins a trace.
+    pub(crate) trace_id: Option<Arc<str>>,
+    /// The span above it in this trace.
+    pub(crate) span_above: Option<Above>,
 }
 
 /// The call above a nested call.
@@ -80,6 +88,9 @@ pub(crate) struct CallPath {
     running: Arc<Semaphore>,
     /// What did not fit into results.
     shelf: Shelf,
+    spans: Option<Spans>,
+    /// Whether calls are counted.
+    counted: bool,
 }
 
 /// What the audit wants to know about a call that ended well.
@@ -98,7 +109,12 @@ impl CallPath {
     ) -> Self {
         let running = Arc::new(Semaphore::new(limits.concurrent_calls));
         let shelf = Shelf::new(&limits);
-        Self { shelf, registry, authority, secrets, audit, limits, running }
+        Self { shelf, registry, authority, secrets, audit, limits, running, spans: None, counted: true }
+    }
+
+    /// Counts calls or not, and tells somebody of the span of each.
+    pub(crate) fn with_telemetry(self, counted: bool, spans: Option<Spans>) -> Self {
+        Self { counted, spans, ..self }
     }
 
     /// Tools that a caller may see, in a fixed order.
@@ -128,24 +144,33 @@ impl CallPath {
     /// Makes a call; whatever becomes of it is audited, also that its caller left before its end.
     pub(crate) async fn call(&self, mut request: Request) -> Result<Envelope, CallError> {
         let begun = Instant::now();
+        let _running = self.counted.then(|| Held::of(&METRICS.calls_running));
         let tool = std::mem::take(&mut request.tool);
-        let context = Arc::new(self.context(&request, begun));
+        let trace_id = request.trace_id.get_or_insert_with(new_trace_id);
+        let trace = Trace::begin(Arc::clone(trace_id), request.span_above);
+        let context = Arc::new(self.context(&request, begun, trace));
         let entry = self.registry.get(&tool).cloned();
+        let shown = self.secrets.mask_text(shortened(&tool));
+        let caller = request.caller.to_string();
+        let span = info_span!("call", id = context.id, tool = shown, caller, trace = &*context.trace.id);
+        let _ = context.log.set(span.clone());
         let mut account = Account {
             path: self,
+            span: span.clone(),
             begun,
             call: context.id,
+            trace: context.trace.clone(),
             parent: request.parent.as_ref().map(|parent| parent.id),
-            caller: request.caller.to_string(),
-            tool: self.secrets.mask_text(shortened(&tool)),
+            caller,
+            tool: shown,
             entry: entry.clone(),
             argument_bytes: 0,
             outcome: "abandoned",
             reason: None,
             result_bytes: 0,
         };
-        let result =
-            self.steps(&tool, request, entry.as_deref(), &context, &mut account.argument_bytes).await;
+        let steps = self.steps(&tool, request, entry.as_deref(), &context, &mut account.argument_bytes);
+        let result = steps.instrument(span).await;
         // Runs that the call started end with it, whoever else still looks at it.
         context.cancel.cancel();
         let result = result.map_err(|error| self.masked(error));
@@ -179,6 +204,7 @@ impl CallPath {
         let entry = entry.ok_or_else(|| self.unknown_tool(tool, &request.caller))?;
         self.authority.allows(&request.caller, entry)?;
         if context.depth > self.limits.call_depth {
+            METRICS.limit("call_depth");
             return Err(CallError::new(
                 Kind::Limit,
                 format!("tools call tools more than {} deep (`limits.call_depth`)", self.limits.call_depth),
@@ -202,7 +228,7 @@ impl CallPath {
         Ok(Done { envelope, result_bytes })
     }
 
-    fn context(&self, request: &Request, begun: Instant) -> CallContext {
+    fn context(&self, request: &Request, begun: Instant, trace: Trace) -> CallContext {
         let own = begun + Duration::from_millis(self.limits.call_timeout_ms);
         let parent = request.parent.as_ref();
         let deadline = parent.map_or(own, |parent| parent.deadline.min(own));
@@ -215,6 +241,7 @@ impl CallPath {
             bounds,
             &request.cancel,
             request.progress.clone(),
+            trace,
         )
     }
 
@@ -243,7 +270,8 @@ impl CallPath {
     /// A nested call does not take a place among all calls: the call above it holds one and waits for this one.
     async fn turn(&self, entry: &Entry, context: &CallContext) -> Result<Turn, CallError> {
         let wait = Duration::from_millis(self.limits.queue_timeout_ms);
-        let until = (Instant::now() + wait).min(context.deadline);
+        let begun = Instant::now();
+        let until = (begun + wait).min(context.deadline);
         let both = async {
             let among_all = match context.depth {
                 0 => Some(Arc::clone(&self.running).acquire_owned().await),
@@ -259,16 +287,24 @@ impl CallPath {
         tokio::select! {
             biased;
             places = tokio::time::timeout_at(until.into(), both) => match places {
-                Ok((all, of_plugin)) => Ok(Turn { _all: all, _of_plugin: of_plugin }),
-                Err(_) => Err(CallError::new(
-                    Kind::Busy,
-                    format!(
-                        "plugin `{}` is busy: no free worker within {} ms (`limits.workers_per_plugin`, \
-                         `limits.concurrent_calls`); try again",
-                        entry.owner(),
-                        wait.as_millis()
-                    ),
-                )),
+                Ok((all, of_plugin)) => {
+                    if self.counted {
+                        METRICS.queue.observe(begun.elapsed());
+                    }
+                    Ok(Turn { _all: all, _of_plugin: of_plugin })
+                }
+                Err(_) => {
+                    METRICS.limit("queue_timeout_ms");
+                    Err(CallError::new(
+                        Kind::Busy,
+                        format!(
+                            "plugin `{}` is busy: no free worker within {} ms (`limits.workers_per_plugin`, \
+                             `limits.concurrent_calls`); try again",
+                            entry.owner(),
+                            wait.as_millis()
+                        ),
+                    ))
+                }
             },
             () = context.cancel.cancelled() => Err(CallError::new(Kind::Cancelled, "the call was cancelled")),
         }
@@ -310,10 +346,12 @@ impl CallPath {
                 Kind::PluginFailed,
                 format!("plugin `{plugin}` failed during the call: {reason}; it is started again for the next call"),
             ),
-            CallFailure::TimedOut => CallError::new(
-                Kind::TimedOut,
-                format!("`{}` did not end within {} ms (`limits.call_timeout_ms`)", entry.name, self.limits.call_timeout_ms),
-            ),
+            CallFailure::TimedOut => {
+                METRICS.limit("call_timeout_ms");
+                let limit = self.limits.call_timeout_ms;
+                let why = format!("`{}` did not end within {limit} ms (`limits.call_timeout_ms`)", entry.name);
+                CallError::new(Kind::TimedOut, why)
+            }
             CallFailure::Cancelled => CallError::new(Kind::Cancelled, "the call was cancelled"),
         })
     }
@@ -324,6 +362,8 @@ struct Account<'a> {
     path: &'a CallPath,
     begun: Instant,
     call: u64,
+    trace: Trace,
+    span: tracing::Span,
     parent: Option<u64>,
     caller: String,
     tool: String,
@@ -335,6 +375,12 @@ struct Account<'a> {
 }
 
 impl Account<'_> {
+    fn count(&self, duration: Duration) {
+        let Self { outcome, argument_bytes, result_bytes, .. } = *self;
+        let ended = Ended { outcome, duration, argument_bytes, result_bytes };
+        METRICS.call(self.entry.as_ref().map(|entry| &*entry.metrics), &ended);
+    }
+
     fn close(&mut self, result: &Result<Done, CallError>) {
         match result {
             Ok(done) => {
@@ -351,7 +397,25 @@ impl Account<'_> {
 
 impl Drop for Account<'_> {
     fn drop(&mut self) {
+        let took = self.begun.elapsed();
+        let span = self.span.clone();
+        let _here = span.enter();
         let plugin = self.entry.as_ref().and_then(|entry| entry.plugin());
+        if self.path.counted {
+            self.count(took);
+        }
+        if let Some(spans) = self.path.spans.as_ref().filter(|_| self.trace.sampled()) {
+            spans.send(&Span {
+                trace: &self.trace,
+                tool: &self.tool,
+                plugin: plugin.map(|plugin| &**plugin.name()),
+                caller: &self.caller,
+                call: self.call,
+                outcome: self.outcome,
+                ended: SystemTime::now(),
+                took,
+            });
+        }
         let sha256 = plugin.and_then(|plugin| plugin.library.sha256());
         self.path.audit.write(&Record {
             time_ms: now_ms(),
@@ -365,7 +429,7 @@ impl Drop for Account<'_> {
             outcome: self.outcome,
             reason: self.reason.as_deref(),
             result_bytes: self.result_bytes,
-            duration_us: u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         });
     }
 }

@@ -4,6 +4,7 @@ use llmc_core::{Content, Envelope};
 
 use super::{CallError, Entry, Kind};
 use crate::secret::Secrets;
+use crate::telemetry::METRICS;
 
 /// Turns the bytes of a result into one that may be shown.
 ///
@@ -21,6 +22,7 @@ pub(super) fn checked(
         CallError::new(Kind::InvalidResult, format!("`{tool}` of plugin `{plugin}` answered with {what}"))
     };
     if body.len() > max_bytes {
+        METRICS.limit("max_result_bytes");
         let message = format!(
             "the result of `{}` has {} bytes, the limit is {max_bytes} bytes (`limits.max_result_bytes`)",
             entry.name,

@@ -12,6 +12,7 @@ use super::builtin::Builtin;
 use super::schema::{Schema, nearest};
 use crate::config::{self, is_name};
 use crate::plugin::Supervisor;
+use crate::telemetry::{METRICS, OfTool};
 
 /// Tools that one plugin may have.
 const MAX_ITEMS: usize = 512;
@@ -33,6 +34,8 @@ pub(crate) struct Entry {
     pub(crate) input: Schema,
     pub(crate) output: Option<Schema>,
     pub(crate) home: Home,
+    /// What is counted of it.
+    pub(crate) metrics: Arc<OfTool>,
 }
 
 /// Who answers calls of a tool.
@@ -94,6 +97,18 @@ impl Registry {
         let named = |entry: Entry| (entry.name.clone(), Arc::new(entry));
         let entries = entries.into_iter().map(|entry| entry.map(named)).collect::<Result<_, _>>()?;
         Ok(Self { entries, stopped: BTreeMap::new() })
+    }
+
+    /// Adds the tool that tells models how the server fares.
+    ///
+    /// # Errors
+    ///
+    /// When it is no tool.
+    pub(crate) fn add_metrics(&mut self) -> Result<(), ManifestError> {
+        let refused = |problem: String| ManifestError { plugin: "server".into(), problem };
+        let entry = Builtin::GetMetrics.entry().map_err(refused)?;
+        self.entries.insert(entry.name.clone(), Arc::new(entry));
+        Ok(())
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<Entry>> {
@@ -198,6 +213,7 @@ fn entry(
     let output = item.output_schema.as_ref().map(Schema::compile).transpose();
     let output = output.map_err(|problem| format!("output schema: {problem}"))?;
     Ok(Entry {
+        metrics: METRICS.tool(&name),
         name,
         title: item.title.clone(),
         description: item.description.clone(),

@@ -90,6 +90,8 @@ impl Hub {
             arguments,
             cancel: context.cancel.clone(),
             progress: None,
+            trace_id: Some(Arc::clone(&context.trace.id)),
+            span_above: Some(context.trace.below()),
             parent: Some(Parent { id: context.id, depth: context.depth, deadline: context.deadline, bounds }),
         })
     }
@@ -188,7 +190,10 @@ impl Services for Arc<Hub> {
                     }
                     json_answer(&Value::Null)
                 }
-                op::CALLER => json_answer(&json!({ "caller": &*context()?.origin })),
+                op::CALLER => {
+                    let context = context()?;
+                    json_answer(&json!({ "caller": &*context.origin, "trace_id": &*context.trace.id }))
+                }
                 _ => Err(failure(
                     code::UNSUPPORTED,
                     format!("this server does not know operation {op}; use a newer llmc"),

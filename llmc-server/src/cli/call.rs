@@ -46,6 +46,8 @@ impl Call {
             cancel: CancellationToken::new(),
             progress: None,
             parent: None,
+            trace_id: None,
+            span_above: None,
         };
         match app.path.call(request).await {
             Ok(envelope) => {

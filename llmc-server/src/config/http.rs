@@ -21,6 +21,10 @@ pub struct Http {
     /// File with the digests of the tokens; by default `llmc/tokens.json` in the XDG state folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<PathBuf>,
+    /// Who may read `/metrics`: `"token"` for holders of a token of `llmc token create --scope metrics`, `"public"` for
+    /// everybody who reaches the address, which has to be a loopback one.
+    #[serde(default)]
+    pub metrics: HttpMetrics,
     /// Names, with or without a port, by which clients may address the server, beside the address itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
@@ -58,6 +62,17 @@ pub enum HttpAuth {
     None,
 }
 
+/// Who may read `/metrics`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HttpMetrics {
+    /// Holders of a token with the scope `metrics` or `admin`.
+    #[default]
+    Token,
+    /// Everybody who reaches the address; on loopback only.
+    Public,
+}
+
 fn connections() -> usize {
     512
 }
@@ -89,6 +104,7 @@ impl Http {
             listen,
             auth: HttpAuth::default(),
             tokens: None,
+            metrics: HttpMetrics::default(),
             hosts: Vec::new(),
             origins: Vec::new(),
             connections: connections(),
@@ -106,6 +122,13 @@ impl Http {
             return Err(format!(
                 "server.http: {} can be reached from other machines, so `auth = \"none\"` is refused there; use \
                  `auth = \"token\"` with `llmc token create NAME`, or listen on 127.0.0.1",
+                self.listen
+            ));
+        }
+        if self.metrics == HttpMetrics::Public && !is_loopback(self.listen.ip()) {
+            return Err(format!(
+                "server.http: {} can be reached from other machines, so `metrics = \"public\"` is refused there; use a \
+                 token of `llmc token create NAME --scope metrics`",
                 self.listen
             ));
         }
@@ -157,6 +180,13 @@ mod tests {
             assert!(refused.contains("llmc token create"), "{address}: {refused}");
             assert_eq!(check(&format!("listen = '{address}'")), Ok(()), "{address}");
         }
+    }
+
+    #[test]
+    fn metrics_are_public_on_loopback_only() {
+        assert_eq!(check("listen = '127.0.0.1:1'\nmetrics = 'public'"), Ok(()));
+        let refused = check("listen = '192.0.2.1:1'\nmetrics = 'public'").unwrap_err();
+        assert!(refused.contains("--scope metrics"), "{refused}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use hyper::header::{self, HeaderMap};
 use super::rate::{Rate, network};
 use super::refusal::Refusal;
 use crate::call::Identity;
+use crate::telemetry::METRICS;
 use crate::tokens::Live;
 
 /// Longer ones are not looked at.
@@ -37,12 +38,13 @@ impl Door {
         let Self::Tokens { tokens, failures } = self else {
             return Ok(Arc::new(Identity::anonymous()));
         };
-        let reason = match presented(headers).map(|text| tokens.find(text)) {
+        let (counted, reason) = match presented(headers).map(|text| tokens.find(text)) {
             Ok(Some(token)) if !token.is_expired() => return Ok(Arc::new(Identity::of(&token))),
-            Ok(Some(token)) => format!("token `{}` has expired", token.name),
-            Ok(None) => "unknown or revoked token".to_owned(),
-            Err(reason) => reason.to_owned(),
+            Ok(Some(token)) => ("expired", format!("token `{}` has expired", token.name)),
+            Ok(None) => ("unknown", "unknown or revoked token".to_owned()),
+            Err(reason) => ("none", reason.to_owned()),
         };
+        METRICS.auth_failure(counted);
         // Only those who have no valid token can be told to wait: others behind the same address are let in.
         Err(match failures.take(&network(peer), Instant::now()) {
             Ok(()) => Rejected { refusal: Refusal::new(StatusCode::UNAUTHORIZED, reason), recorded: true },

@@ -41,6 +41,21 @@ pub(super) enum Route {
     Health,
     /// Whether it would answer calls.
     Ready,
+    /// The numbers of the server.
+    Metrics,
+}
+
+impl Route {
+    /// Its name among the numbers.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Mcp { .. } => "mcp",
+            Self::Preflight => "preflight",
+            Self::Health => "health",
+            Self::Ready => "ready",
+            Self::Metrics => "metrics",
+        }
+    }
 }
 
 /// Judges a request by its head.
@@ -77,7 +92,8 @@ pub(super) fn route(
         "/mcp" => return Err(Refusal::method("POST")),
         "/healthz" if is_get => Route::Health,
         "/readyz" if is_get => Route::Ready,
-        "/healthz" | "/readyz" => return Err(Refusal::method("GET, HEAD")),
+        "/metrics" if is_get => Route::Metrics,
+        "/healthz" | "/readyz" | "/metrics" => return Err(Refusal::method("GET, HEAD")),
         _ => return Err(Refusal::not_found()),
     };
     if head.uri.query().is_some() {

@@ -37,6 +37,14 @@ pub(super) fn json(status: StatusCode, body: &serde_json::Value) -> Reply {
     reply
 }
 
+/// Numbers, in the text format of OpenMetrics, which Prometheus reads.
+pub(super) fn metrics(text: String) -> Reply {
+    let mut reply = plain(StatusCode::OK, text);
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    reply
+}
+
 /// The connection ends with it: what else is in it nobody wants to read.
 pub(super) fn refused(refusal: &Refusal) -> Reply {
     let mut reply = json(refusal.status, &json!({ "error": refusal.shown() }));

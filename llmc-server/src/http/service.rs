@@ -27,8 +27,10 @@ use super::refusal::Refusal;
 use super::reply::{self, Reply};
 use super::{Server, shape};
 use crate::call::{CallPath, Identity};
-use crate::config::{Access, Http, HttpAuth};
+use crate::config::{Access, Http, HttpAuth, HttpMetrics};
 use crate::mcp::Handler;
+use crate::telemetry::METRICS;
+use crate::tokens::Scope;
 
 /// Bodies up to this size need no share of [`BODIES_KIB`].
 const SMALL_BODY_BYTES: usize = 64 << 10;
@@ -52,6 +54,7 @@ pub(super) struct Service {
     requests: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
     max_body_bytes: usize,
+    metrics: HttpMetrics,
     client_timeout: Duration,
     path: Arc<CallPath>,
     mcp: StreamableHttpService<Handler, NeverSessionManager>,
@@ -87,6 +90,7 @@ impl Service {
             requests: Arc::new(Semaphore::new(config.concurrent_requests)),
             bodies: Arc::new(Semaphore::new(BODIES_KIB as usize)),
             max_body_bytes,
+            metrics: config.metrics,
             client_timeout: Duration::from_millis(config.client_timeout_ms),
             path,
             mcp,
@@ -98,7 +102,9 @@ impl Service {
     pub(super) async fn answer(&self, request: Request<Incoming>, ends: Ends, place: &Place) -> Reply {
         let (head, body) = request.into_parts();
         let origin = head.headers.get(header::ORIGIN).cloned();
-        match guard::route(&head, &self.names, ends.local, self.max_body_bytes) {
+        let route = guard::route(&head, &self.names, ends.local, self.max_body_bytes);
+        let name = route.as_ref().map_or("none", Route::name);
+        let reply = match route {
             Ok(Route::Mcp { body_bytes }) => {
                 let reply = self.message(head, body, body_bytes, ends, place).await;
                 reply::finished(reply, origin)
@@ -108,11 +114,26 @@ impl Service {
                 reply::finished(reply::json(StatusCode::OK, &json!({"status": "ok"})), origin)
             }
             Ok(Route::Ready) => reply::finished(self.readiness(), origin),
+            Ok(Route::Metrics) => reply::finished(self.numbers(&head, ends), origin),
             Err(refusal) => {
                 log(&refusal, ends);
                 discard(&head, body).await;
                 reply::finished(reply::refused(&refusal), None)
             }
+        };
+        METRICS.answer(name, reply.status().as_u16());
+        reply
+    }
+
+    /// The numbers, for who may read them.
+    fn numbers(&self, head: &Parts, ends: Ends) -> Reply {
+        let admitted = match self.metrics {
+            HttpMetrics::Public => Ok(()),
+            HttpMetrics::Token => self.admitted(head, ends, Scope::Metrics).map(drop),
+        };
+        match admitted {
+            Ok(()) => reply::metrics(METRICS.text()),
+            Err(refusal) => reply::refused(&refusal),
         }
     }
 
@@ -131,7 +152,7 @@ impl Service {
         ends: Ends,
         place: &Place,
     ) -> Reply {
-        let identity = match self.admitted(&head, ends) {
+        let identity = match self.admitted(&head, ends, Scope::Call) {
             Ok(identity) => identity,
             Err(refusal) => {
                 discard(&head, body).await;
@@ -148,7 +169,7 @@ impl Service {
     }
 
     /// Who sends it, if he may and has not sent too many.
-    fn admitted(&self, head: &Parts, ends: Ends) -> Result<Arc<Identity>, Refusal> {
+    fn admitted(&self, head: &Parts, ends: Ends, scope: Scope) -> Result<Arc<Identity>, Refusal> {
         let peer = ends.peer.ip();
         let identity =
             self.door.identify(&head.headers, peer).map_err(|Rejected { refusal, recorded }| {
@@ -168,6 +189,12 @@ impl Service {
             log(&refusal, ends);
             refusal
         })?;
+        if !identity.may(scope) {
+            let reason = format!("{} has not the scope `{scope:?}`", identity.shown()).to_lowercase();
+            self.path.record_rejected(&peer.to_string(), &reason);
+            METRICS.auth_failure("scope");
+            return Err(Refusal::forbidden(reason));
+        }
         Ok(identity)
     }
 
@@ -190,6 +217,7 @@ impl Service {
             false => Refusal::bad_request("the body ended before its end"),
         })?;
         let body = body.to_bytes();
+        METRICS.http_body_bytes.inc_by(body.len() as u64);
         shape::check(&body)?;
         let place = Arc::clone(&self.requests).try_acquire_owned().map_err(|_| {
             let reason = "too many requests are under way (`server.http.concurrent_requests`)";

@@ -16,8 +16,10 @@ use rmcp::model::{
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
+use tracing::{Instrument as _, info_span};
 
 use crate::call::{CallPath, Caller, Identity, Kind, Request};
+use crate::telemetry::{Above, parse_traceparent};
 use progress::Reporter;
 
 /// Serves one MCP client, over one connection, or all that come over the network.
@@ -89,6 +91,7 @@ impl ServerHandler for Handler {
         let reporter =
             context.meta.get_progress_token().map(|token| Reporter::start(token, context.peer.clone()));
         let (caller, origin) = self.sender(&context)?;
+        let (trace_id, span_above) = trace(&context).unzip();
         let request = Request {
             caller,
             origin,
@@ -97,8 +100,10 @@ impl ServerHandler for Handler {
             cancel: context.ct.clone(),
             progress: reporter.as_ref().map(Reporter::sink),
             parent: None,
+            trace_id,
+            span_above,
         };
-        let result = self.path.call(request).await;
+        let result = self.path.call(request).instrument(info_span!("request", id = %context.id)).await;
         if let Some(reporter) = reporter {
             reporter.finish().await;
         }
@@ -112,4 +117,13 @@ impl ServerHandler for Handler {
             Err(error) => Ok(convert::failure(&error).into()),
         }
     }
+}
+
+/// The trace that a request belongs to: what its message says, else its HTTP header.
+fn trace(context: &RequestContext<RoleServer>) -> Option<(Arc<str>, Above)> {
+    let header = || {
+        let head = context.extensions.get::<Parts>()?;
+        parse_traceparent(head.headers.get("traceparent")?.to_str().ok()?)
+    };
+    context.meta.get_traceparent().and_then(parse_traceparent).or_else(header)
 }

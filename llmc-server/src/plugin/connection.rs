@@ -367,7 +367,14 @@ impl Connection {
     /// A request that wants no answer: log or progress.
     fn on_notice(&self, header: Header, payload: &[u8]) {
         match u32::from(header.code) {
-            op::LOG => self.on_log(payload),
+            op::LOG => {
+                let context = self.context(header.call);
+                let span = context.as_ref().and_then(|context| context.log.get());
+                match span {
+                    Some(span) => span.in_scope(|| self.on_log(payload)),
+                    None => self.on_log(payload),
+                }
+            }
             op::PROGRESS => {
                 let Some(context) = self.context(header.call) else { return };
                 let Some(sink) = &context.progress else { return };

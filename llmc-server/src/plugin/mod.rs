@@ -18,7 +18,7 @@ use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use llmc_wire::host::Failure;
@@ -28,6 +28,7 @@ pub(crate) use stderr::forward as forward_stderr;
 pub(crate) use supervisor::Supervisor;
 
 use crate::call::Bounds;
+use crate::telemetry::Trace;
 
 /// What a plugin reports while a call runs.
 pub(crate) trait Progress: Send + Sync {
@@ -49,6 +50,9 @@ pub(crate) struct CallContext {
     /// Cancelled when the caller withdraws, and when the call ends: whatever was started for it ends with it.
     pub(crate) cancel: CancellationToken,
     pub(crate) progress: Option<Arc<dyn Progress>>,
+    pub(crate) trace: Trace,
+    /// What log lines of its plugin belong to.
+    pub(crate) log: OnceLock<tracing::Span>,
     /// Text that its plugin hands over in pieces, to be kept.
     pub(crate) draft: Mutex<String>,
 }
@@ -61,12 +65,13 @@ impl CallContext {
         bounds: Bounds,
         cancel: &CancellationToken,
         progress: Option<Arc<dyn Progress>>,
+        trace: Trace,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         // A child: the end of this call must not look like a cancellation of the call above it.
-        let (cancel, draft) = (cancel.child_token(), Mutex::default());
-        Self { id, origin, depth, deadline, bounds, cancel, progress, draft }
+        let (cancel, log, draft) = (cancel.child_token(), OnceLock::new(), Mutex::default());
+        Self { id, origin, depth, deadline, bounds, cancel, progress, trace, log, draft }
     }
 }
 

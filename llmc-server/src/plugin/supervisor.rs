@@ -15,6 +15,7 @@ use super::connection::{Connection, Settings};
 use super::library::{Library, LibraryError};
 use super::manifest::ManifestFile;
 use super::spawn::Spawner;
+use crate::telemetry::{METRICS, OfPlugin};
 
 /// A host that lived this long was no failure of its start.
 const STEADY: Duration = Duration::from_secs(10);
@@ -34,6 +35,7 @@ pub(crate) struct Supervisor {
     load_timeout: Duration,
     current: Mutex<Current>,
     starting: Arc<tokio::sync::Mutex<()>>,
+    metrics: OfPlugin,
 }
 
 #[derive(Default)]
@@ -78,7 +80,8 @@ impl Supervisor {
         load_timeout: Duration,
     ) -> Self {
         let (current, starting) = Default::default();
-        Self { library, init, roots, program, spawner, settings, load_timeout, current, starting }
+        let metrics = METRICS.plugin(&settings.plugin);
+        Self { library, init, roots, program, spawner, settings, load_timeout, current, starting, metrics }
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -144,6 +147,15 @@ impl Supervisor {
     ///
     /// When the plugin cannot be loaded, or its manifest is not what was known of it.
     async fn start(&self) -> Result<Ready, Unavailable> {
+        let started = self.start_uncounted().await;
+        match started {
+            Ok(_) => self.metrics.host_starts.inc(),
+            Err(_) => self.metrics.host_failures.inc(),
+        };
+        started
+    }
+
+    async fn start_uncounted(&self) -> Result<Ready, Unavailable> {
         let begun = Instant::now();
         self.current().count_start(begun);
         let spawned = self.spawner.spawn(&self.program).await.map_err(|error| {
@@ -177,6 +189,7 @@ impl Supervisor {
             )));
         }
         if current.connection.replace(connection).is_some() {
+            self.metrics.host_restarts.inc();
             warn!(plugin = %self.name(), "host was replaced");
         }
         Ok(ready)

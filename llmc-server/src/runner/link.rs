@@ -24,6 +24,7 @@ use tracing::{debug, warn};
 use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned, Spawner};
 use crate::secret::Secrets;
+use crate::telemetry::METRICS;
 
 /// How long the runner may take to say what it can do.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,6 +65,8 @@ pub(crate) struct Started {
     pub(crate) pidfd: OwnedFd,
     /// The other side of its terminal.
     pub(crate) terminal: Option<OwnedFd>,
+    /// It was made ahead of time.
+    pub(crate) was_parked: bool,
 }
 
 struct Slot {
@@ -200,6 +203,7 @@ impl Link {
         let pause = last.map_or(Duration::ZERO, |last| RESTART_PAUSE.saturating_sub(last.elapsed()));
         tokio::time::sleep(pause).await;
         *last = Some(Instant::now());
+        METRICS.runner_restarts.inc();
         warn!("the runner is started again");
         let hello = self.start().await?;
         hello.jails.map_err(|refused| format!("{} ({})", refused.message, refused.layer))?;
@@ -264,8 +268,9 @@ impl Live {
                 let mut fds = fds.into_iter();
                 if let (Some(started), Some(pidfd)) = (started, fds.next()) {
                     // Without a receiver the call is over, and nobody else would end the run.
+                    let was_parked = header.code == wire::PARKED;
                     if let Err(Ok(Started { pidfd, .. })) =
-                        started.send(Ok(Started { pidfd, terminal: fds.next() }))
+                        started.send(Ok(Started { pidfd, terminal: fds.next(), was_parked }))
                     {
                         super::end(&pidfd);
                     }

@@ -15,6 +15,7 @@ mod connections;
 mod daemon;
 mod fuzz;
 mod heads;
+mod metrics;
 mod protocol;
 mod rates;
 mod real_client;

@@ -17,3 +17,4 @@ mod operator;
 mod processes;
 mod protocol;
 mod real_client;
+mod telemetry;

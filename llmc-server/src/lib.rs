@@ -10,7 +10,7 @@
 //! - `call`: the one path of every call.
 //! - `plugin`: hosts, seen from here; `runner`: jails, seen from here.
 //! - `lock`: what each plugin was when the operator agreed to it; one that changed since is stopped.
-//! - `telemetry`: numbers and traces of all this.
+//! - `telemetry`: numbers and traces of all this; `console`: pages that show them.
 //! - `roots`, `state`, `secret`, `audit`: what calls are given, what plugins keep, what is hidden in results, what is
 //!   recorded of calls.
 //!
@@ -22,6 +22,7 @@ mod audit;
 mod call;
 pub mod cli;
 pub mod config;
+mod console;
 mod files;
 mod http;
 mod lock;

@@ -37,6 +37,7 @@ use shelf::Shelf;
 
 use crate::audit::{Audit, Record, now_ms};
 use crate::config::Limits;
+use crate::console::feed::{self, Event};
 use crate::plugin::connection::{CallFailure, Connection};
 use crate::plugin::{CallContext, Progress};
 use crate::secret::Secrets;
@@ -138,6 +139,7 @@ impl CallPath {
 
     /// Records a client that was not let in.
     pub(crate) fn record_rejected(&self, address: &str, reason: &str) {
+        feed::publish(|| Event::Rejected { address, reason });
         self.audit.write_rejected(address, reason);
     }
 
@@ -417,6 +419,19 @@ impl Drop for Account<'_> {
             });
         }
         let sha256 = plugin.and_then(|plugin| plugin.library.sha256());
+        feed::publish(|| Event::Call {
+            call: self.call,
+            parent: self.parent,
+            trace: &self.trace.id,
+            caller: &self.caller,
+            tool: &self.tool,
+            plugin: plugin.map(|plugin| &**plugin.name()),
+            outcome: self.outcome,
+            reason: self.reason.as_deref(),
+            argument_bytes: self.argument_bytes,
+            result_bytes: self.result_bytes,
+            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        });
         self.path.audit.write(&Record {
             time_ms: now_ms(),
             call: self.call,

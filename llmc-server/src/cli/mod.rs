@@ -5,6 +5,7 @@
 mod call;
 mod client;
 mod config;
+mod console;
 mod doctor;
 mod explain;
 mod grant;
@@ -25,6 +26,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::ConfigError;
 use crate::logs::{self, LogFormat};
+pub(crate) use doctor::survey;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 success; 1 failure (a layer, plugin or root is missing, a plugin drifted, a check found something, or a \
@@ -64,6 +66,8 @@ enum Command {
     /// Make, list and revoke tokens of HTTP clients.
     #[command(subcommand)]
     Token(token::Command),
+    /// Print a link that opens the console of a running server in a browser, once.
+    Console(console::Console),
     /// List, check and pin plugins.
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -121,6 +125,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(doctor) => doctor.run().await,
         Command::Config(config) => config.run(),
         Command::Token(token) => token.run(),
+        Command::Console(console) => console.run(),
         Command::Plugin(plugin) => plugin.run().await,
         Command::Policy(policy) => policy.run(),
         Command::Grant(grant) => grant.run(),

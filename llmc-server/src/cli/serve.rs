@@ -12,8 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, App};
 use crate::config::{self, Config, ConfigError, Flags, Http, HttpAuth};
+use crate::console::Console;
+use crate::console::facts::Facts;
 use crate::http::{self, Listener};
 use crate::mcp::Handler;
+use crate::stage::Stage;
 use crate::transport;
 
 /// Serve MCP to a client over stdin and stdout, to clients over HTTP, or both.
@@ -85,12 +88,25 @@ impl Serve {
         let stop = CancellationToken::new();
         // Said whatever is logged: a person who starts a server wants to know where it is.
         let _ = writeln!(io::stderr(), "llmc: serving MCP at http://{}/mcp", listener.address()?);
+        let wants_console = app.config.server.http.as_ref().is_some_and(|http| http.console);
+        let facts = match wants_console {
+            true => Some(Arc::new(Facts::new(
+                app.config.clone(),
+                Stage::find(self.flags.stage.as_deref())?,
+                Arc::clone(&app.path),
+                app.stopped.clone(),
+            ))),
+            false => None,
+        };
         let max_bytes = app.config.limits.max_message_bytes;
         let server = http::Server {
             handler: Handler::for_network(Arc::clone(&app.path), &app.instructions),
             path: Arc::clone(&app.path),
             max_body_bytes: max_bytes,
             ready: is_ready,
+            console: facts
+                .as_ref()
+                .map(|facts| Console::begin(Arc::clone(facts), http::tickets(&app.config))),
         };
         let serving = tokio::spawn(listener.serve(server, stop.clone()));
         let handler = Handler::new(Arc::clone(&app.path), &app.instructions);
@@ -104,7 +120,7 @@ impl Serve {
         let result = tokio::select! {
             () = told => Ok(()),
             ended = stdio => ended,
-            failed = not_ready(&mut app, &ready) => failed,
+            failed = not_ready(&mut app, &ready, facts.as_deref()) => failed,
         };
         stop.cancel();
         serving.await?;
@@ -133,8 +149,11 @@ async fn stdio_alone(mut app: App) -> anyhow::Result<()> {
 }
 
 /// Says when all processes are ready; completes only if they will never be.
-async fn not_ready(app: &mut App, ready: &watch::Sender<bool>) -> anyhow::Result<()> {
-    app.processes().await?;
+async fn not_ready(app: &mut App, ready: &watch::Sender<bool>, facts: Option<&Facts>) -> anyhow::Result<()> {
+    let processes = app.processes().await?;
+    if let Some(facts) = facts {
+        facts.set_processes(processes);
+    }
     ready.send_replace(true);
     std::future::pending().await
 }

@@ -25,6 +25,9 @@ pub struct Http {
     /// everybody who reaches the address, which has to be a loopback one.
     #[serde(default)]
     pub metrics: HttpMetrics,
+    /// Serve the console at `/console`, to who has a token with the scope `admin` or a link of `llmc console`.
+    #[serde(default = "console")]
+    pub console: bool,
     /// Names, with or without a port, by which clients may address the server, beside the address itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
@@ -73,6 +76,10 @@ pub enum HttpMetrics {
     Public,
 }
 
+fn console() -> bool {
+    true
+}
+
 fn connections() -> usize {
     512
 }
@@ -105,6 +112,7 @@ impl Http {
             auth: HttpAuth::default(),
             tokens: None,
             metrics: HttpMetrics::default(),
+            console: console(),
             hosts: Vec::new(),
             origins: Vec::new(),
             connections: connections(),

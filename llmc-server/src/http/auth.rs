@@ -11,7 +11,7 @@ use super::rate::{Rate, network};
 use super::refusal::Refusal;
 use crate::call::Identity;
 use crate::telemetry::METRICS;
-use crate::tokens::Live;
+use crate::tokens::{Live, Scope};
 
 /// Longer ones are not looked at.
 const MAX_TOKEN_BYTES: usize = 256;
@@ -55,6 +55,17 @@ impl Door {
                     recorded: false,
                 }
             }
+        })
+    }
+}
+
+impl Door {
+    /// Whether the token of this origin still opens this, for what lasts longer than a request.
+    pub(super) fn holds(&self, origin: &str, scope: Scope) -> bool {
+        let Self::Tokens { tokens, .. } = self else { return false };
+        tokens.tokens().iter().filter(|token| !token.is_expired()).any(|token| {
+            let identity = Identity::of(token);
+            **identity.origin() == *origin && identity.may(scope)
         })
     }
 }

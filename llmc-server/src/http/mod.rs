@@ -9,6 +9,7 @@
 mod auth;
 mod authority;
 mod connections;
+mod console;
 mod guard;
 mod patience;
 mod rate;
@@ -37,10 +38,12 @@ use tracing::{debug, info, warn};
 
 use crate::call::CallPath;
 use crate::config::{Config, Http};
+use crate::console::Console;
 use crate::mcp::Handler;
 pub(crate) use authority::{Authority, Origin};
 use connections::{Connections, Place};
 use patience::Patient;
+pub(crate) use service::tickets;
 use service::{Ends, Service};
 
 /// Room for a request line and all headers.
@@ -69,6 +72,8 @@ pub(crate) struct Server {
     pub(crate) max_body_bytes: usize,
     /// Whether all processes are up.
     pub(crate) ready: watch::Receiver<bool>,
+    /// Pages for the operator, if he wants them.
+    pub(crate) console: Option<Console>,
 }
 
 impl Listener {
@@ -104,7 +109,7 @@ impl Listener {
     pub(crate) async fn serve(self, server: Server, stop: CancellationToken) {
         let Self { listener, config, door } = self;
         let end = CancellationToken::new();
-        let service = Arc::new(Service::new(&config, door, server, end.clone()));
+        let service = Arc::new(Service::new(&config, door, server, stop.clone(), end.clone()));
         let connections = Connections::new(most_connections(&config));
         let mut tasks = JoinSet::new();
         loop {

@@ -78,7 +78,8 @@ pub(super) fn preflight() -> Reply {
 pub(super) fn finished(mut reply: Reply, origin: Option<HeaderValue>) -> Reply {
     let headers = reply.headers_mut();
     for (name, value) in HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
+        // A page of the console has a policy of its own.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     headers.insert(header::VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = origin {

@@ -16,7 +16,7 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::auth::{Door, Rejected};
 use super::authority::Names;
@@ -25,9 +25,12 @@ use super::guard::{self, Route};
 use super::rate::{Rate, network};
 use super::refusal::Refusal;
 use super::reply::{self, Reply};
-use super::{Server, shape};
+use super::{Server, console, shape};
 use crate::call::{CallPath, Identity};
 use crate::config::{Access, Http, HttpAuth, HttpMetrics};
+use crate::console::Console;
+use crate::console::session::Viewer;
+use crate::console::ticket::Tickets;
 use crate::mcp::Handler;
 use crate::telemetry::METRICS;
 use crate::tokens::Scope;
@@ -59,6 +62,13 @@ pub(super) struct Service {
     path: Arc<CallPath>,
     mcp: StreamableHttpService<Handler, NeverSessionManager>,
     ready: watch::Receiver<bool>,
+    console: Option<Console>,
+    /// Browsers that may watch at the same time.
+    streams: Arc<Semaphore>,
+    /// Links that were none.
+    ticket_failures: Rate<IpAddr>,
+    /// The server is told to end.
+    stop: CancellationToken,
 }
 
 /// The two ends of a connection.
@@ -72,8 +82,14 @@ pub(super) struct Ends {
 type Held = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 impl Service {
-    pub(super) fn new(config: &Http, door: Door, server: Server, end: CancellationToken) -> Self {
-        let Server { handler, path, max_body_bytes, ready } = server;
+    pub(super) fn new(
+        config: &Http,
+        door: Door,
+        server: Server,
+        stop: CancellationToken,
+        end: CancellationToken,
+    ) -> Self {
+        let Server { handler, path, max_body_bytes, ready, console } = server;
         // Hosts and origins are judged before rmcp sees a request. Without sessions there is nothing that one client
         // could take from another, and nothing that many could fill.
         let settings = StreamableHttpServerConfig::default()
@@ -95,11 +111,20 @@ impl Service {
             path,
             mcp,
             ready,
+            console,
+            streams: console::streams(),
+            ticket_failures: Rate::per_minute(config.failures_per_minute),
+            stop,
         }
     }
 
     /// Answers one request.
-    pub(super) async fn answer(&self, request: Request<Incoming>, ends: Ends, place: &Place) -> Reply {
+    pub(super) async fn answer(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        ends: Ends,
+        place: &Place,
+    ) -> Reply {
         let (head, body) = request.into_parts();
         let origin = head.headers.get(header::ORIGIN).cloned();
         let route = guard::route(&head, &self.names, ends.local, self.max_body_bytes);
@@ -114,6 +139,10 @@ impl Service {
                 reply::finished(reply::json(StatusCode::OK, &json!({"status": "ok"})), origin)
             }
             Ok(Route::Ready) => reply::finished(self.readiness(), origin),
+            // No other origin is told anything.
+            Ok(Route::Console(page)) => {
+                reply::finished(console::answer(self, page, head, body, ends, place).await, None)
+            }
             Ok(Route::Metrics) => reply::finished(self.numbers(&head, ends), origin),
             Err(refusal) => {
                 log(&refusal, ends);
@@ -169,7 +198,7 @@ impl Service {
     }
 
     /// Who sends it, if he may and has not sent too many.
-    fn admitted(&self, head: &Parts, ends: Ends, scope: Scope) -> Result<Arc<Identity>, Refusal> {
+    pub(super) fn admitted(&self, head: &Parts, ends: Ends, scope: Scope) -> Result<Arc<Identity>, Refusal> {
         let peer = ends.peer.ip();
         let identity =
             self.door.identify(&head.headers, peer).map_err(|Rejected { refusal, recorded }| {
@@ -182,13 +211,7 @@ impl Service {
             Door::Open => network(peer).to_string(),
             Door::Tokens { .. } => identity.origin().to_string(),
         };
-        self.rate.take(&key, Instant::now()).map_err(|wait| {
-            let reason =
-                format!("too many requests of {} (`server.http.requests_per_minute`)", identity.shown());
-            let refusal = Refusal::wait(StatusCode::TOO_MANY_REQUESTS, reason, wait);
-            log(&refusal, ends);
-            refusal
-        })?;
+        self.within_rate(&key, identity.shown(), ends)?;
         if !identity.may(scope) {
             let reason = format!("{} has not the scope `{scope:?}`", identity.shown()).to_lowercase();
             self.path.record_rejected(&peer.to_string(), &reason);
@@ -196,6 +219,47 @@ impl Service {
             return Err(Refusal::forbidden(reason));
         }
         Ok(identity)
+    }
+
+    /// Takes one request of a rate.
+    pub(super) fn within_rate(&self, key: &String, who: &str, ends: Ends) -> Result<(), Refusal> {
+        self.rate.take(key, Instant::now()).map_err(|wait| {
+            METRICS.limit("requests_per_minute");
+            let reason = format!("too many requests of {who} (`server.http.requests_per_minute`)");
+            let refusal = Refusal::wait(StatusCode::TOO_MANY_REQUESTS, reason, wait);
+            log(&refusal, ends);
+            refusal
+        })
+    }
+
+    pub(super) fn console(&self) -> Option<&Console> {
+        self.console.as_ref()
+    }
+
+    /// Whether who opened a session of the console might open one now.
+    pub(super) fn may_stay(&self, viewer: &Viewer) -> bool {
+        viewer.token.as_ref().is_none_or(|token| self.door.holds(token, Scope::Admin))
+    }
+
+    pub(super) fn streams(&self) -> &Arc<Semaphore> {
+        &self.streams
+    }
+
+    pub(super) fn ticket_failures(&self) -> &Rate<IpAddr> {
+        &self.ticket_failures
+    }
+
+    pub(super) fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    pub(super) fn client_timeout(&self) -> Duration {
+        self.client_timeout
+    }
+
+    /// Records a browser that was not let in.
+    pub(super) fn record_rejected(&self, peer: IpAddr, reason: &str) {
+        self.path.record_rejected(&peer.to_string(), reason);
     }
 
     /// The body, and a place among the requests that are under way.
@@ -300,6 +364,18 @@ pub(super) fn door(config: &crate::config::Config, http: &Http) -> anyhow::Resul
         );
     }
     Ok(Door::Tokens { tokens, failures: Rate::per_minute(http.failures_per_minute) })
+}
+
+/// Where links of `llmc console` are found; nowhere if a tool could write them.
+pub(crate) fn tickets(config: &crate::config::Config) -> Option<Tickets> {
+    let tokens = crate::tokens::path(config).ok()?;
+    match out_of_reach(&tokens, config) {
+        Ok(()) => Some(Tickets::beside(&tokens)),
+        Err(problem) => {
+            warn!(target: "http", "links of `llmc console` are not taken, use a token: {problem}");
+            None
+        }
+    }
 }
 
 /// Who can write the file of tokens can let in whom he likes, so no tool and no program may be able to.

@@ -21,6 +21,7 @@ use tracing::{debug, error, info, trace, warn};
 
 use super::stderr::{Rate, printable};
 use super::{CallContext, Services};
+use crate::console::feed::{self, Event};
 use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned};
 use crate::secret::Secrets;
@@ -395,6 +396,7 @@ impl Connection {
             warn!(%plugin, dropped, "log lines over the rate were dropped");
         }
         let message = printable(self.settings.secrets.mask_and_cut(message, MAX_LOG_BYTES).as_bytes());
+        feed::publish(|| Event::Log { plugin, level: &level, message: &message });
         match level.as_str() {
             "error" => error!(%plugin, "{message}"),
             "warn" => warn!(%plugin, "{message}"),

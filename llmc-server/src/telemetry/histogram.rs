@@ -71,6 +71,24 @@ impl Snapshot {
         self.buckets.iter().sum()
     }
 
+    /// What came since an earlier moment.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        Self {
+            buckets: std::array::from_fn(|bucket| {
+                self.buckets[bucket].saturating_sub(before.buckets[bucket])
+            }),
+            sum_us: self.sum_us.saturating_sub(before.sum_us),
+        }
+    }
+
+    /// Both together.
+    pub(crate) fn plus(&self, other: &Self) -> Self {
+        Self {
+            buckets: std::array::from_fn(|bucket| self.buckets[bucket] + other.buckets[bucket]),
+            sum_us: self.sum_us.saturating_add(other.sum_us),
+        }
+    }
+
     /// The duration below which this share of all stayed, in microseconds, as far as buckets tell: within the bucket
     /// it is taken to grow evenly. None without any.
     pub(crate) fn quantile_us(&self, share: f64) -> Option<u64> {
@@ -138,5 +156,15 @@ mod tests {
         assert!((25_000..=50_000).contains(&slow), "{slow}");
         assert_eq!(Snapshot::default().quantile_us(0.5), None);
         assert_eq!(of(&[u64::MAX / 2]).snapshot().quantile_us(0.5), Some(120_000_000));
+    }
+
+    #[test]
+    fn differences_and_sums_are_of_all_buckets() {
+        let histogram = of(&[10, 10_000]);
+        let before = histogram.snapshot();
+        histogram.observe(Duration::from_millis(3));
+        let new = histogram.snapshot().since(&before);
+        assert_eq!(new, of(&[3_000]).snapshot());
+        assert_eq!(before.plus(&new), histogram.snapshot());
     }
 }

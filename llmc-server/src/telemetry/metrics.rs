@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use serde_json::{Value, json};
 
 use super::histogram::{Histogram, Snapshot};
 use crate::call::Kind;
@@ -31,6 +32,16 @@ const OUTCOMES: [&str; 14] = [
     Kind::PluginFailed.as_str(),
     Kind::ToolFailed.as_str(),
     Kind::InvalidResult.as_str(),
+    Kind::AuditFailed.as_str(),
+];
+
+/// Those of them that came to no tool.
+const REFUSED: [&str; 6] = [
+    Kind::UnknownTool.as_str(),
+    Kind::Denied.as_str(),
+    Kind::InvalidArguments.as_str(),
+    Kind::Limit.as_str(),
+    Kind::Busy.as_str(),
     Kind::AuditFailed.as_str(),
 ];
 
@@ -142,6 +153,30 @@ pub(crate) struct Ended {
     pub(crate) duration: Duration,
     pub(crate) argument_bytes: usize,
     pub(crate) result_bytes: usize,
+}
+
+/// Calls of all tools together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) ok: u64,
+    /// Those that were not let through.
+    pub(crate) refused: u64,
+    /// Those that went wrong.
+    pub(crate) failed: u64,
+    pub(crate) durations: Snapshot,
+}
+
+impl Totals {
+    fn add(&mut self, tool: &OfTool) {
+        for (outcome, count) in tool.outcomes() {
+            match outcome {
+                "ok" => self.ok += count,
+                outcome if REFUSED.contains(&outcome) => self.refused += count,
+                _ => self.failed += count,
+            }
+        }
+        self.durations = self.durations.plus(&tool.durations());
+    }
 }
 
 /// Counts one thing more until dropped.
@@ -324,6 +359,45 @@ impl Metrics {
         // Only a writer that fails makes it fail; a string does not.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+
+    /// All calls.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        totals.add(&self.unknown);
+        let tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
+        tools.values().for_each(|tool| totals.add(tool));
+        totals
+    }
+
+    /// Starts, restarts and failures of a plugin's host.
+    pub(crate) fn plugin_counts(&self, name: &str) -> Value {
+        let OfPlugin { host_starts, host_restarts, host_failures } = self.plugin(&name.into());
+        json!({"starts": host_starts.get(), "restarts": host_restarts.get(), "failures": host_failures.get()})
+    }
+
+    /// Jails: how many there are and may be, and how they start.
+    pub(crate) fn pool(&self) -> Value {
+        let starts = |start| {
+            let starts = self.run_start.get_or_create_owned(&Start { start }).snapshot();
+            let ms = starts.quantile_us(0.5).map(|micros| micros as f64 / 1e3);
+            json!({"count": starts.count(), "p50_ms": ms})
+        };
+        let queue = self.run_queue.snapshot();
+        json!({
+            "live": self.runs_live.get(),
+            "places": self.run_places.get(),
+            "parked": starts("parked"),
+            "new": starts("new"),
+            "queue_p95_ms": queue.quantile_us(0.95).map(|micros| micros as f64 / 1e3),
+            "runner_restarts": self.runner_restarts.get(),
+        })
+    }
+
+    /// HTTP requests that were not let in.
+    pub(crate) fn auth_failures_total(&self) -> u64 {
+        let reasons = ["none", "unknown", "expired", "scope", "ticket"];
+        reasons.into_iter().map(|reason| self.auth_failures.get_or_create(&Reason { reason }).get()).sum()
     }
 
     /// How long there has been something to count.

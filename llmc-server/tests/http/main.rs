@@ -12,6 +12,7 @@ mod bodies;
 mod browser;
 mod client;
 mod connections;
+mod console;
 mod daemon;
 mod fuzz;
 mod heads;

@@ -1,0 +1,41 @@
+//! The console: what happens in the server, as pages for the operator's browser.
+//!
+//! - [`feed`]: calls, refusals and log lines as they come, for whoever watches.
+//! - [`series`]: the last half hour, in points.
+//! - [`facts`]: plugins, jails and the runner, as they are.
+//! - [`session`]: who may look; [`ticket`]: links of `llmc console`, each good for one session.
+//! - [`assets`]: the pages, part of this program.
+//!
+//! `http::console` answers the requests. What the pages show was written by models, plugins and callers: it travels as
+//! JSON and becomes text in the browser, never markup.
+
+pub(crate) mod assets;
+pub(crate) mod facts;
+pub(crate) mod feed;
+mod secret_text;
+pub(crate) mod series;
+pub(crate) mod session;
+pub(crate) mod ticket;
+
+use std::sync::Arc;
+
+use facts::Facts;
+use series::Series;
+use session::Sessions;
+use ticket::Tickets;
+
+/// Everything that pages are made of.
+pub(crate) struct Console {
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) series: Arc<Series>,
+    pub(crate) sessions: Sessions,
+    /// None where a tool could write them.
+    pub(crate) tickets: Option<Tickets>,
+}
+
+impl Console {
+    /// Begins to watch. `tickets` says where those of `llmc console` are found.
+    pub(crate) fn begin(facts: Arc<Facts>, tickets: Option<Tickets>) -> Self {
+        Self { facts, series: Series::begin(), sessions: Sessions::default(), tickets }
+    }
+}

@@ -65,6 +65,15 @@ struct Rejected<'a> {
     reason: &'a str,
 }
 
+/// A configuration that was taken up, or not.
+#[derive(Debug, Serialize)]
+struct Reloaded<'a> {
+    time_ms: u64,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
 /// Where records go.
 #[derive(Debug)]
 pub(crate) struct Audit {
@@ -118,6 +127,14 @@ impl Audit {
                 self.append(file, &record);
             }
             None => info!(target: "audit", outcome = "unauthorised", address, reason),
+        }
+    }
+
+    /// Writes a record of a new configuration: `reloaded`, or `reload_refused` with the reason.
+    pub(crate) fn write_reload(&self, outcome: &'static str, reason: Option<&str>) {
+        match &self.file {
+            Some(file) => self.append(file, &Reloaded { time_ms: now_ms(), outcome, reason }),
+            None => info!(target: "audit", outcome, reason),
         }
     }
 

@@ -94,6 +94,11 @@ impl Secrets {
         }
     }
 
+    /// Whether the same values have the same names.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.values == other.values
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.values.is_empty()
     }

@@ -10,6 +10,7 @@ mod builtin;
 mod cost;
 mod error;
 mod identity;
+mod live;
 mod output;
 mod read_more;
 pub(crate) mod registry;
@@ -30,6 +31,7 @@ pub(crate) use authorise::{Authority, Caller};
 pub(crate) use bounds::Bounds;
 pub(crate) use error::{CallError, Kind};
 pub(crate) use identity::Identity;
+pub(crate) use live::{Generation, Live};
 pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Registry};
 pub(crate) use schema::{Schema, nearest};
 pub(crate) use services::Hub;
@@ -79,19 +81,21 @@ pub(crate) struct Parent {
     pub(crate) bounds: Bounds,
 }
 
-/// Everything that calls need.
+/// Everything that calls need, as one configuration says it; [`Live`] is the one that counts now.
 pub(crate) struct CallPath {
     pub(crate) registry: Registry,
     authority: Authority,
     secrets: Arc<Secrets>,
-    audit: Audit,
+    audit: Arc<Audit>,
     limits: Limits,
     running: Arc<Semaphore>,
     /// What did not fit into results.
     shelf: Shelf,
-    spans: Option<Spans>,
+    spans: Option<Arc<Spans>>,
     /// Whether calls are counted.
     counted: bool,
+    /// Held by each call that is under way.
+    under_way: Arc<()>,
 }
 
 /// What the audit wants to know about a call that ended well.
@@ -109,13 +113,52 @@ impl CallPath {
         limits: Limits,
     ) -> Self {
         let running = Arc::new(Semaphore::new(limits.concurrent_calls));
-        let shelf = Shelf::new(&limits);
-        Self { shelf, registry, authority, secrets, audit, limits, running, spans: None, counted: true }
+        let (shelf, audit, under_way) = (Shelf::new(&limits), Arc::new(audit), Arc::default());
+        let (spans, counted) = (None, true);
+        Self { shelf, registry, authority, secrets, audit, limits, running, spans, counted, under_way }
     }
 
-    /// Counts calls or not, and tells somebody of the span of each.
-    pub(crate) fn with_telemetry(self, counted: bool, spans: Option<Spans>) -> Self {
-        Self { counted, spans, ..self }
+    /// Counts calls or not.
+    pub(crate) fn counting(self, counted: bool) -> Self {
+        Self { counted, ..self }
+    }
+
+    /// Tells somebody of the span of each call.
+    pub(crate) fn with_spans(self, spans: Option<Spans>) -> Self {
+        Self { spans: spans.map(Arc::new), ..self }
+    }
+
+    /// The path of the next configuration: records and spans go where they went, and what was kept stays.
+    pub(crate) fn next(
+        &self,
+        registry: Registry,
+        authority: Authority,
+        secrets: Arc<Secrets>,
+        limits: Limits,
+    ) -> Self {
+        let running = match limits.concurrent_calls == self.limits.concurrent_calls {
+            true => Arc::clone(&self.running),
+            false => Arc::new(Semaphore::new(limits.concurrent_calls)),
+        };
+        let (audit, shelf, under_way) = (Arc::clone(&self.audit), self.shelf.with(&limits), Arc::default());
+        let (spans, counted) = (self.spans.clone(), self.counted);
+        Self { shelf, registry, authority, secrets, audit, limits, running, spans, counted, under_way }
+    }
+
+    /// Whether a call that began here is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        Arc::strong_count(&self.under_way) > 1
+    }
+
+    /// The longest that a call which has just begun can take.
+    pub(crate) fn longest_call(&self) -> Duration {
+        Duration::from_millis(self.limits.call_timeout_ms.saturating_add(self.limits.grace_ms))
+    }
+
+    /// Records that a new configuration was taken up, or why it was not.
+    pub(crate) fn record_reload(&self, outcome: &'static str, reason: Option<&str>) {
+        self.audit
+            .write_reload(outcome, reason.map(|text| self.secrets.mask_text(text.to_owned())).as_deref());
     }
 
     /// Tools that a caller may see, in a fixed order.
@@ -144,8 +187,8 @@ impl CallPath {
     }
 
     /// Makes a call; whatever becomes of it is audited, also that its caller left before its end.
-    pub(crate) async fn call(&self, mut request: Request) -> Result<Envelope, CallError> {
-        let begun = Instant::now();
+    pub(crate) async fn call(self: &Arc<Self>, mut request: Request) -> Result<Envelope, CallError> {
+        let (begun, _under_way) = (Instant::now(), Arc::clone(&self.under_way));
         let _running = self.counted.then(|| Held::of(&METRICS.calls_running));
         let tool = std::mem::take(&mut request.tool);
         let trace_id = request.trace_id.get_or_insert_with(new_trace_id);
@@ -230,13 +273,14 @@ impl CallPath {
         Ok(Done { envelope, result_bytes })
     }
 
-    fn context(&self, request: &Request, begun: Instant, trace: Trace) -> CallContext {
+    fn context(self: &Arc<Self>, request: &Request, begun: Instant, trace: Trace) -> CallContext {
         let own = begun + Duration::from_millis(self.limits.call_timeout_ms);
         let parent = request.parent.as_ref();
         let deadline = parent.map_or(own, |parent| parent.deadline.min(own));
         let depth = parent.map_or(0, |parent| parent.depth + 1);
         let bounds = parent.map_or_else(|| Bounds::of(&request.caller), |parent| parent.bounds.clone());
         CallContext::new(
+            Arc::downgrade(self),
             Arc::clone(&request.origin),
             depth,
             deadline,
@@ -280,7 +324,7 @@ impl CallPath {
                 _ => None,
             };
             let of_plugin = match &entry.home {
-                Home::Plugin(home) => Some(Arc::clone(&home.workers).acquire_owned().await),
+                Home::Plugin(home) => Some(home.plugin.worker().await),
                 Home::Server(_) => None,
             };
             // The semaphores live as long as the server and are never closed.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use llmc_core::Manifest;
 use llmc_core::manifest::{Annotations, Item, ItemKind};
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 
 use super::builtin::Builtin;
 use super::schema::{Schema, nearest};
@@ -51,8 +50,6 @@ pub(crate) struct OfPlugin {
     pub(crate) plugin: Arc<Supervisor>,
     /// Its place in the plugin's manifest.
     pub(crate) item: u16,
-    /// Calls that the plugin may still take.
-    pub(crate) workers: Arc<Semaphore>,
 }
 
 impl Entry {
@@ -148,7 +145,6 @@ impl Registry {
         plugin: &Arc<Supervisor>,
         manifest: Value,
         config: &config::Plugin,
-        workers: u32,
     ) -> Result<(), ManifestError> {
         let refused = |problem: String| ManifestError { plugin: plugin.name().to_string(), problem };
         let manifest: Manifest = serde_json::from_value(manifest)
@@ -159,7 +155,6 @@ impl Registry {
         if let Some(schema) = &manifest.config_schema {
             check_config(schema, config.config.as_ref()).map_err(refused)?;
         }
-        let workers = Arc::new(Semaphore::new(workers as usize));
         let tools = manifest.items.into_iter().enumerate().filter(|(_, item)| item.kind == ItemKind::Tool);
         for (index, item) in tools {
             let prefix = config.prefix.as_ref();
@@ -180,7 +175,7 @@ impl Registry {
                 }));
             }
             let item_index = u16::try_from(index).map_err(|_| about("too many items".into()))?;
-            let entry = entry(name.clone(), item_index, &item, plugin, &workers).map_err(about)?;
+            let entry = entry(name.clone(), item_index, &item, plugin).map_err(about)?;
             self.entries.insert(name, Arc::new(entry));
         }
         Ok(())
@@ -199,13 +194,7 @@ fn shown(name: &str) -> String {
     name[..name.floor_char_boundary(128)].escape_debug().to_string()
 }
 
-fn entry(
-    name: String,
-    index: u16,
-    item: &Item,
-    plugin: &Arc<Supervisor>,
-    workers: &Arc<Semaphore>,
-) -> Result<Entry, String> {
+fn entry(name: String, index: u16, item: &Item, plugin: &Arc<Supervisor>) -> Result<Entry, String> {
     if item.description.len() > MAX_DESCRIPTION_BYTES {
         return Err(format!("the description has more than {MAX_DESCRIPTION_BYTES} bytes"));
     }
@@ -222,10 +211,6 @@ fn entry(
         output_schema: item.output_schema.clone(),
         input,
         output,
-        home: Home::Plugin(OfPlugin {
-            plugin: Arc::clone(plugin),
-            item: index,
-            workers: Arc::clone(workers),
-        }),
+        home: Home::Plugin(OfPlugin { plugin: Arc::clone(plugin), item: index }),
     })
 }

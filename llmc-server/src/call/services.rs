@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, PoisonError};
 
 use llmc_core::run::{RunRequest, RunSignal};
 use llmc_core::{CallableTool, code, op};
@@ -25,8 +25,6 @@ use crate::secret::Secrets;
 
 /// Answers the requests of all plugins.
 pub(crate) struct Hub {
-    /// Set once the call path exists; the path owns the plugins, and they own this.
-    path: OnceLock<Weak<CallPath>>,
     secrets: Arc<Secrets>,
     /// What each plugin is granted.
     grants: BTreeMap<String, Grants>,
@@ -68,13 +66,7 @@ struct EndRun {
 
 impl Hub {
     pub(crate) fn new(config: &Config, secrets: Arc<Secrets>, runs: Option<Arc<Runs>>) -> Self {
-        Self { path: OnceLock::new(), secrets, grants: config.grants(), runs }
-    }
-
-    /// Connects the requests of plugins to the one call path.
-    pub(crate) fn connect(&self, path: &Arc<CallPath>) {
-        // Called once, right after the path is made.
-        let _ = self.path.set(Arc::downgrade(path));
+        Self { secrets, grants: config.grants(), runs }
     }
 
     fn call_tool(&self, plugin: &str, context: &Arc<CallContext>, body: &[u8]) -> Result<Request, Failure> {
@@ -128,7 +120,7 @@ impl Hub {
             last.then(|| std::mem::take(&mut *draft))
         };
         let Some(text) = text else { return json_answer(&json!({"kept": null})) };
-        let path = self.path.get().and_then(Weak::upgrade).ok_or_else(stopping)?;
+        let path = context.path.upgrade().ok_or_else(over)?;
         let origin = Arc::clone(&context.origin);
         let kept = tokio::task::spawn_blocking(move || path.keep(&origin, text)).await;
         match kept.map_err(std::io::Error::other).flatten() {
@@ -154,19 +146,17 @@ impl Services for Arc<Hub> {
         let (hub, plugin) = (Arc::clone(self), plugin.to_owned());
         let host = hub.runs.as_ref().map(|runs| runs.host_number(&plugin));
         Box::pin(async move {
-            let context = || context.as_ref().ok_or_else(|| failure(code::CANCELLED, "the call is over"));
+            let context = || context.as_ref().ok_or_else(over);
             match op {
                 op::CALL_TOOL => {
                     let request = hub.call_tool(&plugin, context()?, &body)?;
-                    let path = hub.path.get().and_then(Weak::upgrade);
-                    let path = path.ok_or_else(stopping)?;
+                    let path = context()?.path.upgrade().ok_or_else(over)?;
                     let envelope = path.call(request).await.map_err(|error| error.to_plugin())?;
                     json_answer(&envelope)
                 }
                 op::SECRET => context().and_then(|_| hub.secret(&plugin, &body)),
                 op::TOOLS => {
-                    let path = hub.path.get().and_then(Weak::upgrade);
-                    let path = path.ok_or_else(stopping)?;
+                    let path = context()?.path.upgrade().ok_or_else(over)?;
                     json_answer(&callable(&path, &plugin, context()?))
                 }
                 op::KEEP => hub.keep(context()?, &body).await,
@@ -224,8 +214,8 @@ fn callable(path: &CallPath, plugin: &str, context: &CallContext) -> Vec<Callabl
         .collect()
 }
 
-fn stopping() -> Failure {
-    failure(code::CANCELLED, "the server is stopping")
+fn over() -> Failure {
+    failure(code::CANCELLED, "the call is over")
 }
 
 fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {

@@ -16,7 +16,7 @@ use crate::call::{Caller, Request};
 use crate::config::{self, Flags};
 
 /// The tool ran and reported an error, or the call was refused.
-const TOOL_ERROR: u8 = 5;
+pub(super) const TOOL_ERROR: u8 = 5;
 
 /// Call a tool from here, through the same checks as a client's call.
 #[derive(Args)]
@@ -49,7 +49,7 @@ impl Call {
             trace_id: None,
             span_above: None,
         };
-        match app.path.call(request).await {
+        match app.path().call(request).await {
             Ok(envelope) => {
                 let failed = envelope.is_error;
                 print(&if self.output.is_json() {
@@ -68,7 +68,7 @@ impl Call {
     }
 }
 
-fn arguments(text: &str) -> anyhow::Result<Map<String, Value>> {
+pub(super) fn arguments(text: &str) -> anyhow::Result<Map<String, Value>> {
     let text = match text.strip_prefix('@') {
         Some(file) => std::fs::read_to_string(file).with_context(|| format!("failed to read `{file}`"))?,
         None if text == "-" => {
@@ -83,7 +83,7 @@ fn arguments(text: &str) -> anyhow::Result<Map<String, Value>> {
 }
 
 /// Text as it is, everything else by its kind and size.
-fn readable(envelope: &Envelope) -> String {
+pub(super) fn readable(envelope: &Envelope) -> String {
     let mut text = String::new();
     for content in &envelope.content {
         match content {

@@ -119,13 +119,13 @@ async fn server(flags: &Flags) -> Result<Value, String> {
         anyhow::Ok((app, processes))
     };
     let (app, processes) = started.await.map_err(|error| cli::chain(&error))?;
+    let path = app.path();
     let plugins: Vec<Value> = app
         .config
         .plugins
         .keys()
         .map(|name| {
-            let tools = app
-                .path
+            let tools = path
                 .registry
                 .entries()
                 .filter(|entry| entry.plugin().is_some_and(|plugin| &**plugin.name() == name));

@@ -6,6 +6,7 @@ mod call;
 mod client;
 mod config;
 mod console;
+mod dev;
 mod doctor;
 mod explain;
 mod grant;
@@ -71,6 +72,8 @@ enum Command {
     /// List, check and pin plugins.
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// Build a plugin, load it in its jail and show every call and refusal; again after every change.
+    Dev(dev::Dev),
     /// Explain what the rules of a program decide.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -127,6 +130,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Token(token) => token.run(),
         Command::Console(console) => console.run(),
         Command::Plugin(plugin) => plugin.run().await,
+        Command::Dev(dev) => dev.run().await,
         Command::Policy(policy) => policy.run(),
         Command::Grant(grant) => grant.run(),
         Command::Init(init) => init.run(),

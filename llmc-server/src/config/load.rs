@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::{Config, Flags, Plugin, SecretSource};
 use crate::files;
+use crate::plugin::signature::Trust;
 
 /// Larger files are no configurations.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
@@ -168,6 +169,7 @@ fn with_nearest(message: &str) -> String {
 /// Names must exist where they are used, and numbers must leave something to work with.
 fn check(config: &Config) -> Result<(), String> {
     config.server.http.as_ref().map_or(Ok(()), super::Http::check)?;
+    Trust::of(config)?;
     for name in config.roots.keys() {
         if !is_name(name) {
             return Err(format!("root name `{name}` must match ^[a-z][a-z0-9_]{{0,63}}$"));

@@ -44,6 +44,9 @@ pub struct Config {
     pub programs: BTreeMap<String, Program>,
     /// Secrets, by name; only the server reads them.
     pub secrets: BTreeMap<String, SecretSource>,
+    /// Public keys of minisign, by the names under which their signatures are shown. A library that carries a signature of
+    /// one of them is refused once it does not fit.
+    pub trusted_keys: BTreeMap<String, String>,
     /// Numbers that nothing may exceed.
     pub limits: Limits,
     /// Rules above all grants.
@@ -65,7 +68,7 @@ impl Config {
 }
 
 /// `[server]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// Tools that clients see: `"all"`, `"code"` for `execute_code` and what finds tools, or a list of names. Those
@@ -76,15 +79,34 @@ pub struct Server {
     pub require_namespaces: bool,
     /// Refuse to start without a lock beside the configuration file; see `llmc plugin lock`.
     pub require_lock: bool,
+    /// Start only plugins whose library is signed, with minisign, by a key of `[trusted_keys]`.
+    pub require_signature: bool,
     /// The weakest jail that will do for code: `"namespaces"`, or `"landlock"` to run code behind Landlock and seccomp
     /// alone where the kernel gives no user namespaces. Commands are not run there.
     pub min_isolation: MinIsolation,
     /// Folder that holds the folders of plugins with the grant `state`; `llmc` in the XDG state folder if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<PathBuf>,
+    /// Take up changes of this file, of the lock and of libraries by themselves; without it at SIGHUP only.
+    pub watch: bool,
     /// Serve MCP over Streamable HTTP, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            require_namespaces: false,
+            require_lock: false,
+            require_signature: false,
+            min_isolation: MinIsolation::default(),
+            state: None,
+            watch: true,
+            http: None,
+        }
+    }
 }
 
 /// The weakest jail that will do.

@@ -1,50 +1,43 @@
 //! Plugins, jails and the runner, as they are.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use super::series::Series;
-use crate::app::Processes;
+use crate::app::Shown;
 use crate::audit::now_ms;
-use crate::call::CallPath;
-use crate::config::Config;
+use crate::call::{Generation, Live};
 use crate::lock::{self, Drift, grant_lines};
 use crate::stage::Stage;
 use crate::telemetry::METRICS;
 
-/// What is known since the start.
+/// Where facts are found.
 pub(crate) struct Facts {
-    config: Config,
+    live: Live,
     stage: Stage,
-    path: Arc<CallPath>,
-    stopped: Vec<Drift>,
-    has_lock: bool,
-    /// Once all of them are up.
-    processes: OnceLock<Processes>,
+    /// Whether all processes are up.
+    ready: watch::Receiver<bool>,
     /// What the runner found of the kernel, asked once.
     layers: OnceCell<Value>,
 }
 
 impl Facts {
-    pub(crate) fn new(config: Config, stage: Stage, path: Arc<CallPath>, stopped: Vec<Drift>) -> Self {
-        let has_lock = config.file.as_deref().is_some_and(|file| lock::lock_path(file).exists());
-        let (processes, layers) = (OnceLock::new(), OnceCell::new());
-        Self { config, stage, path, stopped, has_lock, processes, layers }
+    pub(crate) fn new(live: Live, stage: Stage, ready: watch::Receiver<bool>) -> Self {
+        Self { live, stage, ready, layers: OnceCell::new() }
     }
 
-    /// Everything is up.
-    pub(crate) fn set_processes(&self, processes: Processes) {
-        // Once: they become ready once.
-        let _ = self.processes.set(processes);
+    /// The configuration that counts now.
+    pub(crate) fn shown(&self) -> Arc<Shown> {
+        self.live.now().shown
     }
 
     /// What changes from moment to moment.
     pub(crate) fn state(&self, series: &Series) -> Value {
-        let totals = METRICS.totals();
-        let tools: Vec<Value> = self.path.registry.entries().filter_map(|entry| {
+        let (totals, path) = (METRICS.totals(), self.live.path());
+        let tools: Vec<Value> = path.registry.entries().filter_map(|entry| {
             let outcomes: BTreeMap<&str, u64> = entry.metrics.outcomes().collect();
             let durations = entry.metrics.durations();
             let ms = |share| durations.quantile_us(share).map(|micros| micros as f64 / 1e3);
@@ -55,7 +48,7 @@ impl Facts {
         json!({
             "time_ms": now_ms(),
             "uptime_s": METRICS.uptime().as_secs(),
-            "ready": self.processes.get().is_some(),
+            "ready": *self.ready.borrow(),
             "ok": totals.ok,
             "refused": totals.refused,
             "failed": totals.failed,
@@ -71,61 +64,20 @@ impl Facts {
 
     /// What rarely changes.
     pub(crate) async fn facts(&self) -> Value {
+        let now = self.live.now();
+        let Shown { config, pool, .. } = &*now.shown;
         json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "config": self.config.file,
-            "mode": self.config.server.mode,
-            "read_only": self.config.policy.read_only,
-            "audit": self.config.audit,
-            "plugins": self.plugins(),
-            "runner": self.processes.get().and_then(|processes| processes.runner.as_ref()),
+            "config": config.file,
+            "plugins": plugins(&now),
+            "runner": pool.as_ref().and_then(|pool| pool.hello()),
             "limits": {
-                "concurrent_runs": self.config.limits.concurrent_runs,
-                "detached_runs": self.config.limits.detached_runs,
-                "parked_runs": self.config.limits.parked_runs,
+                "concurrent_runs": config.limits.concurrent_runs,
+                "detached_runs": config.limits.detached_runs,
+                "parked_runs": config.limits.parked_runs,
             },
             "layers": self.layers().await,
         })
-    }
-
-    fn plugins(&self) -> Vec<Value> {
-        let mut plugins = Vec::new();
-        for (name, configured) in &self.config.plugins {
-            let drift = self.stopped.iter().find(|drift| drift.plugin == *name);
-            let tools: Vec<_> = self.path.registry.entries().filter(|entry| entry.owner() == name).collect();
-            let supervisor = tools.iter().find_map(|entry| entry.plugin());
-            let live = supervisor.and_then(|supervisor| supervisor.live());
-            let report = self.processes.get().and_then(|processes| processes.reports.get(name));
-            let health = match (&drift, supervisor) {
-                (Some(_), _) => "stopped",
-                (None, Some(_)) if live.is_some() => "running",
-                // It is started for the next call.
-                (None, Some(_)) => "waiting",
-                (None, None) => "without tools",
-            };
-            let lock = match drift {
-                Some(drift) if drift.is_new => "not in the lock",
-                Some(_) => "drifted",
-                None if self.has_lock => "as locked",
-                None => "no lock",
-            };
-            plugins.push(json!({
-                "name": name,
-                "library": configured.library,
-                "sha256": supervisor.and_then(|supervisor| supervisor.library.sha256()),
-                "health": health,
-                "pid": live.map(|live| live.process_id()),
-                "counts": METRICS.plugin_counts(name),
-                "lock": lock,
-                "drift": drift.map(Drift::differences),
-                "tools": tools.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(),
-                "grants": grant_lines(&lock::grants(&self.config, configured)),
-                "isolation": report.map(|report| &report["isolation"]),
-                "layers": report.map(|report| &report["layers"]),
-                "gaps": report.map(|report| &report["gaps"]),
-            }));
-        }
-        plugins
     }
 
     /// The layers of protection as `llmc doctor` finds them.
@@ -136,4 +88,45 @@ impl Facts {
             Err(error) => Value::Object(Map::from_iter([("error".to_owned(), format!("{error:#}").into())])),
         }
     }
+}
+
+fn plugins(now: &Generation) -> Vec<Value> {
+    let Shown { config, stopped, is_locked, .. } = &*now.shown;
+    let mut plugins = Vec::new();
+    for (name, configured) in &config.plugins {
+        let drift = stopped.iter().find(|drift| drift.plugin == *name);
+        let tools: Vec<_> = now.path.registry.entries().filter(|entry| entry.owner() == name).collect();
+        let supervisor = tools.iter().find_map(|entry| entry.plugin());
+        let live = supervisor.and_then(|supervisor| supervisor.live());
+        let report = supervisor.and_then(|supervisor| supervisor.report());
+        let health = match (&drift, supervisor) {
+            (Some(_), _) => "stopped",
+            (None, Some(_)) if live.is_some() => "running",
+            // It is started for the next call.
+            (None, Some(_)) => "waiting",
+            (None, None) => "without tools",
+        };
+        let pinned = match drift {
+            Some(drift) if drift.is_new => "not in the lock",
+            Some(_) => "drifted",
+            None if *is_locked => "as locked",
+            None => "no lock",
+        };
+        let of_report = |key: &str| report.as_ref().map(|report| report[key].clone());
+        plugins.push(json!({
+            "name": name,
+            "library": configured.library,
+            "sha256": supervisor.and_then(|supervisor| supervisor.library.sha256()),
+            "health": health,
+            "pid": live.map(|live| live.process_id()),
+            "counts": METRICS.plugin_counts(name),
+            "lock": pinned,
+            "drift": drift.map(Drift::differences),
+            "tools": tools.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(),
+            "grants": grant_lines(&lock::grants(config, configured)),
+            "isolation": of_report("isolation"),
+            "layers": of_report("layers"),
+        }));
+    }
+    plugins
 }

@@ -22,20 +22,17 @@ use std::sync::Arc;
 use facts::Facts;
 use series::Series;
 use session::Sessions;
-use ticket::Tickets;
 
 /// Everything that pages are made of.
 pub(crate) struct Console {
-    pub(crate) facts: Arc<Facts>,
+    pub(crate) facts: Facts,
     pub(crate) series: Arc<Series>,
     pub(crate) sessions: Sessions,
-    /// None where a tool could write them.
-    pub(crate) tickets: Option<Tickets>,
 }
 
 impl Console {
-    /// Begins to watch. `tickets` says where those of `llmc console` are found.
-    pub(crate) fn begin(facts: Arc<Facts>, tickets: Option<Tickets>) -> Self {
-        Self { facts, series: Series::begin(), sessions: Sessions::default(), tickets }
+    /// Begins to watch.
+    pub(crate) fn begin(facts: Facts) -> Self {
+        Self { facts, series: Series::begin(), sessions: Sessions::default() }
     }
 }

@@ -25,7 +25,7 @@ use super::guard::Page;
 use super::rate::network;
 use super::refusal::Refusal;
 use super::reply::{self, Reply};
-use super::service::{Ends, Service};
+use super::service::{Ends, Service, tickets};
 use crate::console::assets::{Asset, POLICY};
 use crate::console::session::{LIFETIME, Viewer};
 use crate::console::{Console, feed};
@@ -133,7 +133,9 @@ async fn login(
 
 fn take(service: &Service, console: &Console, ticket: &str, ends: Ends) -> Result<(), Refusal> {
     let peer = ends.peer.ip();
-    if console.tickets.as_ref().is_some_and(|tickets| tickets.take(ticket)) {
+    // Asked each time: another configuration may have made the place of tickets writable.
+    let tickets = tickets(&console.facts.shown().config);
+    if tickets.is_some_and(|tickets| tickets.take(ticket)) {
         return Ok(());
     }
     METRICS.auth_failure("ticket");

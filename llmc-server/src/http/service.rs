@@ -26,12 +26,12 @@ use super::rate::{Rate, network};
 use super::refusal::Refusal;
 use super::reply::{self, Reply};
 use super::{Server, console, shape};
-use crate::call::{CallPath, Identity};
+use crate::call::{Identity, Live};
 use crate::config::{Access, Http, HttpAuth, HttpMetrics};
 use crate::console::Console;
 use crate::console::session::Viewer;
 use crate::console::ticket::Tickets;
-use crate::mcp::Handler;
+use crate::mcp::{Front, Handler, Listening};
 use crate::telemetry::METRICS;
 use crate::tokens::Scope;
 
@@ -48,6 +48,9 @@ const DISCARD_TIME: Duration = Duration::from_millis(500);
 /// When to come back after there was no place.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 
+/// The request that stays open.
+const LISTEN: &str = "subscriptions/listen";
+
 /// What all connections share.
 pub(super) struct Service {
     names: Names,
@@ -59,8 +62,10 @@ pub(super) struct Service {
     max_body_bytes: usize,
     metrics: HttpMetrics,
     client_timeout: Duration,
-    path: Arc<CallPath>,
+    live: Live,
     mcp: StreamableHttpService<Handler, NeverSessionManager>,
+    /// For requests that stay open to be told of changes.
+    listening: StreamableHttpService<Listening, NeverSessionManager>,
     ready: watch::Receiver<bool>,
     console: Option<Console>,
     /// Browsers that may watch at the same time.
@@ -86,10 +91,10 @@ impl Service {
         config: &Http,
         door: Door,
         server: Server,
-        stop: CancellationToken,
+        stop: &CancellationToken,
         end: CancellationToken,
     ) -> Self {
-        let Server { handler, path, max_body_bytes, ready, console } = server;
+        let Server { live, max_body_bytes, ready, console } = server;
         // Hosts and origins are judged before rmcp sees a request. Without sessions there is nothing that one client
         // could take from another, and nothing that many could fill.
         let settings = StreamableHttpServerConfig::default()
@@ -98,7 +103,11 @@ impl Service {
             .with_json_response(true)
             .with_max_request_body_bytes(max_body_bytes)
             .with_cancellation_token(end);
-        let mcp = StreamableHttpService::new(move || Ok(handler.clone()), Arc::default(), settings);
+        let front = Front::for_network(live.clone(), stop.clone());
+        let for_listening = front.clone();
+        let listening = move || Ok(for_listening.listening());
+        let listening = StreamableHttpService::new(listening, Arc::default(), settings.clone());
+        let mcp = StreamableHttpService::new(move || Ok(front.handler()), Arc::default(), settings);
         Self {
             names: Names::new(&config.hosts, &config.origins),
             door,
@@ -108,13 +117,14 @@ impl Service {
             max_body_bytes,
             metrics: config.metrics,
             client_timeout: Duration::from_millis(config.client_timeout_ms),
-            path,
+            live,
             mcp,
+            listening,
             ready,
             console,
             streams: console::streams(),
             ticket_failures: Rate::per_minute(config.failures_per_minute),
-            stop,
+            stop: stop.clone(),
         }
     }
 
@@ -203,7 +213,7 @@ impl Service {
         let identity =
             self.door.identify(&head.headers, peer).map_err(|Rejected { refusal, recorded }| {
                 if recorded {
-                    self.path.record_rejected(&peer.to_string(), &refusal.reason);
+                    self.live.path().record_rejected(&peer.to_string(), &refusal.reason);
                 }
                 refusal
             })?;
@@ -214,7 +224,7 @@ impl Service {
         self.within_rate(&key, identity.shown(), ends)?;
         if !identity.may(scope) {
             let reason = format!("{} has not the scope `{scope:?}`", identity.shown()).to_lowercase();
-            self.path.record_rejected(&peer.to_string(), &reason);
+            self.live.path().record_rejected(&peer.to_string(), &reason);
             METRICS.auth_failure("scope");
             return Err(Refusal::forbidden(reason));
         }
@@ -259,7 +269,7 @@ impl Service {
 
     /// Records a browser that was not let in.
     pub(super) fn record_rejected(&self, peer: IpAddr, reason: &str) {
-        self.path.record_rejected(&peer.to_string(), reason);
+        self.live.path().record_rejected(&peer.to_string(), reason);
     }
 
     /// The body, and a place among the requests that are under way.
@@ -316,7 +326,12 @@ impl Service {
         // The token has served its purpose; nothing further in has to know it.
         request.headers_mut().remove(header::AUTHORIZATION);
         request.extensions_mut().insert(identity);
-        let reply = self.mcp.handle(request).await;
+        // rmcp sees to it that header and body say the same.
+        let listens = request.headers().get("mcp-method").is_some_and(|method| method == LISTEN);
+        let reply = match listens {
+            true => self.listening.handle(request).await,
+            false => self.mcp.handle(request).await,
+        };
         // The guard has looked at the media type, so what rmcp could not take was the body.
         let reply = match reply.status() {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
@@ -354,7 +369,7 @@ pub(super) fn door(config: &crate::config::Config, http: &Http) -> anyhow::Resul
         return Ok(Door::Open);
     }
     let file = crate::tokens::File::at(crate::tokens::path(config)?);
-    out_of_reach(file.path(), config)?;
+    check_reach(config)?;
     let shown = file.path().display().to_string();
     let tokens = crate::tokens::Live::open(file)?;
     if tokens.tokens().is_empty() {
@@ -367,7 +382,7 @@ pub(super) fn door(config: &crate::config::Config, http: &Http) -> anyhow::Resul
 }
 
 /// Where links of `llmc console` are found; nowhere if a tool could write them.
-pub(crate) fn tickets(config: &crate::config::Config) -> Option<Tickets> {
+pub(super) fn tickets(config: &crate::config::Config) -> Option<Tickets> {
     let tokens = crate::tokens::path(config).ok()?;
     match out_of_reach(&tokens, config) {
         Ok(()) => Some(Tickets::beside(&tokens)),
@@ -379,6 +394,17 @@ pub(crate) fn tickets(config: &crate::config::Config) -> Option<Tickets> {
 }
 
 /// Who can write the file of tokens can let in whom he likes, so no tool and no program may be able to.
+///
+/// # Errors
+///
+/// When a writable root holds it.
+pub(crate) fn check_reach(config: &crate::config::Config) -> anyhow::Result<()> {
+    if config.server.http.as_ref().is_none_or(|http| http.auth == HttpAuth::None) {
+        return Ok(());
+    }
+    out_of_reach(&crate::tokens::path(config)?, config)
+}
+
 fn out_of_reach(tokens: &Path, config: &crate::config::Config) -> anyhow::Result<()> {
     let folder = tokens.parent().unwrap_or(Path::new("."));
     // Without the folder there are no tokens, which ends the start just as well.

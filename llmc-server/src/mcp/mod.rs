@@ -4,15 +4,16 @@
 //! the one call path and its answers into results.
 
 mod convert;
+mod front;
+mod listen;
 mod progress;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::http::request::Parts;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, Implementation, ListToolsResult, PaginatedRequestParams,
-    ServerCapabilities, ServerConfig,
+    CallToolRequestParams, CallToolResponse, Implementation, InitializeRequestParams, InitializeResult,
+    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -20,9 +21,11 @@ use tracing::{Instrument as _, info_span};
 
 use crate::call::{CallPath, Caller, Identity, Kind, Request};
 use crate::telemetry::{Above, parse_traceparent};
+pub(crate) use front::Front;
+pub(crate) use listen::Listening;
 use progress::Reporter;
 
-/// Serves one MCP client, over one connection, or all that come over the network.
+/// Serves requests by one configuration; [`Front`] makes one for each request.
 #[derive(Clone)]
 pub(crate) struct Handler {
     path: Arc<CallPath>,
@@ -33,40 +36,45 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
-    pub(crate) fn new(path: Arc<CallPath>, instructions: &str) -> Self {
-        // Sorted by name: a list in a fixed order keeps a client's prompt cache warm.
-        let tools = path.visible(&Caller::Client).map(|entry| convert::tool(entry)).collect();
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let origin = format!("client {}", NEXT.fetch_add(1, Ordering::Relaxed)).into();
-        Self { path, tools: Arc::new(tools), instructions: instructions.into(), origin: Some(origin) }
-    }
-
-    /// For clients whose requests come with an [`Identity`].
-    pub(crate) fn for_network(path: Arc<CallPath>, instructions: &str) -> Self {
-        Self { origin: None, ..Self::new(path, instructions) }
-    }
-
     /// Who sends a request, and for whom its calls are made.
     fn sender(&self, context: &RequestContext<RoleServer>) -> Result<(Caller, Arc<str>), ErrorData> {
         if let Some(origin) = &self.origin {
             return Ok((Caller::Client, Arc::clone(origin)));
         }
-        let identity =
-            context.extensions.get::<Parts>().and_then(|head| head.extensions.get::<Arc<Identity>>());
-        let identity =
-            identity.ok_or_else(|| ErrorData::internal_error("nobody knows who sent this", None))?;
-        Ok((Caller::Remote(Arc::clone(identity)), Arc::clone(identity.origin())))
+        let identity = identity(context)?;
+        Ok((Caller::Remote(Arc::clone(&identity)), Arc::clone(identity.origin())))
     }
+}
+
+/// Who sent a request over the network.
+fn identity(context: &RequestContext<RoleServer>) -> Result<Arc<Identity>, ErrorData> {
+    let head = context.extensions.get::<Parts>();
+    let identity = head.and_then(|head| head.extensions.get::<Arc<Identity>>()).cloned();
+    identity.ok_or_else(|| ErrorData::internal_error("nobody knows who sent this", None))
 }
 
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder().enable_tools().build();
+        let capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
         let implementation =
             Implementation::new("llmc", env!("CARGO_PKG_VERSION")).with_title("llmc tool server");
         ServerConfig::new(capabilities)
             .with_server_info(implementation)
             .with_instructions(self.instructions.to_string())
+    }
+
+    /// Over the network, revisions with this handshake have no way on which a notification could come.
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        context.peer.set_peer_info(request.clone());
+        let mut answer = self.negotiate_initialize(&request)?;
+        if let (None, Some(tools)) = (&self.origin, &mut answer.capabilities.tools) {
+            tools.list_changed = None;
+        }
+        Ok(answer)
     }
 
     async fn list_tools(

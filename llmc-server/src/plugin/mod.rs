@@ -10,6 +10,7 @@
 pub(crate) mod connection;
 pub(crate) mod library;
 pub(crate) mod manifest;
+pub(crate) mod signature;
 pub(crate) mod spawn;
 mod stderr;
 pub(crate) mod supervisor;
@@ -18,7 +19,7 @@ use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
 use llmc_wire::host::Failure;
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use stderr::forward as forward_stderr;
 pub(crate) use supervisor::Supervisor;
 
-use crate::call::Bounds;
+use crate::call::{Bounds, CallPath};
 use crate::telemetry::Trace;
 
 /// What a plugin reports while a call runs.
@@ -40,6 +41,8 @@ pub(crate) trait Progress: Send + Sync {
 pub(crate) struct CallContext {
     /// Unique while the server runs.
     pub(crate) id: u64,
+    /// Where it was made, so that calls below it are judged by the same configuration.
+    pub(crate) path: Weak<CallPath>,
     /// For whom it is made, see [`crate::call::Request::origin`].
     pub(crate) origin: Arc<str>,
     /// Calls above this one.
@@ -59,6 +62,7 @@ pub(crate) struct CallContext {
 
 impl CallContext {
     pub(crate) fn new(
+        path: Weak<CallPath>,
         origin: Arc<str>,
         depth: u8,
         deadline: Instant,
@@ -71,7 +75,7 @@ impl CallContext {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         // A child: the end of this call must not look like a cancellation of the call above it.
         let (cancel, log, draft) = (cancel.child_token(), OnceLock::new(), Mutex::default());
-        Self { id, origin, depth, deadline, bounds, cancel, progress, trace, log, draft }
+        Self { id, path, origin, depth, deadline, bounds, cancel, progress, trace, log, draft }
     }
 }
 

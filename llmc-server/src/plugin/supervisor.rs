@@ -3,11 +3,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use llmc_wire::host::{Init, Ready};
 use serde_json::Value;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
@@ -36,6 +38,10 @@ pub(crate) struct Supervisor {
     current: Mutex<Current>,
     starting: Arc<tokio::sync::Mutex<()>>,
     metrics: OfPlugin,
+    /// Calls that it may still take, whichever configuration they began with.
+    workers: Arc<Semaphore>,
+    /// No host is started any more.
+    has_ended: AtomicBool,
 }
 
 #[derive(Default)]
@@ -43,6 +49,8 @@ struct Current {
     connection: Option<Arc<Connection>>,
     /// From the file beside the library, or from the first start; every start must say the same.
     manifest: Option<Value>,
+    /// What the jail of the last host is.
+    report: Option<Value>,
     started: Option<Instant>,
     /// Starts in a row that came soon after the one before.
     quick_starts: u32,
@@ -79,9 +87,23 @@ impl Supervisor {
         settings: Settings,
         load_timeout: Duration,
     ) -> Self {
-        let (current, starting) = Default::default();
+        let (current, starting, has_ended) = Default::default();
+        let workers = Arc::new(Semaphore::new(init.limits.workers as usize));
         let metrics = METRICS.plugin(&settings.plugin);
-        Self { library, init, roots, program, spawner, settings, load_timeout, current, starting, metrics }
+        Self {
+            library,
+            init,
+            roots,
+            program,
+            spawner,
+            settings,
+            load_timeout,
+            current,
+            starting,
+            metrics,
+            workers,
+            has_ended,
+        }
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -104,9 +126,28 @@ impl Supervisor {
         self.current().manifest.clone()
     }
 
+    /// What the jail of its last host is, as the host found it.
+    pub(crate) fn report(&self) -> Option<Value> {
+        self.current().report.clone()
+    }
+
     /// The live host, if there is one.
     pub(crate) fn live(&self) -> Option<Arc<Connection>> {
         self.current().connection.clone().filter(|connection| connection.is_open())
+    }
+
+    /// A place among the calls that it may run at the same time.
+    pub(crate) async fn worker(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+        Arc::clone(&self.workers).acquire_owned().await
+    }
+
+    /// Ends the host for good, also one that is just being started.
+    pub(crate) async fn end(&self, reason: &str) {
+        self.has_ended.store(true, Ordering::Release);
+        let _turn = self.starting.lock().await;
+        if let Some(host) = self.live() {
+            host.kill(reason);
+        }
     }
 
     /// The live host, or a new one.
@@ -157,6 +198,9 @@ impl Supervisor {
 
     async fn start_uncounted(&self) -> Result<Ready, Unavailable> {
         let begun = Instant::now();
+        if self.has_ended.load(Ordering::Acquire) {
+            return Err(self.unavailable("it was replaced with a new configuration; call again".into()));
+        }
         self.current().count_start(begun);
         let spawned = self.spawner.spawn(&self.program).await.map_err(|error| {
             self.unavailable(format!("failed to start `{}`: {error}", self.program.display()))
@@ -188,6 +232,7 @@ impl Supervisor {
                 file.display()
             )));
         }
+        current.report = Some(ready.report.clone());
         if current.connection.replace(connection).is_some() {
             self.metrics.host_restarts.inc();
             warn!(plugin = %self.name(), "host was replaced");

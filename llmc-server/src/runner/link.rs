@@ -39,6 +39,8 @@ pub(crate) struct Link {
     init: Init,
     /// How strong the jails of the runner that runs are.
     isolation: Mutex<Isolation>,
+    /// What it said last.
+    hello: Mutex<Option<Hello>>,
     current: Mutex<Option<Arc<Live>>>,
     /// When it was started last, by the one who starts it.
     starting: Arc<tokio::sync::Mutex<Option<Instant>>>,
@@ -76,14 +78,32 @@ struct Slot {
 
 impl Link {
     pub(crate) fn new(program: PathBuf, spawner: Spawner, init: Init) -> Self {
-        let (current, starting) = Default::default();
+        let (hello, current, starting) = Default::default();
         let isolation = Mutex::new(Isolation::Namespaces);
-        Self { program, spawner, init, isolation, current, starting }
+        Self { program, spawner, init, isolation, hello, current, starting }
+    }
+
+    /// What the runner said at its last start.
+    pub(crate) fn hello(&self) -> Option<Hello> {
+        lock(&self.hello).clone()
     }
 
     /// How strong the jails are; known once one has started.
     pub(crate) fn isolation(&self) -> Isolation {
         *lock(&self.isolation)
+    }
+
+    /// What the runner is told at its start.
+    pub(super) fn init(&self) -> &Init {
+        &self.init
+    }
+
+    /// Ends the runner, also one that is just being started; the next run would start another.
+    pub(super) async fn end(&self) {
+        let _turn = self.starting.lock().await;
+        if let Some(live) = self.current() {
+            live.process.kill();
+        }
     }
 
     /// The first start, in the background; from now on runs wait for it.
@@ -123,6 +143,7 @@ impl Link {
                     Ok(wire::Isolation::Namespaces) | Err(_) => Isolation::Namespaces,
                 };
                 *lock(&self.isolation) = isolation;
+                *lock(&self.hello) = Some(hello.clone());
                 *lock(&self.current) = Some(Arc::clone(&live));
                 tokio::spawn(live.read(reader, isolation));
                 Ok(hello)

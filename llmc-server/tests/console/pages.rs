@@ -34,10 +34,12 @@ fn what_happened_is_shown() {
 
     http.call("execute_code", json!({"code": "print(1)"}));
     browser.visit(&format!("{origin}/console#/overview"));
+    browser.until("!document.getElementById('overview').hidden");
     browser.until("document.querySelectorAll('#tools tr').length >= 2");
     let text = browser.text();
     assert!(text.contains("read_file") && text.contains("execute_code"), "{text}");
     browser.visit(&format!("{origin}/console#/plugins"));
+    browser.until("!document.getElementById('plugins').hidden");
     browser.until("document.querySelectorAll('#plugin-list article').length === 3");
     let text = browser.text();
     for word in ["llmc_tools_fs", "running", "namespaces", "roots.work ro", "execute_code", "no lock"] {
@@ -45,6 +47,7 @@ fn what_happened_is_shown() {
     }
     assert!(browser.value("/[0-9a-f]{64}/.test(document.body.innerText)") == true, "digests");
     browser.visit(&format!("{origin}/console#/jails"));
+    browser.until("!document.getElementById('jails').hidden");
     browser.until("document.querySelectorAll('#layers tr').length > 5");
     let text = browser.text();
     for word in ["seccomp", "active", "0 of 32", "for calls"] {

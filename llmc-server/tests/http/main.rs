@@ -20,4 +20,5 @@ mod metrics;
 mod protocol;
 mod rates;
 mod real_client;
+mod reload;
 mod tokens;

@@ -6,6 +6,7 @@
 #[expect(dead_code, reason = "each test binary uses its part")]
 mod support;
 
+mod author;
 mod calls;
 mod code_mode;
 mod command_line;
@@ -17,4 +18,5 @@ mod operator;
 mod processes;
 mod protocol;
 mod real_client;
+mod reload;
 mod telemetry;

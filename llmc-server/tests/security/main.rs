@@ -37,6 +37,7 @@ mod processes;
 mod programs;
 mod refusals;
 mod search;
+mod signature;
 mod state;
 mod stdout;
 mod storms;

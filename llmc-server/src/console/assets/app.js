@@ -115,6 +115,7 @@ function show() {
   // Not at the first view: the page has just been opened.
   if (view && view !== next) by(`${next}-title`).focus();
   view = next;
+  if (view === "overview") draw();
 }
 
 // What changes from moment to moment
@@ -130,10 +131,18 @@ async function loadState() {
     tile("HTTP not let in", count(state.auth_failures), state.auth_failures ? "warn" : ""),
     tile(state.ready ? "up" : "starting", duration(state.uptime_s), state.ready ? "good" : "warn"),
   );
-  charts.calls(by("calls-chart"), state.points, state.step_s);
-  charts.durations(by("duration-chart"), state.points);
+  drawn = state;
+  draw();
   tools(state.tools);
   pool(state.pool);
+}
+
+let drawn = null;
+
+function draw() {
+  if (!drawn) return;
+  charts.calls(by("calls-chart"), drawn.points, drawn.step_s);
+  charts.durations(by("duration-chart"), drawn.points, drawn.step_s);
 }
 
 function tools(list) {
@@ -336,6 +345,7 @@ async function watch() {
 
 // What people do
 
+addEventListener("resize", draw);
 addEventListener("hashchange", () => (location.hash.startsWith("#ticket=") ? begin() : show()));
 by("login-form").addEventListener("submit", async (event) => {
   event.preventDefault();

@@ -146,7 +146,9 @@ impl Bridge {
             | op::RUN_KILL
             | op::TOOLS
             | op::KEEP
-            | op::CALLER => self.round_trip(call, op, body),
+            | op::CALLER
+            | op::ASK
+            | op::CLIENT => self.round_trip(call, op, body),
             _ => {
                 error(code::UNSUPPORTED, &format!("this host does not know operation {op}; use a newer llmc"))
             }

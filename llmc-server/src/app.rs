@@ -17,8 +17,8 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
-use crate::audit::Audit;
-use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Generation, Live, Registry, Schema};
+use crate::audit::{self, Audit};
+use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Generation, Live, Registry, Schema, Seal};
 use crate::config::{Config, Flags, Mode, NamedMode, Plugin};
 use crate::lock::{Drift, Guard};
 use crate::plugin::Supervisor;
@@ -26,6 +26,7 @@ use crate::plugin::manifest::ManifestFile;
 use crate::plugin::supervisor::Unavailable;
 use crate::roots::Roots;
 use crate::runner::Pool;
+use crate::secret::Secrets;
 use crate::stage::Stage;
 use crate::telemetry::otlp;
 use parts::{Ground, Parts};
@@ -112,15 +113,34 @@ impl App {
 ///
 /// What is wrong and what to do about it; nothing is left running.
 pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> {
-    let ground = Ground::new(flags)?;
+    start_for(config, flags, None).await
+}
+
+/// Like [`start`], for one call of a tool if one is named: of the processes only those that its plugin's grants lead to
+/// are started now. Any other host, and the runner, is started by the call that needs it; what is missing then refuses
+/// that call instead of the start.
+///
+/// # Errors
+///
+/// As for `start`.
+pub(crate) async fn start_for(config: Config, flags: &Flags, tool: Option<&str>) -> anyhow::Result<App> {
     let guard = Guard::open(&config)?;
     let is_locked = guard.has_lock();
-    let audit = Audit::open(&config.audit)?;
     let spans = config.telemetry.otlp.as_deref().map(otlp::start).transpose()?;
+    let secrets = Arc::new(Secrets::read(&config)?);
+    if let Some(path) = &config.audit.path {
+        audit::out_of_reach(path, &config)?;
+    }
+    let audit = Audit::open(&config.audit, &secrets)?;
+    record_start(&audit, &config);
+    let ground = Ground::new(flags, audit.clone())?;
+    let key = config.server.state_key.as_deref();
+    let seal = Seal::open(key).with_context(|| format!("server.state_key: failed to read {key:?}"))?;
     let prepared = tokio::task::spawn_blocking(Schema::prepare);
-    let mut parts = Parts::prepare(&config, &ground, None).await?;
+    let mut parts = Parts::prepare(&config, secrets, &ground, None).await?;
     let Built { registry, authority, stopped, starting } =
-        build(&config, guard, &mut parts, None, prepared).await?;
+        build(&config, guard, &mut parts, None, prepared, seal.clone(), tool).await?;
+    record_stopped(&audit, &stopped);
     let path = CallPath::new(registry, authority, Arc::clone(&parts.secrets), audit, config.limits.clone());
     let path = path.with_spans(spans).counting(config.telemetry.metrics);
     let shown = Shown::new(&config, &stopped, is_locked, &parts);
@@ -134,21 +154,26 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
     Ok(App { config, live, stopped, processes, is_locked, ground, parts })
 }
 
-/// From the parts of a configuration to its tools and rules. Begins the processes that `before` does not have.
+/// From the parts of a configuration to its tools and rules. Begins the processes that `before` does not have; for one
+/// `tool`, only those that it needs.
 async fn build(
     config: &Config,
     mut guard: Guard,
     parts: &mut Parts,
     before: Option<&Parts>,
     prepared: JoinHandle<()>,
+    seal: Seal,
+    tool: Option<&str>,
 ) -> anyhow::Result<Built> {
     for plugin in parts.new_plugins(before) {
         plugin.believe_installed_manifest().await?;
     }
     let startable = guard.startable(config, parts.supervisors()).await;
     parts.keep_only(&startable);
-    let mut hosts = Hosts::begin(&parts.new_plugins(before));
-    let runner = parts.new_pool(before).map(|pool| pool.begin());
+    let plugins = parts.new_plugins(before);
+    let mut hosts =
+        Hosts::begin(plugins.iter().filter(|plugin| tool.is_none() || plugin.manifest().is_none()));
+    let runner = parts.new_pool(before).filter(|_| tool.is_none()).map(|pool| pool.begin());
     prepared.await?;
 
     let mut registry = Registry::new()?;
@@ -169,10 +194,13 @@ async fn build(
         registry.add(plugin, manifest, &config.plugins[&**plugin.name()])?;
     }
     parts.leave_out(&ended);
+    if let Some(tool) = tool {
+        hosts.begin_more(&needed(&registry, config, tool));
+    }
     let (stopped, tools) = guard.stopped();
     registry.stopped = tools;
     check_names(config, &registry)?;
-    let authority = Authority::new(config, registry.code_plugin());
+    let authority = Authority::new(config, registry.code_plugin(), seal);
     check_code_mode(config, &registry, &authority)?;
     Ok(Built { registry, authority, stopped, starting: Starting { hosts, runner } })
 }
@@ -197,7 +225,9 @@ impl Starting {
 pub(crate) async fn manifest(library: &str, flags: &Flags) -> anyhow::Result<ManifestFile> {
     let mut config = Config::default();
     config.plugins.insert("plugin".into(), Plugin { library: library.to_owned(), ..Plugin::default() });
-    let parts = Parts::prepare(&config, &Ground::new(flags)?, None).await?;
+    let secrets = Arc::<Secrets>::default();
+    let ground = Ground::new(flags, Audit::open(&config.audit, &secrets)?)?;
+    let parts = Parts::prepare(&config, secrets, &ground, None).await?;
     let plugins = parts.supervisors();
     let plugin = plugins.first().context("one plugin is configured")?;
     let Ready { manifest, .. } = plugin.begin().await??;
@@ -208,6 +238,43 @@ pub(crate) async fn manifest(library: &str, flags: &Flags) -> anyhow::Result<Man
     Ok(ManifestFile { sha256, bytes, manifest })
 }
 
+/// That this server started, and by which configuration.
+fn record_start(audit: &Audit, config: &Config) {
+    audit.event(audit::Event::Start {
+        process: "server",
+        pid: std::process::id(),
+        program: std::env::current_exe().unwrap_or_default(),
+        plugin: None,
+        plugin_sha256: None,
+    });
+    record_configuration(audit, "loaded", config, None);
+}
+
+/// What a server goes by from now on, or, with a reason, what it goes by still.
+fn record_configuration(audit: &Audit, outcome: &'static str, config: &Config, reason: Option<String>) {
+    audit.event(audit::Event::Configuration {
+        outcome,
+        file: config.file.clone(),
+        sha256: audit::digest(config),
+        change: None,
+        reason,
+        by: audit::by(),
+    });
+}
+
+/// Which plugins the lock stopped.
+fn record_stopped(audit: &Audit, stopped: &[Drift]) {
+    for drift in stopped {
+        audit.event(audit::Event::Plugin {
+            outcome: "drifted",
+            plugin: drift.plugin.to_string(),
+            plugin_sha256: None,
+            reason: Some(drift.differences()),
+            by: audit::by(),
+        });
+    }
+}
+
 /// First starts of hosts under way, by plugin, and what came of those that are over.
 struct Hosts {
     starting: BTreeMap<Arc<str>, JoinHandle<Result<Ready, Unavailable>>>,
@@ -216,9 +283,19 @@ struct Hosts {
 
 impl Hosts {
     /// All hosts at the same time.
-    fn begin(plugins: &[Arc<Supervisor>]) -> Self {
-        let starting = plugins.iter().map(|plugin| (Arc::clone(plugin.name()), plugin.begin())).collect();
+    fn begin<'a>(plugins: impl Iterator<Item = &'a Arc<Supervisor>>) -> Self {
+        let starting = plugins.map(|plugin| (Arc::clone(plugin.name()), plugin.begin())).collect();
         Self { starting, reports: BTreeMap::new() }
+    }
+
+    /// Those of them that do not run yet.
+    fn begin_more(&mut self, plugins: &[Arc<Supervisor>]) {
+        for plugin in plugins {
+            let is_new = !self.reports.contains_key(&**plugin.name());
+            if is_new && !self.starting.contains_key(plugin.name()) {
+                self.starting.insert(Arc::clone(plugin.name()), plugin.begin());
+            }
+        }
     }
 
     /// Waits for one.
@@ -246,6 +323,14 @@ impl Hosts {
     }
 }
 
+/// The plugin of a tool, and the plugins of the tools that it is granted.
+fn needed(registry: &Registry, config: &Config, tool: &str) -> Vec<Arc<Supervisor>> {
+    let plugin_of = |name: &str| registry.get(name).and_then(|entry| entry.plugin().cloned());
+    let Some(plugin) = plugin_of(tool) else { return Vec::new() };
+    let granted = config.plugins.get(&**plugin.name()).map_or(&[][..], |plugin| &plugin.grants.tools);
+    granted.iter().filter_map(|name| plugin_of(name)).chain([plugin]).collect()
+}
+
 /// Every tool that a restriction names must exist: a misspelt one restricts nothing.
 fn check_names(config: &Config, registry: &Registry) -> anyhow::Result<()> {
     let listed = match &config.server.mode {
@@ -258,7 +343,12 @@ fn check_names(config: &Config, registry: &Registry) -> anyhow::Result<()> {
         format!("{place}: there is no tool `{name}`{nearest}")
     };
     let unknown = |names: &[String]| names.iter().find(|name| !registry.knows(name)).cloned();
-    for (place, names) in [("policy.deny", &config.policy.deny[..]), ("server.mode", listed)] {
+    let confirmed: Vec<String> = config.policy.confirm_tools.keys().cloned().collect();
+    for (place, names) in [
+        ("policy.deny", &config.policy.deny[..]),
+        ("policy.confirm_tools", &confirmed[..]),
+        ("server.mode", listed),
+    ] {
         if let Some(name) = unknown(names) {
             anyhow::bail!(problem(place, &name));
         }

@@ -6,6 +6,7 @@
 
 mod audit;
 mod ci;
+mod conformance;
 mod new_plugin;
 mod rust_text;
 mod sdk;
@@ -47,6 +48,8 @@ enum Verb {
         #[arg(long)]
         filter: Option<String>,
     },
+    /// Builds, stages and runs the official conformance suite of the protocol; needs Node.js and npm.
+    Conformance,
     /// Runs every check that a change must pass, and stops at the first failure.
     Ci,
     /// Checks what the compiler does not: dependency directions, lints, documents, places of `unsafe`.
@@ -87,6 +90,10 @@ fn run(workspace: &Workspace, verb: Verb) -> Result<ExitCode> {
         }
         Verb::Demo => return demo(workspace),
         Verb::Test { filter } => test::run(workspace, filter.as_deref())?,
+        Verb::Conformance => {
+            let stage = stage::build(workspace, Profile::Dev, stage::FOLDER)?;
+            conformance::run(workspace, &stage)?;
+        }
         Verb::Ci => ci::run(workspace)?,
         Verb::Tidy => tidy::run(workspace)?,
         Verb::Audit => audit::run(workspace)?,

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::conformance;
 use crate::stage::{self, Profile, Stage};
 use crate::workspace::{self, Workspace, shown};
 
@@ -65,7 +66,8 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
         Tally { failed: 1.., .. } => bail!("some tests failed"),
         _ if !status.success() => bail!("`{}` failed ({status})", shown(&cargo)),
         Tally { passed: 0, .. } => bail!("no test ran"),
-        _ => Ok(()),
+        _ if filter.is_some() => Ok(()),
+        _ => conformance::run_if_possible(workspace, &stage),
     }
 }
 

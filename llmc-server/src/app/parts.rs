@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use llmc_wire::host::{HostLimits, Init, InitRoot};
 use rustix::fs::fstat;
 
+use crate::audit::Audit;
 use crate::call::Hub;
 use crate::config::{Config, ConfigError, Flags, Grants, Plugin, Program};
 use crate::files::Version;
@@ -20,7 +21,7 @@ use crate::plugin::signature::Trust;
 use crate::plugin::spawn::Spawner;
 use crate::plugin::{Services, Supervisor};
 use crate::roots::{self, Root, Roots};
-use crate::runner::{Grant, Pool, Runs};
+use crate::runner::{Grant, Link, Pool, Runs};
 use crate::secret::Secrets;
 use crate::stage::Stage;
 use crate::state;
@@ -28,14 +29,15 @@ use crate::state;
 /// What no configuration changes.
 pub(super) struct Ground {
     pub(super) stage: Stage,
+    pub(super) audit: Audit,
     spawner: Spawner,
 }
 
 impl Ground {
-    pub(super) fn new(flags: &Flags) -> anyhow::Result<Self> {
+    pub(super) fn new(flags: &Flags, audit: Audit) -> anyhow::Result<Self> {
         let stage = Stage::find(flags.stage.as_deref())?;
         let spawner = Spawner::new().context("failed to start the thread that starts programs")?;
-        Ok(Self { stage, spawner })
+        Ok(Self { stage, audit, spawner })
     }
 }
 
@@ -83,23 +85,23 @@ impl Parts {
     /// What of it cannot be had.
     pub(super) async fn prepare(
         config: &Config,
+        secrets: Arc<Secrets>,
         ground: &Ground,
         before: Option<&Self>,
     ) -> anyhow::Result<Self> {
         let program = ground.stage.host()?;
         let roots = roots::open_all(config)?;
-        let secrets = Arc::new(Secrets::read(config)?);
         let grants = run_grants(config, &roots)?;
-        let pool = pool(config, ground, &grants, before)?;
         let known = before.map(|before| &before.secrets).filter(|known| known.is_same(&secrets));
-        // Secrets are masked in what hosts log: other secrets, other hosts.
+        // Secrets are masked in what processes log: other secrets, other processes.
         let before = before.filter(|_| known.is_some());
         let secrets = known.map_or(secrets, Arc::clone);
+        let pool = pool(config, ground, &grants, &secrets, before)?;
         let patience = Duration::from_millis(config.limits.queue_timeout_ms);
         let runs = pool
             .as_ref()
             .map(|pool| Arc::new(Runs::new(Arc::clone(pool), grants, config.grants(), patience)));
-        let hub = Arc::new(Hub::new(config, Arc::clone(&secrets), runs));
+        let hub = Arc::new(Hub::new(config, Arc::clone(&secrets), runs, ground.audit.clone()));
         let mut parts = Self {
             secrets,
             instructions: super::instructions(&roots, &config.server.mode).into(),
@@ -240,6 +242,7 @@ impl Draft {
         let limits = &config.limits;
         let settings = Settings {
             plugin: self.print.init.plugin.as_str().into(),
+            audit: ground.audit.clone(),
             services: Arc::new(Arc::clone(hub)) as Arc<dyn Services>,
             secrets: Arc::clone(secrets),
             max_result_bytes: limits.max_result_bytes,
@@ -269,6 +272,7 @@ fn pool(
     config: &Config,
     ground: &Ground,
     grants: &BTreeMap<String, Grant>,
+    secrets: &Arc<Secrets>,
     before: Option<&Parts>,
 ) -> anyhow::Result<Option<Arc<Pool>>> {
     if grants.is_empty() {
@@ -286,7 +290,9 @@ fn pool(
     if let Some(pool) = known {
         return Ok(Some(pool));
     }
-    Ok(Some(Arc::new(Pool::new(ground.stage.runner()?, ground.spawner.clone(), init, limits))))
+    let (program, secrets, audit) = (ground.stage.runner()?, Arc::clone(secrets), ground.audit.clone());
+    let link = Link::new(program, ground.spawner.clone(), init, secrets, audit);
+    Ok(Some(Arc::new(Pool::new(link, limits))))
 }
 
 /// What each plugin may run.

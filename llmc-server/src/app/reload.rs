@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::{App, Built, Parts, Shown, build};
+use super::{App, Built, Parts, Shown, build, record_configuration};
 use crate::call::{CallPath, Generation, Schema};
 use crate::config::Config;
 use crate::files::Version;
 use crate::lock::{Guard, lock_path};
 use crate::plugin::Supervisor;
 use crate::runner::Pool;
+use crate::secret::Secrets;
 
 /// A request that has just come may not have begun its call yet.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
@@ -48,7 +49,9 @@ impl App {
             );
         }
         let is_locked = guard.has_lock();
-        let mut parts = Parts::prepare(&config, &self.ground, Some(&self.parts)).await?;
+        let secrets = Arc::new(Secrets::read(&config)?);
+        self.ground.audit.mask(&secrets);
+        let mut parts = Parts::prepare(&config, secrets, &self.ground, Some(&self.parts)).await?;
         let generation = match self.next(&config, guard, &mut parts).await {
             Ok(Some(generation)) => generation,
             Ok(None) => return Ok(false),
@@ -63,7 +66,7 @@ impl App {
             pool: self.parts.new_pool(Some(&parts)),
         };
         info!(plugins = parts.supervisors().len(), replaced = old.plugins.len(), "configuration reloaded");
-        self.live.path().record_reload("reloaded", None);
+        record_configuration(&self.ground.audit, "reloaded", &config, None);
         tokio::spawn(old.retire());
         (self.parts, self.config, self.is_locked) = (parts, config, is_locked);
         Ok(true)
@@ -80,7 +83,7 @@ impl App {
         let prepared = tokio::task::spawn_blocking(Schema::prepare);
         let before = Some(&self.parts);
         let Built { registry, authority, stopped, starting } =
-            build(config, guard, parts, before, prepared).await?;
+            build(config, guard, parts, before, prepared, self.live.path().seal(), None).await?;
         if let Some(drift) = stopped.iter().find(|drift| self.parts.has(&drift.plugin)) {
             anyhow::bail!(
                 "plugin `{}` would not be what the lock pins; look at it with `llmc plugin verify`, then accept it \
@@ -119,11 +122,20 @@ impl App {
             config.telemetry.otlp.clone_from(&self.config.telemetry.otlp);
             left.push("telemetry.otlp");
         }
+        if config.server.state_key != self.config.server.state_key {
+            config.server.state_key.clone_from(&self.config.server.state_key);
+            left.push("server.state_key");
+        }
         if config.limits.max_message_bytes != self.config.limits.max_message_bytes {
             config.limits.max_message_bytes = self.config.limits.max_message_bytes;
             left.push("limits.max_message_bytes");
         }
         left
+    }
+
+    /// Records why a configuration was not taken up.
+    pub(crate) fn record_refusal(&self, reason: &str) {
+        record_configuration(&self.ground.audit, "reload_refused", &self.config, Some(reason.to_owned()));
     }
 
     /// Files whose change asks for a reload: the configuration, its lock, libraries.

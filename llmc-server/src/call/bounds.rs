@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::authorise::not_opened;
 use super::{CallError, Caller, Kind, identity};
 use crate::config::Limits;
-use crate::telemetry::METRICS;
 
 /// Shared by a call and all calls below it.
 #[derive(Clone, Debug, Default)]
@@ -70,7 +69,7 @@ impl Bounds {
             let left: Vec<&str> = level.tools.iter().map(String::as_str).collect();
             let left = if left.is_empty() { "none".to_owned() } else { left.join(", ") };
             let message = format!("`{tool}` is not among the tools that this run was limited to: {left}");
-            Err(CallError::new(Kind::Denied, message))
+            Err(CallError::new(Kind::Denied, message).by("run.within"))
         })
     }
 
@@ -84,11 +83,10 @@ impl Bounds {
         if self.spent.calls.fetch_add(1, Ordering::Relaxed) < u64::from(most) {
             return Ok(());
         }
-        METRICS.limit("nested_calls");
         let message = format!(
             "more than {most} tool calls below one call (`limits.nested_calls`); ask for more in each call"
         );
-        Err(CallError::new(Kind::Limit, message))
+        Err(CallError::new(Kind::Limit, message).by("limits.nested_calls"))
     }
 
     /// Counts arguments or a result.
@@ -97,12 +95,11 @@ impl Bounds {
         if self.spent.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= most {
             return Ok(());
         }
-        METRICS.limit("nested_bytes");
         let message = format!(
             "tool calls below one call moved more than {most} bytes of arguments and results \
              (`limits.nested_bytes`); ask for less"
         );
-        Err(CallError::new(Kind::Limit, message))
+        Err(CallError::new(Kind::Limit, message).by("limits.nested_bytes"))
     }
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use llmc_core::Envelope;
-use llmc_core::manifest::Annotations;
+use llmc_core::manifest::{Annotations, ItemKind};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -162,6 +162,9 @@ impl Builtin {
             output_schema: Some(output_schema),
             home: Home::Server(self),
             metrics: METRICS.tool(self.name()),
+            kind: ItemKind::Tool,
+            long: false,
+            resource: None,
         })
     }
 

@@ -1,4 +1,4 @@
-//! The one path of every call: find, authorise, validate, limit, run with a deadline, cap and redact, validate the
+//! The one path of every call: find, authorise, validate, confirm, limit, run with a deadline, cap and redact, validate the
 //! output, audit.
 //!
 //! A client, the command line, a plugin and code in a jail all enter through [`CallPath::call`]. There is no other
@@ -7,7 +7,9 @@
 mod authorise;
 mod bounds;
 mod builtin;
+mod confirm;
 mod cost;
+mod dialog;
 mod error;
 mod identity;
 mod live;
@@ -15,13 +17,17 @@ mod output;
 mod read_more;
 pub(crate) mod registry;
 mod schema;
+mod seal;
 mod services;
 mod shelf;
+mod template;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use llmc_core::Envelope;
+use llmc_core::manifest::ItemKind;
 use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -29,15 +35,17 @@ use tracing::{Instrument as _, info_span};
 
 pub(crate) use authorise::{Authority, Caller};
 pub(crate) use bounds::Bounds;
+pub(crate) use dialog::{Asker, Asking, Dialog, Round, Unanswered};
 pub(crate) use error::{CallError, Kind};
-pub(crate) use identity::Identity;
+pub(crate) use identity::{Identity, origin_of_connection};
 pub(crate) use live::{Generation, Live};
 pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Registry};
 pub(crate) use schema::{Schema, nearest};
+pub(crate) use seal::Seal;
 pub(crate) use services::Hub;
 use shelf::Shelf;
 
-use crate::audit::{Audit, Record, now_ms};
+use crate::audit::{self, Audit, Room};
 use crate::config::Limits;
 use crate::console::feed::{self, Event};
 use crate::plugin::connection::{CallFailure, Connection};
@@ -50,6 +58,9 @@ use crate::telemetry::{Above, METRICS, Trace, new_trace_id};
 /// Longest tool name that is shown whole, in bytes; twice what a name can have.
 const MAX_NAME_BYTES: usize = 128;
 
+/// Limits that a record names at most; a plugin tells them.
+const MAX_LIMITS: usize = 16;
+
 /// Longest error text: it goes to the model and into the audit.
 const MAX_MESSAGE_BYTES: usize = 16 << 10;
 
@@ -59,14 +70,20 @@ pub(crate) struct Request {
     /// For whom it is made: the connection of a client, or the person at the command line. Calls below it keep it, so
     /// what a plugin holds for a client stays with that client. Plugins can compare it; it says nothing else.
     pub(crate) origin: Arc<str>,
+    /// What kind of thing is called; anything but a tool with a [`llmc_core::offer::Wanted`].
+    pub(crate) item: ItemKind,
     pub(crate) tool: String,
     pub(crate) arguments: Map<String, Value>,
+    /// Of JSON-RPC, for the audit.
+    pub(crate) request_id: Option<Arc<str>>,
+    /// The trace that it belongs to, 32 hexadecimal digits; without one it begins a trace. Calls below it keep it.
+    pub(crate) trace_id: Option<Arc<str>>,
     pub(crate) cancel: CancellationToken,
     pub(crate) progress: Option<Arc<dyn Progress>>,
+    /// Who can be asked something by it.
+    pub(crate) dialog: Arc<Dialog>,
     /// The call that makes this one.
     pub(crate) parent: Option<Parent>,
-    /// The trace that it belongs to, 32 hexadecimal digits; without one it begins a trace.
-    pub(crate) trace_id: Option<Arc<str>>,
     /// The span above it in this trace.
     pub(crate) span_above: Option<Above>,
 }
@@ -145,6 +162,11 @@ impl CallPath {
         Self { shelf, registry, authority, secrets, audit, limits, running, spans, counted, under_way }
     }
 
+    /// What seals rounds of calls; the next configuration opens what this one sealed.
+    pub(crate) fn seal(&self) -> Seal {
+        self.authority.seal().clone()
+    }
+
     /// Whether a call that began here is under way.
     pub(crate) fn is_busy(&self) -> bool {
         Arc::strong_count(&self.under_way) > 1
@@ -155,15 +177,14 @@ impl CallPath {
         Duration::from_millis(self.limits.call_timeout_ms.saturating_add(self.limits.grace_ms))
     }
 
-    /// Records that a new configuration was taken up, or why it was not.
-    pub(crate) fn record_reload(&self, outcome: &'static str, reason: Option<&str>) {
-        self.audit
-            .write_reload(outcome, reason.map(|text| self.secrets.mask_text(text.to_owned())).as_deref());
-    }
-
     /// Tools that a caller may see, in a fixed order.
     pub(crate) fn visible<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = &'a Arc<Entry>> {
         self.registry.entries().filter(|entry| self.authority.allows(caller, entry).is_ok())
+    }
+
+    /// Whether a caller may have a tool, a prompt or a resource.
+    pub(crate) fn allows(&self, caller: &Caller, entry: &Entry) -> bool {
+        self.authority.allows(caller, entry).is_ok()
     }
 
     /// Whose rights code has: those of the plugin with the tool that runs it.
@@ -183,7 +204,8 @@ impl CallPath {
     /// Records a client that was not let in.
     pub(crate) fn record_rejected(&self, address: &str, reason: &str) {
         feed::publish(|| Event::Rejected { address, reason });
-        self.audit.write_rejected(address, reason);
+        let (address, reason) = (address.to_owned(), self.secrets.mask_text(reason.to_owned()));
+        self.audit.event(audit::Event::Rejected { outcome: "unauthorised", address, reason });
     }
 
     /// Makes a call; whatever becomes of it is audited, also that its caller left before its end.
@@ -194,8 +216,8 @@ impl CallPath {
         let trace_id = request.trace_id.get_or_insert_with(new_trace_id);
         let trace = Trace::begin(Arc::clone(trace_id), request.span_above);
         let context = Arc::new(self.context(&request, begun, trace));
-        let entry = self.registry.get(&tool).cloned();
-        let shown = self.secrets.mask_text(shortened(&tool));
+        let entry = self.registry.find(request.item, &tool).cloned();
+        let shown = self.secrets.mask_and_cut(Entry::shown(request.item, &tool), MAX_NAME_BYTES);
         let caller = request.caller.to_string();
         let span = info_span!("call", id = context.id, tool = shown, caller, trace = &*context.trace.id);
         let _ = context.log.set(span.clone());
@@ -203,23 +225,38 @@ impl CallPath {
             path: self,
             span: span.clone(),
             begun,
-            call: context.id,
             trace: context.trace.clone(),
-            parent: request.parent.as_ref().map(|parent| parent.id),
-            caller,
-            tool: shown,
             entry: entry.clone(),
-            argument_bytes: 0,
-            outcome: "abandoned",
-            reason: None,
-            result_bytes: 0,
+            room: Room::default(),
+            record: Some(audit::Call {
+                call: context.id,
+                parent: request.parent.as_ref().map(|parent| parent.id),
+                caller,
+                transport: request.caller.transport(),
+                origin: Some(Arc::clone(&request.origin)),
+                request_id: request.request_id.take(),
+                trace_id: request.trace_id.clone(),
+                tool: shown,
+                outcome: "abandoned",
+                ..audit::Call::default()
+            }),
         };
-        let steps = self.steps(&tool, request, entry.as_deref(), &context, &mut account.argument_bytes);
+        account.room = self.audit.room(Duration::from_millis(self.limits.queue_timeout_ms)).await;
+        let steps = self.steps(&tool, request, entry.as_deref(), &context, &mut account);
         let result = steps.instrument(span).await;
         // Runs that the call started end with it, whoever else still looks at it.
         context.cancel.cancel();
         let result = result.map_err(|error| self.masked(error));
         account.close(&result);
+        if let Some(written) = account.write()
+            && !written.await.unwrap_or(false)
+            && self.audit.wants_all()
+        {
+            return Err(CallError::new(
+                Kind::AuditFailed,
+                "the call was made, but its record could not be written, and `audit.durability` wants it written first",
+            ));
+        }
         result.map(|done| done.envelope)
     }
 
@@ -230,40 +267,51 @@ impl CallPath {
         request: Request,
         entry: Option<&Entry>,
         context: &Arc<CallContext>,
-        argument_bytes: &mut usize,
+        account: &mut Account<'_>,
     ) -> Result<Done, CallError> {
-        if !self.audit.allows_calls() {
-            self.audit.retry();
-            if !self.audit.allows_calls() {
-                return Err(CallError::new(
-                    Kind::AuditFailed,
-                    "calls are refused because the audit file cannot be written (`audit.on_failure`); \
-                     the operator has to make room or fix its path",
-                ));
-            }
+        let said = account.arguments();
+        said.value = Value::Object(request.arguments);
+        if !self.audit.allows_calls(&account.room) {
+            return Err(CallError::new(
+                Kind::AuditFailed,
+                "calls are refused because the audit cannot be written (`audit.on_failure`); the operator has to make \
+                 room or fix its path",
+            )
+            .by("audit.on_failure"));
         }
         if context.depth > 0 {
             context.bounds.count_call(&self.limits)?;
         }
-        context.bounds.allows(&request.caller, tool)?;
-        let entry = entry.ok_or_else(|| self.unknown_tool(tool, &request.caller))?;
+        if request.item == ItemKind::Tool {
+            context.bounds.allows(&request.caller, tool)?;
+        }
+        let entry = entry.ok_or_else(|| self.unknown(request.item, tool, &request.caller))?;
         self.authority.allows(&request.caller, entry)?;
         if context.depth > self.limits.call_depth {
-            METRICS.limit("call_depth");
             return Err(CallError::new(
                 Kind::Limit,
                 format!("tools call tools more than {} deep (`limits.call_depth`)", self.limits.call_depth),
-            ));
+            )
+            .by("limits.call_depth"));
         }
-        let arguments = entry.input.arguments(request.arguments)?;
-        *argument_bytes = arguments.len();
+        let said = account.arguments();
+        said.bytes = entry.input.arguments(&said.value)?;
+        let arguments = &account.arguments().bytes;
         if context.depth > 0 {
             context.bounds.count_bytes(arguments.len(), &self.limits)?;
         }
-        let _turn = self.turn(entry, context).await?;
-        let body = match &entry.home {
-            Home::Plugin(home) => self.run(entry, home, &arguments, context).await?,
-            Home::Server(tool) => tool.answer(self, &request.caller, context, &arguments)?,
+        let binding = confirm::binding(context, &request.caller, entry, arguments);
+        if context.depth == 0 {
+            context.dialog.open(self.authority.seal(), &binding)?;
+        }
+        let body = self.agreed(&request.caller, entry, context, arguments).await;
+        let body = match body {
+            Err(error) if error.kind == Kind::InputRequired && context.depth == 0 => {
+                let lifetime = self.authority.confirm().patience();
+                context.dialog.end_round(self.authority.seal(), &binding, lifetime)?;
+                return Err(error);
+            }
+            body => body?,
         };
         let result_bytes = body.len();
         if context.depth > 0 {
@@ -271,6 +319,25 @@ impl CallPath {
         }
         let envelope = output::checked(&body, entry, &self.secrets, self.limits.max_result_bytes)?;
         Ok(Done { envelope, result_bytes })
+    }
+
+    /// Runs it, after whoever has to consent did.
+    async fn agreed(
+        &self,
+        caller: &Caller,
+        entry: &Entry,
+        context: &Arc<CallContext>,
+        arguments: &[u8],
+    ) -> Result<Vec<u8>, CallError> {
+        let waited = self.consented(entry, caller, context, arguments).await?;
+        // The time of a person is not the tool's.
+        let later = (!waited.is_zero() && context.depth == 0).then(|| Arc::new(context.later(waited)));
+        let context = later.as_ref().unwrap_or(context);
+        let _turn = self.turn(entry, context).await?;
+        match &entry.home {
+            Home::Plugin(home) => self.run(entry, home, arguments, context).await,
+            Home::Server(tool) => tool.answer(self, caller, context, arguments),
+        }
     }
 
     fn context(self: &Arc<Self>, request: &Request, begun: Instant, trace: Trace) -> CallContext {
@@ -288,19 +355,26 @@ impl CallPath {
             &request.cancel,
             request.progress.clone(),
             trace,
+            Arc::clone(&request.dialog),
         )
     }
 
-    fn unknown_tool(&self, tool: &str, caller: &Caller) -> CallError {
+    fn unknown(&self, item: ItemKind, tool: &str, caller: &Caller) -> CallError {
+        if item != ItemKind::Tool {
+            return CallError::new(
+                Kind::NotFound,
+                format!("there is no {}", Entry::shown(item, &shortened(tool))),
+            );
+        }
         if let Some(plugin) = self.registry.stopped.get(tool) {
             let why = format!(
                 "`{tool}` is not available: plugin `{plugin}` is not what the operator's lock pins, so it was not \
                  started; the operator sees what changed with `llmc plugin verify`"
             );
-            return CallError::new(Kind::Denied, why);
+            return CallError::new(Kind::Denied, why).by("lock");
         }
         let names = self.visible(caller).map(|entry| entry.name.as_str());
-        let tool = shortened(tool);
+        let tool = self.secrets.mask_and_cut(tool.to_owned(), MAX_NAME_BYTES);
         let nearest = nearest(&tool, names);
         let hint = nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
         CallError::new(Kind::UnknownTool, format!("there is no tool `{tool}`{hint}"))
@@ -339,18 +413,16 @@ impl CallPath {
                     }
                     Ok(Turn { _all: all, _of_plugin: of_plugin })
                 }
-                Err(_) => {
-                    METRICS.limit("queue_timeout_ms");
-                    Err(CallError::new(
-                        Kind::Busy,
-                        format!(
-                            "plugin `{}` is busy: no free worker within {} ms (`limits.workers_per_plugin`, \
-                             `limits.concurrent_calls`); try again",
-                            entry.owner(),
-                            wait.as_millis()
-                        ),
-                    ))
-                }
+                Err(_) => Err(CallError::new(
+                    Kind::Busy,
+                    format!(
+                        "plugin `{}` is busy: no free worker within {} ms (`limits.workers_per_plugin`, \
+                         `limits.concurrent_calls`); try again",
+                        entry.owner(),
+                        wait.as_millis()
+                    ),
+                )
+                .by("limits.workers_per_plugin")),
             },
             () = context.cancel.cancelled() => Err(CallError::new(Kind::Cancelled, "the call was cancelled")),
         }
@@ -392,12 +464,11 @@ impl CallPath {
                 Kind::PluginFailed,
                 format!("plugin `{plugin}` failed during the call: {reason}; it is started again for the next call"),
             ),
-            CallFailure::TimedOut => {
-                METRICS.limit("call_timeout_ms");
-                let limit = self.limits.call_timeout_ms;
-                let why = format!("`{}` did not end within {limit} ms (`limits.call_timeout_ms`)", entry.name);
-                CallError::new(Kind::TimedOut, why)
-            }
+            CallFailure::TimedOut => CallError::new(
+                Kind::TimedOut,
+                format!("`{}` did not end within {} ms (`limits.call_timeout_ms`)", entry.name, self.limits.call_timeout_ms),
+            )
+            .by("limits.call_timeout_ms"),
             CallFailure::Cancelled => CallError::new(Kind::Cancelled, "the call was cancelled"),
         })
     }
@@ -407,90 +478,97 @@ impl CallPath {
 struct Account<'a> {
     path: &'a CallPath,
     begun: Instant,
-    call: u64,
     trace: Trace,
     span: tracing::Span,
-    parent: Option<u64>,
-    caller: String,
-    tool: String,
     entry: Option<Arc<Entry>>,
-    argument_bytes: usize,
-    outcome: &'static str,
-    reason: Option<String>,
-    result_bytes: usize,
+    room: Room,
+    /// Until it is written.
+    record: Option<audit::Call>,
 }
 
 impl Account<'_> {
-    fn count(&self, duration: Duration) {
-        let Self { outcome, argument_bytes, result_bytes, .. } = *self;
-        let ended = Ended { outcome, duration, argument_bytes, result_bytes };
-        METRICS.call(self.entry.as_ref().map(|entry| &*entry.metrics), &ended);
+    /// Tells all who count or watch, but the audit.
+    fn tell(&self, record: &audit::Call, took: Duration) {
+        let audit::Call { outcome, result_bytes, caller, tool, .. } = record;
+        let plugin = record.plugin.as_deref();
+        let argument_bytes = record.arguments.bytes.len();
+        if self.path.counted {
+            let ended = Ended { outcome, duration: took, argument_bytes, result_bytes: *result_bytes };
+            METRICS.call(self.entry.as_ref().map(|entry| &*entry.metrics), &ended);
+            if let Some(Cow::Borrowed(rule)) = &record.rule
+                && let Some(limit) = rule.strip_prefix("limits.")
+            {
+                METRICS.limit(limit);
+            }
+        }
+        if let Some(spans) = self.path.spans.as_ref().filter(|_| self.trace.sampled()) {
+            let (trace, ended) = (&self.trace, SystemTime::now());
+            spans.send(&Span { trace, tool, plugin, caller, call: record.call, outcome, ended, took });
+        }
+        feed::publish(|| Event::Call {
+            call: record.call,
+            parent: record.parent,
+            trace: &self.trace.id,
+            caller,
+            tool,
+            plugin,
+            outcome,
+            reason: record.reason.as_deref(),
+            argument_bytes,
+            result_bytes: *result_bytes,
+            duration_us: record.duration_us,
+        });
     }
 
     fn close(&mut self, result: &Result<Done, CallError>) {
+        let Some(record) = &mut self.record else { return };
         match result {
             Ok(done) => {
-                self.outcome = if done.envelope.is_error { "tool_error" } else { "ok" };
-                self.result_bytes = done.result_bytes;
+                record.outcome = if done.envelope.is_error { "tool_error" } else { "ok" };
+                record.result_bytes = done.result_bytes;
+                record.limits = limits_of(&done.envelope);
             }
             Err(error) => {
-                self.outcome = error.kind.as_str();
-                self.reason = Some(error.message.clone());
+                record.outcome = error.kind.as_str();
+                record.rule.clone_from(&error.rule);
+                record.reason = Some(error.message.clone());
             }
         }
+    }
+
+    /// What the audit is told of the arguments.
+    fn arguments(&mut self) -> &mut audit::Arguments {
+        &mut self.record.get_or_insert_default().arguments
+    }
+
+    /// Writes it, once; the answer tells that it is on the disk, where somebody waits for that.
+    fn write(&mut self) -> Option<tokio::sync::oneshot::Receiver<bool>> {
+        let mut record = self.record.take()?;
+        let plugin = self.entry.as_ref().and_then(|entry| entry.plugin());
+        record.plugin = plugin.map(|plugin| Arc::clone(plugin.name()));
+        record.plugin_sha256 = plugin.and_then(|plugin| plugin.library.sha256());
+        let took = self.begun.elapsed();
+        record.duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let span = self.span.clone();
+        let _here = span.enter();
+        self.tell(&record, took);
+        self.path.audit.call(record, std::mem::take(&mut self.room))
     }
 }
 
 impl Drop for Account<'_> {
     fn drop(&mut self) {
-        let took = self.begun.elapsed();
-        let span = self.span.clone();
-        let _here = span.enter();
-        let plugin = self.entry.as_ref().and_then(|entry| entry.plugin());
-        if self.path.counted {
-            self.count(took);
-        }
-        if let Some(spans) = self.path.spans.as_ref().filter(|_| self.trace.sampled()) {
-            spans.send(&Span {
-                trace: &self.trace,
-                tool: &self.tool,
-                plugin: plugin.map(|plugin| &**plugin.name()),
-                caller: &self.caller,
-                call: self.call,
-                outcome: self.outcome,
-                ended: SystemTime::now(),
-                took,
-            });
-        }
-        let sha256 = plugin.and_then(|plugin| plugin.library.sha256());
-        feed::publish(|| Event::Call {
-            call: self.call,
-            parent: self.parent,
-            trace: &self.trace.id,
-            caller: &self.caller,
-            tool: &self.tool,
-            plugin: plugin.map(|plugin| &**plugin.name()),
-            outcome: self.outcome,
-            reason: self.reason.as_deref(),
-            argument_bytes: self.argument_bytes,
-            result_bytes: self.result_bytes,
-            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        });
-        self.path.audit.write(&Record {
-            time_ms: now_ms(),
-            call: self.call,
-            parent: self.parent,
-            caller: &self.caller,
-            tool: &self.tool,
-            plugin: plugin.map(|plugin| &**plugin.name()),
-            plugin_sha256: sha256.as_deref(),
-            argument_bytes: self.argument_bytes,
-            outcome: self.outcome,
-            reason: self.reason.as_deref(),
-            result_bytes: self.result_bytes,
-            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        });
+        // Nobody is left to wait for it.
+        let _ = self.write();
     }
+}
+
+/// Limits that a run reached, as tools that run something tell them.
+fn limits_of(envelope: &Envelope) -> Vec<String> {
+    let Some(Value::Object(result)) = &envelope.structured else { return Vec::new() };
+    let one = result.get("limit").and_then(Value::as_str);
+    let more = result.get("limits_reached").and_then(Value::as_array).into_iter().flatten();
+    one.into_iter().chain(more.filter_map(Value::as_str)).take(MAX_LIMITS).map(shortened).collect()
 }
 
 /// A name as it was sent, cut to what can be one: callers choose it, and it is shown and recorded.

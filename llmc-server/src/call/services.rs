@@ -1,27 +1,32 @@
-//! What only the server may do for a plugin: call another tool, hand out a secret, run a program.
+//! What only the server may do for a plugin: call another tool, hand out a secret, run a program, ask the client.
 //!
 //! Each of these is judged by the grants of the plugin that asks, whoever called it.
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 
-use llmc_core::run::{RunRequest, RunSignal};
-use llmc_core::{CallableTool, code, op};
+use llmc_core::manifest::ItemKind;
+use llmc_core::run::{RunRequest, RunSignal, RunStarted};
+use llmc_core::{CallableTool, Questions, code, op};
 use llmc_wire::host::Failure;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use tracing::debug;
 
 use super::shelf::MAX_TEXT_BYTES;
 use super::{CallPath, Caller, Parent, Request};
+use crate::audit::{Audit, Event};
 use crate::config::{Config, Grants};
 use crate::plugin::connection::failure;
 use crate::plugin::{Answer, CallContext, Services};
-use crate::runner::Runs;
+use crate::runner::{HostNumber, Runs};
 use crate::secret::Secrets;
+
+/// Longest name or reason that goes into a record, in bytes.
+const MAX_RECORDED_BYTES: usize = 1024;
 
 /// Answers the requests of all plugins.
 pub(crate) struct Hub {
@@ -29,6 +34,7 @@ pub(crate) struct Hub {
     /// What each plugin is granted.
     grants: BTreeMap<String, Grants>,
     runs: Option<Arc<Runs>>,
+    audit: Audit,
 }
 
 #[derive(Deserialize)]
@@ -65,8 +71,8 @@ struct EndRun {
 }
 
 impl Hub {
-    pub(crate) fn new(config: &Config, secrets: Arc<Secrets>, runs: Option<Arc<Runs>>) -> Self {
-        Self { secrets, grants: config.grants(), runs }
+    pub(crate) fn new(config: &Config, secrets: Arc<Secrets>, runs: Option<Arc<Runs>>, audit: Audit) -> Self {
+        Self { secrets, grants: config.grants(), runs, audit }
     }
 
     fn call_tool(&self, plugin: &str, context: &Arc<CallContext>, body: &[u8]) -> Result<Request, Failure> {
@@ -78,20 +84,29 @@ impl Hub {
         Ok(Request {
             caller: Caller::Plugin(plugin.into()),
             origin: Arc::clone(&context.origin),
+            item: ItemKind::Tool,
             tool: name,
             arguments,
+            request_id: None,
+            trace_id: Some(Arc::clone(&context.trace.id)),
             cancel: context.cancel.clone(),
             progress: None,
-            trace_id: Some(Arc::clone(&context.trace.id)),
+            dialog: Arc::clone(&context.dialog),
             span_above: Some(context.trace.below()),
             parent: Some(Parent { id: context.id, depth: context.depth, deadline: context.deadline, bounds }),
         })
     }
 
-    fn secret(&self, plugin: &str, body: &[u8]) -> Answer {
+    fn secret(&self, plugin: &str, context: &CallContext, body: &[u8]) -> Answer {
         let Named { name } = parsed(body)?;
         let granted = self.grants.get(plugin).cloned().unwrap_or_default();
         let value = self.secrets.get(&name).filter(|_| granted.secrets.contains(&name));
+        let recorded = self.audit.event(Event::Secret {
+            outcome: if value.is_some() { "ok" } else { "denied" },
+            call: Some(context.id),
+            plugin: plugin.to_owned(),
+            secret: self.secrets.mask_and_cut(name.clone(), MAX_RECORDED_BYTES),
+        });
         let Some(value) = value else {
             let line = granted.line_with(plugin, |grants| grants.secrets.push(name.clone()));
             let message = format!(
@@ -99,7 +114,10 @@ impl Hub {
             );
             return Err(failure(code::DENIED, message));
         };
-        debug!(target: "audit", plugin, secret = name, "secret handed out");
+        if !recorded {
+            let message = "no secret is handed out while the audit cannot be written (`audit.on_failure`)";
+            return Err(failure(code::FAILED, message));
+        }
         Ok((json!({ "value": value }).to_string().into_bytes(), Vec::new()))
     }
 
@@ -129,6 +147,49 @@ impl Hub {
         }
     }
 
+    async fn run(
+        &self,
+        plugin: &str,
+        host: Option<HostNumber>,
+        request: RunRequest,
+        context: &Arc<CallContext>,
+    ) -> Result<(RunStarted, Vec<OwnedFd>), Failure> {
+        let runs = self.runs(plugin)?;
+        let host = host.unwrap_or_else(|| runs.host_number(plugin));
+        runs.start(plugin, host, request, context).await
+    }
+
+    fn record_run<T>(
+        &self,
+        plugin: &str,
+        call: u64,
+        program: String,
+        started: &Result<(RunStarted, T), Failure>,
+    ) {
+        let (outcome, run, reason) = match started {
+            Ok((started, _)) => ("started", Some(started.run), None),
+            Err(refused) => {
+                let reason = self.secrets.mask_and_cut(refused.message.clone(), MAX_RECORDED_BYTES);
+                (if refused.code == code::DENIED { "denied" } else { "failed" }, None, Some(reason))
+            }
+        };
+        let plugin = plugin.to_owned();
+        self.audit.event(Event::Run { outcome, call: Some(call), plugin, program, run, reason });
+    }
+
+    /// Asks the client.
+    async fn ask(&self, context: &CallContext, body: &[u8]) -> Answer {
+        let Questions { mut ask } = parsed(body)?;
+        for question in ask.values_mut() {
+            self.secrets.mask_value(&mut question.params);
+        }
+        let answers = tokio::select! {
+            answers = context.dialog.ask(ask, context.depth) => answers,
+            () = context.cancel.cancelled() => return Err(failure(code::CANCELLED, "the call was cancelled")),
+        };
+        json_answer(&answers.map_err(|error| error.to_plugin())?)
+    }
+
     fn runs(&self, plugin: &str) -> Result<&Arc<Runs>, Failure> {
         let granted = self.grants.get(plugin).cloned().unwrap_or_default();
         self.runs.as_ref().ok_or_else(|| crate::runner::not_granted(plugin, &granted))
@@ -154,7 +215,7 @@ impl Services for Arc<Hub> {
                     let envelope = path.call(request).await.map_err(|error| error.to_plugin())?;
                     json_answer(&envelope)
                 }
-                op::SECRET => context().and_then(|_| hub.secret(&plugin, &body)),
+                op::SECRET => hub.secret(&plugin, context()?, &body),
                 op::TOOLS => {
                     let path = context()?.path.upgrade().ok_or_else(over)?;
                     json_answer(&callable(&path, &plugin, context()?))
@@ -162,9 +223,10 @@ impl Services for Arc<Hub> {
                 op::KEEP => hub.keep(context()?, &body).await,
                 op::RUN => {
                     let request: RunRequest = parsed(&body)?;
-                    let runs = hub.runs(&plugin)?;
-                    let host = host.unwrap_or_else(|| runs.host_number(&plugin));
-                    let (started, fds) = runs.start(&plugin, host, request, context()?).await?;
+                    let program = hub.secrets.mask_and_cut(request.program.clone(), MAX_RECORDED_BYTES);
+                    let started = hub.run(&plugin, host, request, context()?).await;
+                    hub.record_run(&plugin, context()?.id, program, &started);
+                    let (started, fds) = started?;
                     let (body, _) = json_answer(&started)?;
                     Ok((body, fds))
                 }
@@ -179,6 +241,11 @@ impl Services for Arc<Hub> {
                         Some(signal) => hub.runs(&plugin)?.signal(&plugin, run, signal)?,
                     }
                     json_answer(&Value::Null)
+                }
+                op::ASK => hub.ask(context()?, &body).await,
+                op::CLIENT => {
+                    let context = context()?;
+                    json_answer(&context.dialog.client(context.depth))
                 }
                 op::CALLER => {
                     let context = context()?;

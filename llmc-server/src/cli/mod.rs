@@ -2,6 +2,7 @@
 //!
 //! stdout carries what the command is for (for `serve`, the protocol); everything else goes to stderr.
 
+mod audit;
 mod call;
 mod client;
 mod config;
@@ -9,6 +10,7 @@ mod console;
 mod dev;
 mod doctor;
 mod explain;
+mod exposed;
 mod grant;
 mod init;
 mod output;
@@ -30,8 +32,8 @@ use crate::logs::{self, LogFormat};
 pub(crate) use doctor::survey;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 success; 1 failure (a layer, plugin or root is missing, a plugin drifted, a check found something, or a \
-command line is refused (`policy explain`)); \
+Exit codes: 0 success; 1 failure (a layer, plugin or root is missing, a plugin drifted, a check found something (`config check`, \
+`audit verify`), or a command line is refused (`policy explain`)); \
 2 wrong usage or configuration; 5 the tool reported an error (`call`).";
 
 /// How long the end of the server may wait for threads that read a terminal.
@@ -69,6 +71,9 @@ enum Command {
     Token(token::Command),
     /// Print a link that opens the console of a running server in a browser, once.
     Console(console::Console),
+    /// Read and check the audit.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// List, check and pin plugins.
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -102,6 +107,7 @@ pub fn main() -> ExitCode {
         let result = runtime.block_on(run(cli.command));
         // Calls whose client left are dropped, and so recorded; a blocked read of stdin must not hold the end up.
         runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+        crate::audit::finish();
         result
     });
     result.unwrap_or_else(|error| {
@@ -129,6 +135,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Config(config) => config.run(),
         Command::Token(token) => token.run(),
         Command::Console(console) => console.run(),
+        Command::Audit(audit) => audit.run().await,
         Command::Plugin(plugin) => plugin.run().await,
         Command::Dev(dev) => dev.run().await,
         Command::Policy(policy) => policy.run(),

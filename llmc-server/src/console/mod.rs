@@ -3,6 +3,7 @@
 //! - [`feed`]: calls, refusals and log lines as they come, for whoever watches.
 //! - [`series`]: the last half hour, in points.
 //! - [`facts`]: plugins, jails and the runner, as they are.
+//! - [`records`]: what the audit holds.
 //! - [`session`]: who may look; [`ticket`]: links of `llmc console`, each good for one session.
 //! - [`assets`]: the pages, part of this program.
 //!
@@ -12,6 +13,7 @@
 pub(crate) mod assets;
 pub(crate) mod facts;
 pub(crate) mod feed;
+pub(crate) mod records;
 mod secret_text;
 pub(crate) mod series;
 pub(crate) mod session;

@@ -16,6 +16,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc};
 use tracing::info;
@@ -27,6 +28,7 @@ use super::refusal::Refusal;
 use super::reply::{self, Reply};
 use super::service::{Ends, Service, tickets};
 use crate::console::assets::{Asset, POLICY};
+use crate::console::records::{self, Question};
 use crate::console::session::{LIFETIME, Viewer};
 use crate::console::{Console, feed};
 use crate::telemetry::METRICS;
@@ -82,6 +84,14 @@ pub(super) async fn answer(
             }
             Err(refusal) => Err(refusal),
         },
+        Page::Records => match viewer(service, console, &head, ends) {
+            Ok(_) => records(service, console, body).await,
+            Err(refusal) => Err(refusal),
+        },
+        Page::Verify => match viewer(service, console, &head, ends) {
+            Ok(_) => verified(service, console).await,
+            Err(refusal) => Err(refusal),
+        },
         Page::Events => {
             viewer(service, console, &head, ends).and_then(|viewer| events(service, viewer, place))
         }
@@ -108,11 +118,7 @@ async fn login(
     ends: Ends,
 ) -> Result<Reply, Refusal> {
     same_site(&head.headers)?;
-    let body = tokio::time::timeout(service.client_timeout(), Limited::new(body, MAX_BODY_BYTES).collect());
-    let body =
-        body.await.ok().and_then(Result::ok).ok_or_else(|| Refusal::bad_request("the body did not come"))?;
-    let Login { ticket } =
-        serde_json::from_slice(&body.to_bytes()).map_err(|_| Refusal::bad_request("the body is no login"))?;
+    let Login { ticket } = received(service, body).await?;
     let (name, token) = match ticket {
         Some(ticket) => {
             take(service, console, &ticket, ends)?;
@@ -129,6 +135,42 @@ async fn login(
     let mut reply = reply::json(StatusCode::OK, &json!({"key": opened.key}));
     set_cookie(&mut reply, &opened.cookie, LIFETIME);
     Ok(reply)
+}
+
+/// The JSON of a small body.
+async fn received<T: DeserializeOwned>(service: &Service, body: Incoming) -> Result<T, Refusal> {
+    let body = tokio::time::timeout(service.client_timeout(), Limited::new(body, MAX_BODY_BYTES).collect());
+    let body = body.await.ok().and_then(Result::ok);
+    let body = body.ok_or_else(|| Refusal::bad_request("the body did not come"))?.to_bytes();
+    serde_json::from_slice(&body).map_err(|_| Refusal::bad_request("the body is not what it should be"))
+}
+
+/// Records that fit what the page asks for.
+async fn records(service: &Service, console: &Console, body: Incoming) -> Result<Reply, Refusal> {
+    let question: Question = received(service, body).await?;
+    let _turn = turn(service)?;
+    let found = records::query(console.facts.shown().config.audit.clone(), question).await;
+    Ok(told(found))
+}
+
+async fn verified(service: &Service, console: &Console) -> Result<Reply, Refusal> {
+    let _turn = turn(service)?;
+    Ok(told(records::verify(console.facts.shown().config.audit.clone()).await))
+}
+
+/// Reading much takes time of the disk: one after the other.
+fn turn(service: &Service) -> Result<tokio::sync::SemaphorePermit<'_>, Refusal> {
+    service.reading().try_acquire().map_err(|_| {
+        let reason = "the audit is being read for another page";
+        Refusal::wait(StatusCode::SERVICE_UNAVAILABLE, reason, Duration::from_secs(1))
+    })
+}
+
+fn told(found: Result<serde_json::Value, String>) -> Reply {
+    match found {
+        Ok(found) => reply::json(StatusCode::OK, &found),
+        Err(problem) => reply::json(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": problem})),
+    }
 }
 
 fn take(service: &Service, console: &Console, ticket: &str, ends: Ends) -> Result<(), Refusal> {

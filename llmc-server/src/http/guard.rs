@@ -62,6 +62,10 @@ pub(super) enum Page {
     Facts,
     /// What happens, as it happens.
     Events,
+    /// Records of the audit.
+    Records,
+    /// Whether the audit's chain is whole.
+    Verify,
 }
 
 impl Route {
@@ -133,6 +137,8 @@ fn page(head: &Parts, path: &str, is_get: bool) -> Result<Page, Refusal> {
     let (page, has_body) = match path {
         "/console/session" => (Page::Login, true),
         "/console/logout" => (Page::Logout, true),
+        "/console/records" => (Page::Records, true),
+        "/console/verify" => (Page::Verify, true),
         "/console/state" => (Page::State, false),
         "/console/facts" => (Page::Facts, false),
         "/console/events" => (Page::Events, false),

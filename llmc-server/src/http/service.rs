@@ -70,6 +70,8 @@ pub(super) struct Service {
     console: Option<Console>,
     /// Browsers that may watch at the same time.
     streams: Arc<Semaphore>,
+    /// Who reads the audit for a page.
+    reading: Semaphore,
     /// Links that were none.
     ticket_failures: Rate<IpAddr>,
     /// The server is told to end.
@@ -123,6 +125,7 @@ impl Service {
             ready,
             console,
             streams: console::streams(),
+            reading: Semaphore::new(1),
             ticket_failures: Rate::per_minute(config.failures_per_minute),
             stop: stop.clone(),
         }
@@ -253,6 +256,10 @@ impl Service {
 
     pub(super) fn streams(&self) -> &Arc<Semaphore> {
         &self.streams
+    }
+
+    pub(super) fn reading(&self) -> &Semaphore {
+        &self.reading
     }
 
     pub(super) fn ticket_failures(&self) -> &Rate<IpAddr> {

@@ -1,7 +1,6 @@
 //! Where requests arrive: each is answered by the configuration that counts when it comes.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rmcp::model::{ClientNotification, ClientRequest, ProtocolVersion, ServerConfig, ServerResult, Tool};
@@ -10,9 +9,10 @@ use rmcp::{ErrorData, RoleServer};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::levels::Levels;
 use super::listen::{Listening, MAX_STREAMS};
 use super::{Handler, convert};
-use crate::call::{CallPath, Caller, Live};
+use crate::call::{CallPath, Caller, Live, origin_of_connection};
 
 /// One MCP client on stdio, or all that come over the network.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub(crate) struct Front {
     /// For whom calls are made, see [`crate::call::Request::origin`]; none when each request says who sends it.
     origin: Option<Arc<str>>,
     listed: Arc<Mutex<Listed>>,
+    /// What clients want to be told of the log.
+    levels: Levels,
     streams: Arc<Semaphore>,
     /// The server ends: so do streams of notifications.
     ending: CancellationToken,
@@ -36,22 +38,22 @@ struct Listed {
 impl Front {
     /// For the client on stdio.
     pub(crate) fn new(live: Live) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let origin = format!("client {}", NEXT.fetch_add(1, Ordering::Relaxed)).into();
+        let origin = origin_of_connection();
         Self { origin: Some(origin), ..Self::for_network(live, CancellationToken::new()) }
     }
 
     /// For clients whose requests come with an [`crate::call::Identity`].
     pub(crate) fn for_network(live: Live, ending: CancellationToken) -> Self {
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
-        Self { live, origin: None, listed: Arc::default(), streams, ending }
+        Self { live, origin: None, listed: Arc::default(), levels: Levels::default(), streams, ending }
     }
 
     /// Answers requests by the configuration of now. Not to be kept.
     pub(crate) fn handler(&self) -> Handler {
         let now = self.live.now();
         let tools = self.tools(&now.path);
-        Handler { path: now.path, tools, instructions: now.instructions, origin: self.origin.clone() }
+        let (origin, levels) = (self.origin.clone(), self.levels.clone());
+        Handler { path: now.path, tools, instructions: now.instructions, origin, levels }
     }
 
     /// Sends notifications for as long as a client listens.

@@ -21,6 +21,7 @@ use tracing::{debug, error, info, trace, warn};
 
 use super::stderr::{Rate, printable};
 use super::{CallContext, Services};
+use crate::audit::Audit;
 use crate::console::feed::{self, Event};
 use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned};
@@ -48,6 +49,7 @@ const MAX_LOG_BYTES: usize = 4096;
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) plugin: Arc<str>,
+    pub(crate) audit: Audit,
     pub(crate) services: Arc<dyn Services>,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) max_result_bytes: usize,
@@ -372,8 +374,8 @@ impl Connection {
                 let context = self.context(header.call);
                 let span = context.as_ref().and_then(|context| context.log.get());
                 match span {
-                    Some(span) => span.in_scope(|| self.on_log(payload)),
-                    None => self.on_log(payload),
+                    Some(span) => span.in_scope(|| self.on_log(header.call, payload)),
+                    None => self.on_log(header.call, payload),
                 }
             }
             op::PROGRESS => {
@@ -388,7 +390,7 @@ impl Connection {
         }
     }
 
-    fn on_log(&self, payload: &[u8]) {
+    fn on_log(&self, call: u64, payload: &[u8]) {
         let Some(dropped) = lock(&self.log_rate).pass() else { return };
         let Ok(Logged { level, message }) = serde_json::from_slice(payload) else { return };
         let plugin = &self.settings.plugin;
@@ -397,6 +399,9 @@ impl Connection {
         }
         let message = printable(self.settings.secrets.mask_and_cut(message, MAX_LOG_BYTES).as_bytes());
         feed::publish(|| Event::Log { plugin, level: &level, message: &message });
+        if let Some(sink) = self.context(call).and_then(|context| context.progress.clone()) {
+            sink.log(&level, &message);
+        }
         match level.as_str() {
             "error" => error!(%plugin, "{message}"),
             "warn" => warn!(%plugin, "{message}"),

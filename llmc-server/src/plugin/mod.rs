@@ -20,21 +20,24 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use llmc_wire::host::Failure;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use stderr::forward as forward_stderr;
+pub(crate) use stderr::{forward as forward_stderr, printable};
 pub(crate) use supervisor::Supervisor;
 
-use crate::call::{Bounds, CallPath};
+use crate::call::{Bounds, CallPath, Dialog};
 use crate::telemetry::Trace;
 
-/// What a plugin reports while a call runs.
+/// What a plugin says while a call runs.
 pub(crate) trait Progress: Send + Sync {
     /// `done` of `total`; must not block.
     fn report(&self, done: f64, total: Option<f64>, message: Option<String>);
+
+    /// A line that its plugin logged, secrets masked; must not block.
+    fn log(&self, level: &str, message: &str);
 }
 
 /// A call under way: what its plugin's requests are judged by.
@@ -56,6 +59,8 @@ pub(crate) struct CallContext {
     pub(crate) trace: Trace,
     /// What log lines of its plugin belong to.
     pub(crate) log: OnceLock<tracing::Span>,
+    /// Who can be asked something by it.
+    pub(crate) dialog: Arc<Dialog>,
     /// Text that its plugin hands over in pieces, to be kept.
     pub(crate) draft: Mutex<String>,
 }
@@ -70,12 +75,31 @@ impl CallContext {
         cancel: &CancellationToken,
         progress: Option<Arc<dyn Progress>>,
         trace: Trace,
+        dialog: Arc<Dialog>,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         // A child: the end of this call must not look like a cancellation of the call above it.
         let (cancel, log, draft) = (cancel.child_token(), OnceLock::new(), Mutex::default());
-        Self { id, path, origin, depth, deadline, bounds, cancel, progress, trace, log, draft }
+        Self { id, path, origin, depth, deadline, bounds, cancel, progress, trace, log, dialog, draft }
+    }
+
+    /// The same call with a later deadline, before it has begun to run.
+    pub(crate) fn later(&self, by: Duration) -> Self {
+        Self {
+            id: self.id,
+            path: Weak::clone(&self.path),
+            origin: Arc::clone(&self.origin),
+            depth: self.depth,
+            deadline: self.deadline + by,
+            bounds: self.bounds.clone(),
+            cancel: self.cancel.child_token(),
+            progress: self.progress.clone(),
+            trace: self.trace.clone(),
+            log: self.log.clone(),
+            dialog: Arc::clone(&self.dialog),
+            draft: Mutex::default(),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use super::connection::{Connection, Settings};
 use super::library::{Library, LibraryError};
 use super::manifest::ManifestFile;
 use super::spawn::Spawner;
+use crate::audit;
 use crate::telemetry::{METRICS, OfPlugin};
 
 /// A host that lived this long was no failure of its start.
@@ -220,6 +221,13 @@ impl Supervisor {
                 .await
                 .map_err(|reason| self.unavailable(reason))?;
         debug!(plugin = %self.name(), pid = connection.process_id(), took = ?begun.elapsed(), "host is ready");
+        self.settings.audit.event(audit::Event::Start {
+            process: "host",
+            pid: connection.process_id(),
+            program: self.program.clone(),
+            plugin: Some(Arc::clone(self.name())),
+            plugin_sha256: Some(sealed.sha256.clone()),
+        });
         let mut current = self.current();
         let manifest = current.manifest.get_or_insert_with(|| ready.manifest.clone());
         if *manifest != ready.manifest {

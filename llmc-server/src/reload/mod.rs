@@ -45,7 +45,7 @@ pub(crate) async fn follow(
             Err(problem) => {
                 let problem = format!("{problem:#}");
                 error!("the configuration is not taken up, everything goes on as it was: {problem}");
-                app.path().record_reload("reload_refused", Some(&problem));
+                app.record_refusal(&problem);
             }
         }
         watch.follow(&app.config, app.files());

@@ -21,6 +21,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
+use crate::audit::{self, Audit};
 use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned, Spawner};
 use crate::secret::Secrets;
@@ -37,6 +38,8 @@ pub(crate) struct Link {
     program: PathBuf,
     spawner: Spawner,
     init: Init,
+    secrets: Arc<Secrets>,
+    audit: Audit,
     /// How strong the jails of the runner that runs are.
     isolation: Mutex<Isolation>,
     /// What it said last.
@@ -77,10 +80,16 @@ struct Slot {
 }
 
 impl Link {
-    pub(crate) fn new(program: PathBuf, spawner: Spawner, init: Init) -> Self {
+    pub(crate) fn new(
+        program: PathBuf,
+        spawner: Spawner,
+        init: Init,
+        secrets: Arc<Secrets>,
+        audit: Audit,
+    ) -> Self {
         let (hello, current, starting) = Default::default();
         let isolation = Mutex::new(Isolation::Namespaces);
-        Self { program, spawner, init, isolation, hello, current, starting }
+        Self { program, spawner, init, secrets, audit, isolation, hello, current, starting }
     }
 
     /// What the runner said at its last start.
@@ -120,7 +129,7 @@ impl Link {
     async fn start(&self) -> Result<Hello, String> {
         let failed = |error: io::Error| format!("failed to start `{}`: {error}", self.program.display());
         let Spawned { process, socket, stderr } = self.spawner.spawn(&self.program).await.map_err(failed)?;
-        tokio::spawn(crate::plugin::forward_stderr(stderr, "runner", Arc::<Secrets>::default(), 100));
+        tokio::spawn(crate::plugin::forward_stderr(stderr, "runner", Arc::clone(&self.secrets), 100));
         socket.set_nonblocking(true).map_err(failed)?;
         let stream = Arc::new(UnixStream::from_std(socket).map_err(failed)?);
         let live = Arc::new(Live {
@@ -144,6 +153,13 @@ impl Link {
                 };
                 *lock(&self.isolation) = isolation;
                 *lock(&self.hello) = Some(hello.clone());
+                self.audit.event(audit::Event::Start {
+                    process: "runner",
+                    pid: hello.pid,
+                    program: self.program.clone(),
+                    plugin: None,
+                    plugin_sha256: None,
+                });
                 *lock(&self.current) = Some(Arc::clone(&live));
                 tokio::spawn(live.read(reader, isolation));
                 Ok(hello)
@@ -224,8 +240,10 @@ impl Link {
         let pause = last.map_or(Duration::ZERO, |last| RESTART_PAUSE.saturating_sub(last.elapsed()));
         tokio::time::sleep(pause).await;
         *last = Some(Instant::now());
-        METRICS.runner_restarts.inc();
-        warn!("the runner is started again");
+        if lock(&self.current).is_some() {
+            METRICS.runner_restarts.inc();
+            warn!("the runner is started again");
+        }
         let hello = self.start().await?;
         hello.jails.map_err(|refused| format!("{} ({})", refused.message, refused.layer))?;
         self.current().ok_or_else(|| "the runner ended right after its start".into())

@@ -1,7 +1,6 @@
 //! One runner, and what all its runs share, whichever configuration their plugins began with: numbers, kits, and the
 //! places that there are.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +11,6 @@ use tokio::task::JoinHandle;
 use super::Link;
 use super::kit::Kits;
 use crate::config::Limits;
-use crate::plugin::spawn::Spawner;
 use crate::telemetry::METRICS;
 
 /// A runner and its places.
@@ -28,11 +26,11 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(program: PathBuf, spawner: Spawner, init: Init, limits: &Limits) -> Self {
+    pub(crate) fn new(link: Link, limits: &Limits) -> Self {
         let sizes = (limits.concurrent_runs, limits.detached_runs);
         METRICS.run_places.set(i64::from(sizes.0) + i64::from(sizes.1));
         Self {
-            link: Arc::new(Link::new(program, spawner, init)),
+            link: Arc::new(link),
             next: AtomicU64::new(1),
             kits: Kits::default(),
             places: Arc::new(Semaphore::new(sizes.0 as usize)),

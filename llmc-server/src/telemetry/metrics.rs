@@ -18,7 +18,7 @@ use super::histogram::{Histogram, Snapshot};
 use crate::call::Kind;
 
 /// What becomes of calls, the most frequent first.
-const OUTCOMES: [&str; 14] = [
+const OUTCOMES: [&str; 20] = [
     "ok",
     "tool_error",
     "abandoned",
@@ -33,16 +33,30 @@ const OUTCOMES: [&str; 14] = [
     Kind::ToolFailed.as_str(),
     Kind::InvalidResult.as_str(),
     Kind::AuditFailed.as_str(),
+    Kind::NotFound.as_str(),
+    Kind::Declined.as_str(),
+    Kind::Unconfirmed.as_str(),
+    Kind::InputRequired.as_str(),
+    Kind::ClientLacks.as_str(),
+    Kind::InvalidState.as_str(),
 ];
 
+/// The client is asked something and comes back: neither good nor bad.
+const ASKED: &str = Kind::InputRequired.as_str();
+
 /// Those of them that came to no tool.
-const REFUSED: [&str; 6] = [
+const REFUSED: [&str; 11] = [
     Kind::UnknownTool.as_str(),
     Kind::Denied.as_str(),
     Kind::InvalidArguments.as_str(),
     Kind::Limit.as_str(),
     Kind::Busy.as_str(),
     Kind::AuditFailed.as_str(),
+    Kind::NotFound.as_str(),
+    Kind::Declined.as_str(),
+    Kind::Unconfirmed.as_str(),
+    Kind::ClientLacks.as_str(),
+    Kind::InvalidState.as_str(),
 ];
 
 /// Stands for all tools that do not exist: whoever calls them chooses their names.
@@ -124,6 +138,10 @@ pub(crate) struct Metrics {
     pub(crate) http_body_bytes: Counter,
     /// Audit records that could not be written.
     pub(crate) audit_failures: Counter,
+    /// Audit records that wait to be written.
+    audit_queue: Integer,
+    /// 1 while audit records cannot be written.
+    audit_failing: Integer,
     unknown: Arc<OfTool>,
     tools: Mutex<BTreeMap<Arc<str>, Arc<OfTool>>>,
 }
@@ -171,6 +189,7 @@ impl Totals {
         for (outcome, count) in tool.outcomes() {
             match outcome {
                 "ok" => self.ok += count,
+                ASKED => {}
                 outcome if REFUSED.contains(&outcome) => self.refused += count,
                 _ => self.failed += count,
             }
@@ -225,6 +244,8 @@ impl Metrics {
             connections: Integer::default(),
             http_body_bytes: Counter::default(),
             audit_failures: Counter::default(),
+            audit_queue: Integer::default(),
+            audit_failing: Integer::default(),
             unknown: Arc::new(OfTool {
                 name: unknown,
                 outcomes: Default::default(),
@@ -281,6 +302,8 @@ impl Metrics {
         to.register("http_connections", "Connections of HTTP clients", self.connections.clone());
         to.register_with_unit("http_bodies", "Bodies received", Unit::Bytes, self.http_body_bytes.clone());
         to.register("auth_failures", "HTTP requests without a valid token", self.auth_failures.clone());
+        to.register("audit_queue", "Audit records that wait to be written", self.audit_queue.clone());
+        to.register("audit_failing", "1 while audit records cannot be written", self.audit_failing.clone());
         to.register("audit_failures", "Audit records that could not be written", self.audit_failures.clone());
     }
 
@@ -355,6 +378,9 @@ impl Metrics {
 
     /// Everything, in the text format of OpenMetrics 1.0.
     pub(crate) fn text(&self) -> String {
+        let (waiting, failing) = crate::audit::health();
+        self.audit_queue.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.audit_failing.set(failing.into());
         let mut text = String::new();
         // Only a writer that fails makes it fail; a string does not.
         let _ = encode(&mut text, &self.registry);

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::client::Http;
 use crate::{inside, origin, server};
 
-const VIEWS: [&str; 4] = ["overview", "live", "plugins", "jails"];
+const VIEWS: [&str; 5] = ["overview", "live", "plugins", "jails", "audit"];
 
 const EXEC: &str = "[plugins.exec]\nlibrary = 'llmc_tools_exec'\n\
     grants = { run = { profile = 'code' }, tools = ['read_file'] }\n";
@@ -58,8 +58,47 @@ fn what_happened_is_shown() {
 }
 
 #[test]
+fn the_audit_is_searched_and_checked() {
+    let http = server("[audit]\npath = '{work}/../audit.db'\n");
+    let Some(mut browser) = inside(&http) else { return };
+    let origin = origin(&http);
+    http.works();
+    http.call("read_file", json!({"path": 7}));
+    http.call("<img src=x onerror=window.pwned=1>", json!({}));
+    let rows = "document.querySelectorAll('#records tr').length";
+    browser.visit(&format!("{origin}/console#/audit"));
+    browser.until("!document.getElementById('audit').hidden");
+    let search = |browser: &mut crate::browser::Browser, field: &str, value: &str| {
+        browser.value(&format!("document.getElementById('{field}').value = {}; 1", json!(value)));
+        browser.value("document.querySelector('#audit-form button').click(); 1");
+    };
+    search(&mut browser, "audit-tool", "read_file");
+    // Records are written together, a moment later.
+    while browser.value(rows) != 2 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        search(&mut browser, "audit-tool", "read_file");
+    }
+    let text = browser.text();
+    for word in ["invalid_arguments", "token good", "audit.db", "ok"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    search(&mut browser, "audit-tool", "");
+    search(&mut browser, "audit-outcome", "unknown_tool");
+    browser.until(&format!("{rows} === 1"));
+    assert!(browser.text().contains("<img src=x onerror=window.pwned=1>"), "{}", browser.text());
+    assert_eq!(
+        browser.value("window.pwned === undefined && document.querySelector('main img') === null"),
+        true
+    );
+    browser.value("document.getElementById('verify').click(); 1");
+    browser.until("document.getElementById('verified').textContent.startsWith('whole')");
+    browser.is_clean(&origin);
+    http.server.stop();
+}
+
+#[test]
 fn every_view_fits_every_screen() {
-    let http = server(EXEC);
+    let http = server(&format!("{EXEC}[audit]\npath = '{{work}}/../audit.db'\n"));
     let Some(mut browser) = inside(&http) else { return };
     let origin = origin(&http);
     for name in ["work:a.txt", "work:none.txt", "work:a.txt", "work:a.txt"] {
@@ -130,12 +169,12 @@ fn everything_is_reached_by_keyboard() {
     browser.until("!document.getElementById('overview').hidden");
     let focus = "document.activeElement.textContent.trim() || document.activeElement.id";
     let mut seen = Vec::new();
-    for _ in 0..7 {
+    for _ in 0..8 {
         browser.key("Tab");
         seen.push(browser.value(focus).as_str().unwrap().to_owned());
     }
-    let expected = ["Skip to content", "Overview", "Live", "Plugins", "Jails", "Leave"];
-    assert_eq!(seen[..6], expected.map(str::to_owned));
+    let expected = ["Skip to content", "Overview", "Live", "Plugins", "Jails", "Audit", "Leave"];
+    assert_eq!(seen[..7], expected.map(str::to_owned));
     assert!(
         browser.value("getComputedStyle(document.activeElement).outlineStyle") != "none",
         "focus is seen"

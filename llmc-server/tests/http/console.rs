@@ -98,6 +98,11 @@ fn a_session_takes_cookie_and_key_and_no_other_site() {
             post(&http, "/console/session", "{}", &format!("Authorization: Bearer {admin}\r\n{header}\r\n"));
         assert_eq!(login.status, 403, "{header}");
     }
+    let ask = |body: &str, headers: &str| post(&http, "/console/records", body, headers).status;
+    assert_eq!(ask("{}", &mine.headers()), 200);
+    assert_eq!(ask("{}", ""), 401);
+    assert_eq!(ask("{\"sql\": 1}", &mine.headers()), 400);
+    assert_eq!(post(&http, "/console/verify", "{}", "").status, 401);
     let own = format!("{}Origin: http://{}\r\n", mine.headers(), http.address);
     let reply =
         http.raw(format!("GET /console/state HTTP/1.1\r\nHost: {}\r\n{own}\r\n", http.address)).unwrap();

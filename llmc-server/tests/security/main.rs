@@ -41,3 +41,4 @@ mod signature;
 mod state;
 mod stdout;
 mod storms;
+mod te;

@@ -149,9 +149,23 @@ fn told(server: &mut Server) -> Vec<Value> {
     let mut status = server.call("reindex", json!({})).ok().clone();
     assert_eq!((&status["freshness"], status.get("notes")), (&json!("fresh"), None), "{status}");
     status["bytes"].take();
-    let questions = ["f7_of_200", "g0_3", "says 399", "f1_of_13 g399_1", "\"fn f29_of_299\""];
-    let answers = questions.map(|query| server.call("search_code", json!({"query": query})).ok().clone());
-    [status].into_iter().chain(answers).collect()
+    let mut told = vec![status];
+    for file in (0..FILES).step_by(11) {
+        // Found by all kinds of lists, with one best answer: what is equally good has no order.
+        let name = format!("f{}_of_{file}", file % 30);
+        for query in [name.clone(), format!("\"fn {name}\"")] {
+            told.push(
+                server.call("search_code", json!({"query": query, "limit": 1})).ok()["results"].clone(),
+            );
+        }
+        told.push(server.call("symbol_lineage", json!({"name": name})).ok().clone());
+        let path = format!("work:d{}/f{file}.rs", file % 7);
+        told.push(server.call("inspect", json!({"target": path, "max_tokens": 2_000})).ok().clone());
+    }
+    for name in ["g0_3", "g1_3"] {
+        told.push(server.call("where_used", json!({"name": name, "limit": 500})).ok().clone());
+    }
+    told
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use llmc_core::Manifest;
-use llmc_core::manifest::GrantKind;
+use llmc_core::manifest::{GrantKind, ItemKind};
 use std::net::SocketAddr;
 use std::path::Path;
 use tempfile::TempDir;
@@ -16,8 +16,10 @@ use super::super::output::Paint;
 use super::super::plugin::described;
 use super::calls::Calls;
 use crate::app::{self, App};
-use crate::call::{Caller, Request};
-use crate::config::{self, Config, ConfigError, Flags, Grants, Http, HttpAuth, Loaded, Plugin};
+use crate::call::{Caller, Dialog, Request};
+use crate::config::{
+    self, Audit, Config, ConfigError, Durability, Flags, Grants, Http, HttpAuth, Loaded, Plugin,
+};
 use crate::http::{Listener, Server};
 use crate::lock::{self, grant_lines};
 
@@ -110,12 +112,15 @@ impl Session {
         let request = Request {
             caller: Caller::CommandLine,
             origin: "command line".into(),
+            item: ItemKind::Tool,
             tool: tool.to_owned(),
             arguments,
+            request_id: None,
+            trace_id: None,
             cancel: CancellationToken::new(),
             progress: None,
+            dialog: Dialog::person(),
             parent: None,
-            trace_id: None,
             span_above: None,
         };
         let answer = self.app.path().call(request).await;
@@ -164,7 +169,9 @@ fn configuration(
     }
     // Lock and signatures are about what is installed, not about what is being made.
     (config.server.require_lock, config.server.require_signature, config.file) = (false, false, None);
-    config.audit.path = Some(folder.join("audit.jsonl"));
+    // A call is shown as soon as it has been answered.
+    config.audit =
+        Audit { path: Some(folder.join("audit.jsonl")), durability: Durability::Call, ..Audit::default() };
     config.server.http = http.map(|listen| Http { auth: HttpAuth::None, ..Http::on(listen) });
     if let Some(http) = &config.server.http {
         http.check().map_err(ConfigError::Flag)?;

@@ -1,9 +1,9 @@
 // The console: who looks, which view, and what it shows. Whatever comes from the server is put into the page as text.
 
 import * as charts from "./charts.js";
-import { bytes, cell, clock, count, duration, element, facts, fill, mark, milliseconds, plain, tile, tone } from "./text.js";
+import { bytes, cell, clock, count, duration, element, facts, fill, mark, milliseconds, moment, plain, tile, tone } from "./text.js";
 
-const VIEWS = ["overview", "live", "plugins", "jails"];
+const VIEWS = ["overview", "live", "plugins", "jails", "audit"];
 const POLL_MS = 5000, FACTS_MS = 30000, MOST_EVENTS = 300;
 
 const by = (id) => document.getElementById(id);
@@ -116,6 +116,7 @@ function show() {
   if (view && view !== next) by(`${next}-title`).focus();
   view = next;
   if (view === "overview") draw();
+  if (view === "audit") guarded(() => records());
 }
 
 // What changes from moment to moment
@@ -248,6 +249,85 @@ function layers(list) {
   fill(by("layers"), ...rows);
 }
 
+// The audit
+
+let oldest = null;
+
+async function records(more = false) {
+  const asked = {
+    event: by("audit-event").value,
+    tool: by("audit-tool").value,
+    caller: by("audit-caller").value,
+    outcome: by("audit-outcome").value,
+    text: by("audit-text").value,
+    refused: by("audit-refused").checked,
+    ...(more && oldest ? { before_seq: oldest } : {}),
+  };
+  by("audit-state").textContent = "searching";
+  try {
+    const told = await (await post("records", asked)).json();
+    if (!told) {
+      by("audit-state").textContent = "";
+      facts(by("chain"), [["file", "none: records go to the log (audit.path)"]]);
+      by("verify").hidden = by("audit-form").hidden = true;
+      return;
+    }
+    chain(told);
+    const rows = told.records.map(recordRow);
+    if (more) by("records").append(...rows);
+    else fill(by("records"), ...rows);
+    oldest = told.records.at(-1)?.seq ?? oldest;
+    by("older").hidden = told.is_all;
+    by("audit-state").textContent = `${count(by("records").children.length)} records, newest first`;
+  } catch (error) {
+    by("audit-state").textContent = error.status === 401 ? "" : error.message;
+    if (error.status === 401) throw error;
+  }
+}
+
+function chain({ path, chain: state }) {
+  const unsigned = state.last_seq - (state.signed_seq ?? 0);
+  facts(by("chain"), [
+    ["file", element("code", {}, plain(path))],
+    ["records", state.last_seq ? `${count(state.first_seq)} to ${count(state.last_seq)}` : "none"],
+    ["last hash", element("code", {}, state.last_hash ?? "–")],
+    ["signed", state.signed_ms ? `up to ${count(state.signed_seq)}, at ${moment(state.signed_ms)}; ${count(Math.max(unsigned, 0))} since then` : "not yet"],
+    ["public key", element("code", {}, state.public_key ?? "–")],
+  ]);
+}
+
+function recordRow(record) {
+  const { seq, time_ms, event, outcome, caller, by: who, address, tool, plugin, secret, token, program, process, reason } = record;
+  const what = [tool, process, event === "call" ? null : plugin && `plugin ${plugin}`, secret && `secret ${secret}`, token && `token ${token}`, program].filter(Boolean).join(", ");
+  const short = reason && reason.length > 120 ? `${reason.slice(0, 120)}…` : reason;
+  const whole = element("details", {}, element("summary", {}, short ? plain(short) : "whole record"), element("pre", {}, plain(JSON.stringify(record, null, 1))));
+  return element(
+    "tr",
+    {},
+    cell("No.", String(seq), "number"),
+    cell("Time", moment(time_ms), "short"),
+    cell("Event", event),
+    cell("Outcome", outcome ? mark(outcome, event === "call" || tone(outcome) === "warn" ? tone(outcome) : "") : ""),
+    cell("Who", caller ?? who ?? address),
+    cell("What", what, "mono"),
+    cell("Reason", whole),
+  );
+}
+
+async function verify() {
+  by("verify").disabled = true;
+  fill(by("verified"), "checking");
+  try {
+    const { is_good: isGood, report } = await (await post("verify", {})).json();
+    const findings = report.findings.map((finding) => element("li", {}, plain(finding)));
+    fill(by("verified"), mark(isGood ? `whole: ${count(report.records)} records, ${count(report.checkpoints)} checkpoints` : "NOT WHOLE", isGood ? "good" : "bad"), element("ul", {}, ...findings));
+  } catch (error) {
+    fill(by("verified"), plain(error.message));
+  } finally {
+    by("verify").disabled = false;
+  }
+}
+
 // What happens
 
 let paused = false, missed = 0;
@@ -361,6 +441,12 @@ by("leave").addEventListener("click", async () => {
   await post("logout", {}).catch(() => {});
   login();
 });
+by("audit-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  guarded(() => records());
+});
+by("older").addEventListener("click", () => guarded(() => records(true)));
+by("verify").addEventListener("click", verify);
 by("live-form").addEventListener("submit", (event) => event.preventDefault());
 by("live-kind").addEventListener("change", render);
 by("live-text").addEventListener("input", render);

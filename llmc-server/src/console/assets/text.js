@@ -44,13 +44,19 @@ export function duration(seconds) {
   return minutes ? `${minutes} min` : `${Math.floor(seconds)} s`;
 }
 
+export function moment(ms) {
+  const at = new Date(ms);
+  return `${at.toLocaleDateString("sv-SE")} ${at.toLocaleTimeString("en-GB")}`;
+}
+
 export function clock(ms) {
   return new Date(ms).toLocaleTimeString("en-GB");
 }
 
-const REFUSED = ["unknown_tool", "denied", "invalid_arguments", "limit", "busy", "audit_failed", "unauthorised"];
+const REFUSED = ["unknown_tool", "denied", "invalid_arguments", "limit", "busy", "audit_failed", "unauthorised", "not_found", "declined", "unconfirmed", "client_lacks", "invalid_state", "refused"];
 
 export function tone(outcome) {
+  if (outcome === "input_required" || !outcome) return "";
   if (outcome === "ok") return "good";
   return REFUSED.includes(outcome) ? "warn" : "bad";
 }

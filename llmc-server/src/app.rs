@@ -18,14 +18,13 @@ use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
 use crate::audit::{self, Audit};
-use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Generation, Live, Registry, Schema, Seal};
+use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Live, Registry, Schema, Seal};
 use crate::config::{Config, Flags, Mode, NamedMode, Plugin};
 use crate::lock::{Drift, Guard};
 use crate::plugin::Supervisor;
 use crate::plugin::manifest::ManifestFile;
 use crate::plugin::supervisor::Unavailable;
 use crate::roots::Roots;
-use crate::runner::Pool;
 use crate::secret::Secrets;
 use crate::stage::Stage;
 use crate::telemetry::otlp;
@@ -52,14 +51,11 @@ pub(crate) struct Shown {
     pub(crate) stopped: Vec<Drift>,
     /// Plugins are pinned.
     pub(crate) is_locked: bool,
-    /// The runner, if anything may run.
-    pub(crate) pool: Option<Arc<Pool>>,
 }
 
 impl Shown {
-    fn new(config: &Config, stopped: &[Drift], is_locked: bool, parts: &Parts) -> Arc<Self> {
-        let (config, stopped, pool) = (config.clone(), stopped.to_vec(), parts.pool());
-        Arc::new(Self { config, stopped, is_locked, pool })
+    fn new(config: &Config, stopped: &[Drift], is_locked: bool) -> Arc<Self> {
+        Arc::new(Self { config: config.clone(), stopped: stopped.to_vec(), is_locked })
     }
 }
 
@@ -143,9 +139,8 @@ pub(crate) async fn start_for(config: Config, flags: &Flags, tool: Option<&str>)
     record_stopped(&audit, &stopped);
     let path = CallPath::new(registry, authority, Arc::clone(&parts.secrets), audit, config.limits.clone());
     let path = path.with_spans(spans).counting(config.telemetry.metrics);
-    let shown = Shown::new(&config, &stopped, is_locked, &parts);
-    let live =
-        Live::new(Generation { path: Arc::new(path), instructions: parts.instructions.clone(), shown });
+    let shown = Shown::new(&config, &stopped, is_locked);
+    let live = Live::new(parts.generation(path, shown));
     let processes = tokio::spawn(async {
         let processes = starting.ready().await?;
         info!(plugins = processes.reports.len(), "ready");

@@ -11,8 +11,9 @@ use anyhow::Context as _;
 use llmc_wire::host::{HostLimits, Init, InitRoot};
 use rustix::fs::fstat;
 
+use super::Shown;
 use crate::audit::Audit;
-use crate::call::Hub;
+use crate::call::{CallPath, Generation, Hub};
 use crate::config::{Config, ConfigError, Flags, Grants, Plugin, Program};
 use crate::files::Version;
 use crate::plugin::connection::Settings;
@@ -44,7 +45,7 @@ impl Ground {
 /// A configuration as far as the next one may want to keep it.
 pub(super) struct Parts {
     pub(super) secrets: Arc<Secrets>,
-    pub(super) instructions: Arc<str>,
+    instructions: Arc<str>,
     pool: Option<Arc<Pool>>,
     plugins: Vec<Part>,
 }
@@ -160,6 +161,17 @@ impl Parts {
         }
     }
 
+    /// With a path that leads to them.
+    pub(super) fn generation(&self, path: CallPath, shown: Arc<Shown>) -> Generation {
+        Generation {
+            path: Arc::new(path),
+            plugins: self.supervisors().into(),
+            pool: self.pool.clone(),
+            instructions: Arc::clone(&self.instructions),
+            shown,
+        }
+    }
+
     pub(super) fn supervisors(&self) -> Vec<Arc<Supervisor>> {
         self.plugins.iter().map(|part| Arc::clone(&part.supervisor)).collect()
     }
@@ -175,11 +187,6 @@ impl Parts {
     /// The runner, if `other` does not have it.
     pub(super) fn new_pool(&self, other: Option<&Self>) -> Option<Arc<Pool>> {
         self.pool.clone().filter(|_| !other.is_some_and(|other| self.has_pool_of(other)))
-    }
-
-    /// The runner, if anything may run.
-    pub(super) fn pool(&self) -> Option<Arc<Pool>> {
-        self.pool.clone()
     }
 
     pub(super) fn keep_only(&mut self, plugins: &[Arc<Supervisor>]) {

@@ -102,9 +102,9 @@ impl App {
         }
         let path =
             self.live.path().next(registry, authority, Arc::clone(&parts.secrets), config.limits.clone());
-        let path = Arc::new(path.counting(config.telemetry.metrics));
-        let shown = Shown::new(config, &self.stopped, is_locked, parts);
-        Ok(Some(Generation { path, instructions: Arc::clone(&parts.instructions), shown }))
+        let path = path.counting(config.telemetry.metrics);
+        let shown = Shown::new(config, &self.stopped, is_locked);
+        Ok(Some(parts.generation(path, shown)))
     }
 
     /// Takes over what cannot change while the server runs; tells what would have been different.

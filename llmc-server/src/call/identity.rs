@@ -28,6 +28,12 @@ impl Identity {
         Self { shown: "http".to_owned(), origin: "http".into(), tools: None, scopes: calling() }
     }
 
+    /// Anybody who may connect to our Unix socket, where no token is asked for.
+    pub(crate) fn local(uid: u32) -> Self {
+        let shown = format!("http uid {uid}");
+        Self { origin: shown.as_str().into(), shown, tools: None, scopes: calling() }
+    }
+
     /// The holder of a token.
     pub(crate) fn of(token: &Token) -> Self {
         let digits = token.sha256.get(..DIGEST_DIGITS).unwrap_or(&token.sha256);
@@ -37,6 +43,12 @@ impl Identity {
             tools: token.tools.clone().map(Arc::new),
             scopes: token.scopes.clone(),
         }
+    }
+
+    /// Whom an access token speaks of.
+    pub(crate) fn of_subject(name: &str, tools: Option<BTreeSet<String>>) -> Self {
+        let shown = format!("oauth {name}");
+        Self { origin: shown.as_str().into(), shown, tools: tools.map(Arc::new), scopes: calling() }
     }
 
     /// For the log and the audit.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{note, print};
-use crate::config::{self, Flags};
+use crate::config::{self, Flags, Listen};
 use crate::console::ticket::{LIFETIME, Tickets};
 use crate::tokens;
 
@@ -24,11 +24,18 @@ impl Console {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let config = config::load(&self.flags)?.config;
         let configured = config.server.http.as_ref();
-        let Some(address) = self.http.or(configured.map(|http| http.listen)) else {
-            anyhow::bail!(
+        let listen = configured.map(|http| &http.listen);
+        let address = match (self.http, listen) {
+            (Some(address), _) => address,
+            (None, Some(Listen::Tcp(address))) => *address,
+            (None, Some(other)) => anyhow::bail!(
+                "browsers do not reach `{other}`; open the console through the proxy in front of it with a token of \
+                 `llmc token create NAME --scope admin`, or name an address that browsers reach with --http"
+            ),
+            (None, None) => anyhow::bail!(
                 "the console is served over HTTP, and the configuration has no `server.http`; start the server with \
                  `llmc serve --http 127.0.0.1:8765`, then `llmc console --http 127.0.0.1:8765`"
-            );
+            ),
         };
         if configured.is_some_and(|http| !http.console) {
             anyhow::bail!("the configuration switches the console off (`server.http.console`)");
@@ -40,7 +47,8 @@ impl Console {
         }
         let ticket = Tickets::beside(&tokens::path(&config)?).create()?;
         // Behind the `#` it stays in the browser: it is part of no request line, log or `Referer`.
-        print(&format!("http://{}/console#ticket={ticket}\n", reachable(address)))?;
+        let scheme = if configured.is_some_and(|http| http.tls.is_some()) { "https" } else { "http" };
+        print(&format!("{scheme}://{}/console#ticket={ticket}\n", reachable(address)))?;
         note(&format!("the link is good for one browser, within {} seconds", LIFETIME.as_secs()));
         Ok(ExitCode::SUCCESS)
     }

@@ -6,7 +6,9 @@
 mod edit;
 mod flags;
 mod http;
+mod listen;
 mod load;
+mod oauth;
 mod programs;
 mod telemetry;
 
@@ -21,8 +23,10 @@ pub(crate) use edit::{Editor, GrantWord, no_plugin};
 pub use flags::Flags;
 pub(crate) use flags::{FS_TOOLS, parse_root};
 pub use http::{Http, HttpAuth, HttpMetrics};
+pub use listen::{Listen, ProxyHeader, Tls, TrustedProxy};
 pub use load::{ConfigError, Loaded, load};
 pub(crate) use load::{flag, is_name, is_path, parse, user_file};
+pub use oauth::{Algorithm, OAuth};
 pub use programs::Program;
 pub(crate) use programs::{NO_RULES, header, is_narrow, name_of};
 pub use telemetry::Telemetry;

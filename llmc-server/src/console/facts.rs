@@ -65,7 +65,7 @@ impl Facts {
     /// What rarely changes.
     pub(crate) async fn facts(&self) -> Value {
         let now = self.live.now();
-        let Shown { config, pool, .. } = &*now.shown;
+        let (config, pool) = (&now.shown.config, &now.pool);
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "config": config.file,
@@ -96,7 +96,7 @@ fn plugins(now: &Generation) -> Vec<Value> {
     for (name, configured) in &config.plugins {
         let drift = stopped.iter().find(|drift| drift.plugin == *name);
         let tools: Vec<_> = now.path.registry.entries().filter(|entry| entry.owner() == name).collect();
-        let supervisor = tools.iter().find_map(|entry| entry.plugin());
+        let supervisor = now.plugins.iter().find(|plugin| **plugin.name() == **name);
         let live = supervisor.and_then(|supervisor| supervisor.live());
         let report = supervisor.and_then(|supervisor| supervisor.report());
         let health = match (&drift, supervisor) {
@@ -104,7 +104,7 @@ fn plugins(now: &Generation) -> Vec<Value> {
             (None, Some(_)) if live.is_some() => "running",
             // It is started for the next call.
             (None, Some(_)) => "waiting",
-            (None, None) => "without tools",
+            (None, None) => "not started",
         };
         let pinned = match drift {
             Some(drift) if drift.is_new => "not in the lock",

@@ -23,10 +23,11 @@ use tracing::info;
 
 use super::connections::Place;
 use super::guard::Page;
-use super::rate::network;
+use super::peer::Client;
+use super::reach::tickets;
 use super::refusal::Refusal;
 use super::reply::{self, Reply};
-use super::service::{Ends, Service, tickets};
+use super::service::Service;
 use crate::console::assets::{Asset, POLICY};
 use crate::console::records::{self, Question};
 use crate::console::session::{LIFETIME, Viewer};
@@ -63,20 +64,20 @@ pub(super) async fn answer(
     page: Page,
     head: Parts,
     body: Incoming,
-    ends: Ends,
+    client: Client,
     place: &Place,
 ) -> Reply {
     let Some(console) = service.console() else { return reply::refused(&Refusal::not_found()) };
     let answered = match page {
         Page::Asset(asset) => Ok(self::asset(asset)),
-        Page::Login => login(service, console, &head, body, ends).await,
-        Page::Logout => viewer(service, console, &head, ends).map(|viewer| {
+        Page::Login => login(service, console, &head, body, client).await,
+        Page::Logout => viewer(service, console, &head, client).map(|viewer| {
             console.sessions.end(viewer.number);
-            ended()
+            ended(service)
         }),
-        Page::State => viewer(service, console, &head, ends)
+        Page::State => viewer(service, console, &head, client)
             .map(|_| reply::json(StatusCode::OK, &console.facts.state(&console.series))),
-        Page::Facts => match viewer(service, console, &head, ends) {
+        Page::Facts => match viewer(service, console, &head, client) {
             Ok(viewer) => {
                 let mut facts = console.facts.facts().await;
                 facts["viewer"] = json!(&*viewer.name);
@@ -84,16 +85,16 @@ pub(super) async fn answer(
             }
             Err(refusal) => Err(refusal),
         },
-        Page::Records => match viewer(service, console, &head, ends) {
+        Page::Records => match viewer(service, console, &head, client) {
             Ok(_) => records(service, console, body).await,
             Err(refusal) => Err(refusal),
         },
-        Page::Verify => match viewer(service, console, &head, ends) {
+        Page::Verify => match viewer(service, console, &head, client) {
             Ok(_) => verified(service, console).await,
             Err(refusal) => Err(refusal),
         },
         Page::Events => {
-            viewer(service, console, &head, ends).and_then(|viewer| events(service, viewer, place))
+            viewer(service, console, &head, client).and_then(|viewer| events(service, viewer, place))
         }
     };
     answered.unwrap_or_else(|refusal| reply::refused(&refusal))
@@ -115,25 +116,25 @@ async fn login(
     console: &Console,
     head: &Parts,
     body: Incoming,
-    ends: Ends,
+    client: Client,
 ) -> Result<Reply, Refusal> {
     same_site(&head.headers)?;
     let Login { ticket } = received(service, body).await?;
     let (name, token) = match ticket {
         Some(ticket) => {
-            take(service, console, &ticket, ends)?;
+            take(service, console, &ticket, client)?;
             ("console link".to_owned(), None)
         }
         None => {
-            let identity = service.admitted(head, ends, Scope::Admin)?;
+            let identity = service.admitted(head, client, Scope::Admin).await?;
             (identity.shown().to_owned(), Some(Arc::clone(identity.origin())))
         }
     };
-    info!(target: "http", peer = %ends.peer, by = name, "console opened");
+    info!(target: "http", %client, by = name, "console opened");
     let failed = |error: std::io::Error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
     let opened = console.sessions.open(&name, token).map_err(failed)?;
     let mut reply = reply::json(StatusCode::OK, &json!({"key": opened.key}));
-    set_cookie(&mut reply, &opened.cookie, LIFETIME);
+    set_cookie(service, &mut reply, &opened.cookie, LIFETIME);
     Ok(reply)
 }
 
@@ -173,8 +174,7 @@ fn told(found: Result<serde_json::Value, String>) -> Reply {
     }
 }
 
-fn take(service: &Service, console: &Console, ticket: &str, ends: Ends) -> Result<(), Refusal> {
-    let peer = ends.peer.ip();
+fn take(service: &Service, console: &Console, ticket: &str, client: Client) -> Result<(), Refusal> {
     // Asked each time: another configuration may have made the place of tickets writable.
     let tickets = tickets(&console.facts.shown().config);
     if tickets.is_some_and(|tickets| tickets.take(ticket)) {
@@ -182,9 +182,9 @@ fn take(service: &Service, console: &Console, ticket: &str, ends: Ends) -> Resul
     }
     METRICS.auth_failure("ticket");
     let reason = "the link of `llmc console` was used before, or is older than a minute";
-    match service.ticket_failures().take(&network(peer), Instant::now()) {
+    match service.ticket_failures().take(&client.counted(), Instant::now()) {
         Ok(()) => {
-            service.record_rejected(peer, reason);
+            service.record_rejected(client, reason);
             Err(Refusal::new(StatusCode::UNAUTHORIZED, reason))
         }
         Err(wait) => Err(Refusal::wait(StatusCode::TOO_MANY_REQUESTS, "too many links that are none", wait)),
@@ -192,7 +192,7 @@ fn take(service: &Service, console: &Console, ticket: &str, ends: Ends) -> Resul
 }
 
 /// Who asks, if he has a session that still may be one.
-fn viewer(service: &Service, console: &Console, head: &Parts, ends: Ends) -> Result<Viewer, Refusal> {
+fn viewer(service: &Service, console: &Console, head: &Parts, client: Client) -> Result<Viewer, Refusal> {
     same_site(&head.headers)?;
     let unauthorised = || Refusal::new(StatusCode::UNAUTHORIZED, "no session of the console");
     let key = head.headers.get(KEY).and_then(|key| key.to_str().ok()).ok_or_else(unauthorised)?;
@@ -202,7 +202,7 @@ fn viewer(service: &Service, console: &Console, head: &Parts, ends: Ends) -> Res
         console.sessions.end(viewer.number);
         return Err(unauthorised());
     }
-    service.within_rate(&format!("console {}", viewer.number), &viewer.name, ends)?;
+    service.within_rate(&format!("console {}", viewer.number), &viewer.name, client)?;
     Ok(viewer)
 }
 
@@ -226,17 +226,19 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
     found.next().is_none().then_some(value)
 }
 
-fn set_cookie(reply: &mut Reply, value: &str, lifetime: Duration) {
+fn set_cookie(service: &Service, reply: &mut Reply, value: &str, lifetime: Duration) {
     let seconds = lifetime.as_secs();
-    let cookie = format!("{COOKIE}={value}; Path=/console; HttpOnly; SameSite=Strict; Max-Age={seconds}");
+    let secure = if service.is_encrypted() { "; Secure" } else { "" };
+    let cookie =
+        format!("{COOKIE}={value}; Path=/console; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         reply.headers_mut().insert(header::SET_COOKIE, cookie);
     }
 }
 
-fn ended() -> Reply {
+fn ended(service: &Service) -> Reply {
     let mut reply = reply::plain(StatusCode::NO_CONTENT, Bytes::new());
-    set_cookie(&mut reply, "", Duration::ZERO);
+    set_cookie(service, &mut reply, "", Duration::ZERO);
     reply
 }
 

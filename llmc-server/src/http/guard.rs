@@ -15,6 +15,10 @@ use crate::console::assets::{ASSETS, Asset};
 /// Longest path in bytes, twenty times what is needed.
 const MAX_PATH_BYTES: usize = 128;
 
+/// RFC 9728: for the whole server, and for what lies at `/mcp`.
+const METADATA: &str = crate::oauth::PATH;
+const METADATA_OF_MCP: &str = "/.well-known/oauth-protected-resource/mcp";
+
 /// Headers that mean one thing once, and whatever a reader likes when they come twice.
 const ONCE: [HeaderName; 13] = [
     header::AUTHORIZATION,
@@ -45,6 +49,8 @@ pub(super) enum Route {
     Ready,
     /// The numbers of the server.
     Metrics,
+    /// Where access tokens come from.
+    Metadata,
     /// The console.
     Console(Page),
 }
@@ -76,6 +82,7 @@ impl Route {
             Self::Preflight => "preflight",
             Self::Health => "health",
             Self::Ready => "ready",
+            Self::Metadata => "metadata",
             Self::Metrics => "metrics",
             Self::Console(_) => "console",
         }
@@ -116,6 +123,8 @@ pub(super) fn route(
         "/mcp" => return Err(Refusal::method("POST")),
         "/healthz" if is_get => Route::Health,
         "/readyz" if is_get => Route::Ready,
+        METADATA | METADATA_OF_MCP if is_get => Route::Metadata,
+        METADATA | METADATA_OF_MCP => return Err(Refusal::method("GET, HEAD")),
         "/metrics" if is_get => Route::Metrics,
         path if is_console(path) => Route::Console(page(head, path, is_get)?),
         "/healthz" | "/readyz" | "/metrics" => return Err(Refusal::method("GET, HEAD")),

@@ -1,7 +1,6 @@
 //! One request, from its head to its answer: guard, who sends it, how many, its body, and then the protocol.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,24 +13,26 @@ use hyper::{Request, StatusCode};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::auth::{Door, Rejected};
 use super::authority::Names;
 use super::connections::Place;
 use super::guard::{self, Route};
-use super::rate::{Rate, network};
+use super::peer::{Client, Counted, Peer, Proxies};
+use super::rate::Rate;
+use super::readiness::Readiness;
 use super::refusal::Refusal;
 use super::reply::{self, Reply};
 use super::{Server, console, shape};
 use crate::call::{Identity, Live};
-use crate::config::{Access, Http, HttpAuth, HttpMetrics};
+use crate::config::{Http, HttpAuth, HttpMetrics};
 use crate::console::Console;
 use crate::console::session::Viewer;
-use crate::console::ticket::Tickets;
 use crate::mcp::{Front, Handler, Listening};
+use crate::oauth::Resource;
 use crate::telemetry::METRICS;
 use crate::tokens::Scope;
 
@@ -54,6 +55,7 @@ const LISTEN: &str = "subscriptions/listen";
 /// What all connections share.
 pub(super) struct Service {
     names: Names,
+    proxies: Proxies,
     door: Door,
     /// By token, or by address where there are none.
     rate: Rate<String>,
@@ -66,14 +68,16 @@ pub(super) struct Service {
     mcp: StreamableHttpService<Handler, NeverSessionManager>,
     /// For requests that stay open to be told of changes.
     listening: StreamableHttpService<Listening, NeverSessionManager>,
-    ready: watch::Receiver<bool>,
+    readiness: Readiness,
     console: Option<Console>,
+    /// Browsers speak to us over TLS, so cookies can insist on it.
+    is_encrypted: bool,
     /// Browsers that may watch at the same time.
     streams: Arc<Semaphore>,
     /// Who reads the audit for a page.
     reading: Semaphore,
     /// Links that were none.
-    ticket_failures: Rate<IpAddr>,
+    ticket_failures: Rate<Counted>,
     /// The server is told to end.
     stop: CancellationToken,
 }
@@ -81,7 +85,7 @@ pub(super) struct Service {
 /// The two ends of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ends {
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
     pub(super) local: IpAddr,
 }
 
@@ -112,6 +116,7 @@ impl Service {
         let mcp = StreamableHttpService::new(move || Ok(front.handler()), Arc::default(), settings);
         Self {
             names: Names::new(&config.hosts, &config.origins),
+            proxies: Proxies::new(config),
             door,
             rate: Rate::per_minute(config.requests_per_minute),
             requests: Arc::new(Semaphore::new(config.concurrent_requests)),
@@ -119,11 +124,12 @@ impl Service {
             max_body_bytes,
             metrics: config.metrics,
             client_timeout: Duration::from_millis(config.client_timeout_ms),
+            readiness: Readiness::new(live.clone(), ready),
             live,
             mcp,
             listening,
-            ready,
             console,
+            is_encrypted: config.tls.is_some(),
             streams: console::streams(),
             reading: Semaphore::new(1),
             ticket_failures: Rate::per_minute(config.failures_per_minute),
@@ -139,26 +145,31 @@ impl Service {
         place: &Place,
     ) -> Reply {
         let (head, body) = request.into_parts();
+        let client = self.proxies.client(&head.headers, ends.peer);
         let origin = head.headers.get(header::ORIGIN).cloned();
         let route = guard::route(&head, &self.names, ends.local, self.max_body_bytes);
         let name = route.as_ref().map_or("none", Route::name);
         let reply = match route {
             Ok(Route::Mcp { body_bytes }) => {
-                let reply = self.message(head, body, body_bytes, ends, place).await;
+                let reply = self.message(head, body, body_bytes, client, place).await;
                 reply::finished(reply, origin)
             }
             Ok(Route::Preflight) => reply::finished(reply::preflight(), origin),
             Ok(Route::Health) => {
                 reply::finished(reply::json(StatusCode::OK, &json!({"status": "ok"})), origin)
             }
-            Ok(Route::Ready) => reply::finished(self.readiness(), origin),
+            Ok(Route::Metadata) => match self.door.metadata() {
+                Some(metadata) => reply::finished(reply::json(StatusCode::OK, metadata.document()), origin),
+                None => reply::finished(reply::refused(&Refusal::not_found()), None),
+            },
+            Ok(Route::Ready) => reply::finished(self.readiness.reply().await, origin),
             // No other origin is told anything.
             Ok(Route::Console(page)) => {
-                reply::finished(console::answer(self, page, head, body, ends, place).await, None)
+                reply::finished(console::answer(self, page, head, body, client, place).await, None)
             }
-            Ok(Route::Metrics) => reply::finished(self.numbers(&head, ends), origin),
+            Ok(Route::Metrics) => reply::finished(self.numbers(&head, client).await, origin),
             Err(refusal) => {
-                log(&refusal, ends);
+                log(&refusal, client);
                 discard(&head, body).await;
                 reply::finished(reply::refused(&refusal), None)
             }
@@ -168,21 +179,14 @@ impl Service {
     }
 
     /// The numbers, for who may read them.
-    fn numbers(&self, head: &Parts, ends: Ends) -> Reply {
+    async fn numbers(&self, head: &Parts, client: Client) -> Reply {
         let admitted = match self.metrics {
             HttpMetrics::Public => Ok(()),
-            HttpMetrics::Token => self.admitted(head, ends, Scope::Metrics).map(drop),
+            HttpMetrics::Token => self.admitted(head, client, Scope::Metrics).await.map(drop),
         };
         match admitted {
             Ok(()) => reply::metrics(METRICS.text()),
             Err(refusal) => reply::refused(&refusal),
-        }
-    }
-
-    fn readiness(&self) -> Reply {
-        match *self.ready.borrow() {
-            true => reply::json(StatusCode::OK, &json!({"status": "ready"})),
-            false => reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "starting"})),
         }
     }
 
@@ -191,10 +195,10 @@ impl Service {
         head: Parts,
         body: Incoming,
         body_bytes: usize,
-        ends: Ends,
+        client: Client,
         place: &Place,
     ) -> Reply {
-        let identity = match self.admitted(&head, ends, Scope::Call) {
+        let identity = match self.admitted(&head, client, Scope::Call).await {
             Ok(identity) => identity,
             Err(refusal) => {
                 discard(&head, body).await;
@@ -204,30 +208,34 @@ impl Service {
         match self.received(body, body_bytes).await {
             Ok((body, held)) => self.dispatched(head, body, held, identity, place).await,
             Err(refusal) => {
-                log(&refusal, ends);
+                log(&refusal, client);
                 reply::refused(&refusal)
             }
         }
     }
 
     /// Who sends it, if he may and has not sent too many.
-    pub(super) fn admitted(&self, head: &Parts, ends: Ends, scope: Scope) -> Result<Arc<Identity>, Refusal> {
-        let peer = ends.peer.ip();
+    pub(super) async fn admitted(
+        &self,
+        head: &Parts,
+        client: Client,
+        scope: Scope,
+    ) -> Result<Arc<Identity>, Refusal> {
         let identity =
-            self.door.identify(&head.headers, peer).map_err(|Rejected { refusal, recorded }| {
+            self.door.identify(&head.headers, client).await.map_err(|Rejected { refusal, recorded }| {
                 if recorded {
-                    self.live.path().record_rejected(&peer.to_string(), &refusal.reason);
+                    self.live.path().record_rejected(&client.to_string(), &refusal.reason);
                 }
                 refusal
             })?;
         let key = match self.door {
-            Door::Open => network(peer).to_string(),
-            Door::Tokens { .. } => identity.origin().to_string(),
+            Door::Open => format!("{:?}", client.counted()),
+            Door::Tokens { .. } | Door::OAuth { .. } => identity.origin().to_string(),
         };
-        self.within_rate(&key, identity.shown(), ends)?;
+        self.within_rate(&key, identity.shown(), client)?;
         if !identity.may(scope) {
             let reason = format!("{} has not the scope `{scope:?}`", identity.shown()).to_lowercase();
-            self.live.path().record_rejected(&peer.to_string(), &reason);
+            self.live.path().record_rejected(&client.to_string(), &reason);
             METRICS.auth_failure("scope");
             return Err(Refusal::forbidden(reason));
         }
@@ -235,12 +243,12 @@ impl Service {
     }
 
     /// Takes one request of a rate.
-    pub(super) fn within_rate(&self, key: &String, who: &str, ends: Ends) -> Result<(), Refusal> {
+    pub(super) fn within_rate(&self, key: &String, who: &str, client: Client) -> Result<(), Refusal> {
         self.rate.take(key, Instant::now()).map_err(|wait| {
             METRICS.limit("requests_per_minute");
             let reason = format!("too many requests of {who} (`server.http.requests_per_minute`)");
             let refusal = Refusal::wait(StatusCode::TOO_MANY_REQUESTS, reason, wait);
-            log(&refusal, ends);
+            log(&refusal, client);
             refusal
         })
     }
@@ -262,8 +270,12 @@ impl Service {
         &self.reading
     }
 
-    pub(super) fn ticket_failures(&self) -> &Rate<IpAddr> {
+    pub(super) fn ticket_failures(&self) -> &Rate<Counted> {
         &self.ticket_failures
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.is_encrypted
     }
 
     pub(super) fn stop(&self) -> &CancellationToken {
@@ -275,8 +287,8 @@ impl Service {
     }
 
     /// Records a browser that was not let in.
-    pub(super) fn record_rejected(&self, peer: IpAddr, reason: &str) {
-        self.live.path().record_rejected(&peer.to_string(), reason);
+    pub(super) fn record_rejected(&self, client: Client, reason: &str) {
+        self.live.path().record_rejected(&client.to_string(), reason);
     }
 
     /// The body, and a place among the requests that are under way.
@@ -362,8 +374,8 @@ async fn discard(head: &Parts, body: Incoming) {
     }
 }
 
-fn log(refusal: &Refusal, ends: Ends) {
-    info!(target: "http", peer = %ends.peer, status = refusal.status.as_u16(), reason = refusal.reason, "refused");
+fn log(refusal: &Refusal, client: Client) {
+    info!(target: "http", peer = %client, status = refusal.status.as_u16(), reason = refusal.reason, "refused");
 }
 
 /// What the configuration says about who is let in.
@@ -371,12 +383,20 @@ fn log(refusal: &Refusal, ends: Ends) {
 /// # Errors
 ///
 /// When tokens are needed and cannot be read, or there is none.
-pub(super) fn door(config: &crate::config::Config, http: &Http) -> anyhow::Result<Door> {
-    if http.auth == HttpAuth::None {
-        return Ok(Door::Open);
+pub(super) async fn door(config: &crate::config::Config, http: &Http) -> anyhow::Result<Door> {
+    let failures = Rate::per_minute(http.failures_per_minute);
+    match (http.auth, &http.oauth) {
+        (HttpAuth::None, _) => return Ok(Door::Open),
+        (HttpAuth::OAuth, Some(oauth)) => {
+            let resource = Box::new(Resource::open(oauth).await?);
+            return Ok(Door::OAuth { resource, failures });
+        }
+        (HttpAuth::OAuth, None) => {
+            anyhow::bail!("server.http: `auth = \"oauth\"` needs `[server.http.oauth]`")
+        }
+        (HttpAuth::Token, _) => {}
     }
     let file = crate::tokens::File::at(crate::tokens::path(config)?);
-    check_reach(config)?;
     let shown = file.path().display().to_string();
     let tokens = crate::tokens::Live::open(file)?;
     if tokens.tokens().is_empty() {
@@ -385,45 +405,5 @@ pub(super) fn door(config: &crate::config::Config, http: &Http) -> anyhow::Resul
              use `auth = \"none\"` on a loopback address"
         );
     }
-    Ok(Door::Tokens { tokens, failures: Rate::per_minute(http.failures_per_minute) })
-}
-
-/// Where links of `llmc console` are found; nowhere if a tool could write them.
-pub(super) fn tickets(config: &crate::config::Config) -> Option<Tickets> {
-    let tokens = crate::tokens::path(config).ok()?;
-    match out_of_reach(&tokens, config) {
-        Ok(()) => Some(Tickets::beside(&tokens)),
-        Err(problem) => {
-            warn!(target: "http", "links of `llmc console` are not taken, use a token: {problem}");
-            None
-        }
-    }
-}
-
-/// Who can write the file of tokens can let in whom he likes, so no tool and no program may be able to.
-///
-/// # Errors
-///
-/// When a writable root holds it.
-pub(crate) fn check_reach(config: &crate::config::Config) -> anyhow::Result<()> {
-    if config.server.http.as_ref().is_none_or(|http| http.auth == HttpAuth::None) {
-        return Ok(());
-    }
-    out_of_reach(&crate::tokens::path(config)?, config)
-}
-
-fn out_of_reach(tokens: &Path, config: &crate::config::Config) -> anyhow::Result<()> {
-    let folder = tokens.parent().unwrap_or(Path::new("."));
-    // Without the folder there are no tokens, which ends the start just as well.
-    let Ok(folder) = folder.canonicalize() else { return Ok(()) };
-    for (name, root) in config.roots.iter().filter(|(_, root)| root.access == Access::Rw) {
-        if root.path.canonicalize().is_ok_and(|root| folder.starts_with(root)) {
-            anyhow::bail!(
-                "server.http: the tokens in `{}` could be changed through the writable root `{name}`; write another \
-                 place as `server.http.tokens`",
-                tokens.display()
-            );
-        }
-    }
-    Ok(())
+    Ok(Door::Tokens { tokens, failures })
 }

@@ -142,6 +142,20 @@ impl Supervisor {
         Arc::clone(&self.workers).acquire_owned().await
     }
 
+    /// Whether the host answers; one that ended is started again, if its back-off allows that before `until`.
+    pub(crate) async fn answers(self: &Arc<Self>, until: Instant) -> bool {
+        // A start that has begun goes on, whoever loses patience.
+        let (plugin, name) = (Arc::clone(self), Arc::clone(self.name()));
+        match tokio::spawn(async move { plugin.connection(until).await }).await {
+            Ok(Ok(host)) => host.answers().await,
+            Ok(Err(problem)) => {
+                debug!(plugin = %name, %problem, "no host");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
     /// Ends the host for good, also one that is just being started.
     pub(crate) async fn end(&self, reason: &str) {
         self.has_ended.store(true, Ordering::Release);

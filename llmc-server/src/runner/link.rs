@@ -30,6 +30,9 @@ use crate::telemetry::METRICS;
 /// How long the runner may take to say what it can do.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Questions whether it is there that wait for their answer.
+const MAX_PINGS: usize = 8;
+
 /// Starts closer together than this wait for each other.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
@@ -57,6 +60,8 @@ struct Live {
     runs: Mutex<Table>,
     /// Numbers of the kits that it has.
     kits: Mutex<BTreeSet<u64>>,
+    /// Those who asked whether it is there, in their order.
+    pings: Mutex<VecDeque<oneshot::Sender<()>>>,
 }
 
 #[derive(Default)]
@@ -102,6 +107,21 @@ impl Link {
         *lock(&self.isolation)
     }
 
+    /// Whether the runner answers; one that ended is started again.
+    pub(super) async fn answers(&self) -> bool {
+        let Ok(live) = self.live().await else { return false };
+        let (sender, answer) = oneshot::channel();
+        {
+            let mut pings = lock(&live.pings);
+            if pings.len() >= MAX_PINGS {
+                return false;
+            }
+            pings.push_back(sender);
+        }
+        let ping = Header { kind: to_runner::PING, ..Header::default() };
+        live.outbox.send(ping, &[], &[]).is_ok() && answer.await.is_ok()
+    }
+
     /// What the runner is told at its start.
     pub(super) fn init(&self) -> &Init {
         &self.init
@@ -138,6 +158,7 @@ impl Link {
             process,
             runs: Mutex::default(),
             kits: Mutex::default(),
+            pings: Mutex::default(),
         });
         let payload = serde_json::to_vec(&self.init).map_err(|error| error.to_string())?;
         let mut reader = Reader { decoder: Decoder::new(MAX_PAYLOAD_BYTES), fds: VecDeque::new() };
@@ -289,6 +310,7 @@ impl Live {
         let live = Arc::clone(&self);
         let end = tokio::task::spawn_blocking(move || live.process.reap()).await.unwrap_or_default();
         debug!(end, "the runner is gone");
+        lock(&self.pings).clear();
         let slots = {
             let mut table = lock(&self.runs);
             table.closed = true;
@@ -300,6 +322,13 @@ impl Live {
     }
 
     fn on_frame(&self, header: Header, payload: &[u8], fds: Vec<OwnedFd>, isolation: Isolation) {
+        if header.kind == from_runner::PONG {
+            if let Some(asked) = lock(&self.pings).pop_front() {
+                // Who asked may have lost patience.
+                let _ = asked.send(());
+            }
+            return;
+        }
         let mut table = lock(&self.runs);
         match header.kind {
             from_runner::STARTED => {

@@ -58,6 +58,11 @@ impl Pool {
         self.link.hello()
     }
 
+    /// Whether the runner answers.
+    pub(crate) async fn answers(&self) -> bool {
+        self.link.answers().await
+    }
+
     /// Ends the runner and with it all its runs.
     pub(crate) async fn end(&self) {
         self.link.end().await;

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a surprise ends a test where it happens")]
 
+#[path = "../security/prerequisites.rs"]
+#[expect(dead_code, reason = "each test binary uses its part")]
+mod prerequisites;
 #[path = "../files/random.rs"]
 mod random;
 #[path = "../support/mod.rs"]
@@ -14,11 +17,15 @@ mod client;
 mod connections;
 mod console;
 mod daemon;
+mod encryption;
 mod fuzz;
 mod heads;
 mod metrics;
+mod oauth;
 mod protocol;
 mod rates;
+mod readiness;
 mod real_client;
 mod reload;
+mod sockets;
 mod tokens;

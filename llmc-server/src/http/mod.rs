@@ -10,6 +10,7 @@
 mod auth;
 mod authority;
 mod connections;
+mod console;
 mod guard;
 mod patience;
 mod peer;
@@ -42,6 +43,7 @@ use tracing::{debug, info, warn};
 
 use crate::call::Live;
 use crate::config::{Config, Http};
+use crate::console::Console;
 pub(crate) use authority::{Authority, Origin};
 use connections::{Connections, Place};
 use patience::Patient;
@@ -75,6 +77,8 @@ pub(crate) struct Server {
     pub(crate) max_body_bytes: usize,
     /// Whether all processes are up.
     pub(crate) ready: watch::Receiver<bool>,
+    /// Pages for the operator, if he wants them.
+    pub(crate) console: Option<Console>,
 }
 
 impl Listener {

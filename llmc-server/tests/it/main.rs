@@ -19,3 +19,4 @@ mod processes;
 mod protocol;
 mod real_client;
 mod reload;
+mod telemetry;

@@ -35,7 +35,7 @@ pub(crate) use bounds::Bounds;
 pub(crate) use dialog::{Asker, Asking, Dialog, Round, Unanswered};
 pub(crate) use error::{CallError, Kind};
 pub(crate) use identity::Identity;
-pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Registry};
+pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Offered, Registry};
 pub(crate) use schema::{Schema, nearest};
 pub(crate) use seal::Seal;
 pub(crate) use services::Hub;
@@ -93,6 +93,16 @@ pub(crate) struct CallPath {
     shelf: Shelf,
 }
 
+/// How long calls take.
+pub(crate) struct Times {
+    /// A call at most.
+    pub(crate) call: Duration,
+    /// A person at most, to consent.
+    pub(crate) consent: Duration,
+    /// A call before it becomes a task.
+    pub(crate) task_after: Duration,
+}
+
 /// What the audit wants to know about a call that ended well.
 struct Done {
     envelope: Envelope,
@@ -134,6 +144,19 @@ impl CallPath {
     /// When it cannot be kept; the text tells why.
     fn keep(&self, origin: &str, text: String) -> std::io::Result<String> {
         self.shelf.keep(origin, &self.secrets.mask_text(text))
+    }
+
+    pub(crate) fn times(&self) -> Times {
+        Times {
+            call: Duration::from_millis(self.limits.call_timeout_ms),
+            consent: self.authority.confirm().patience(),
+            task_after: Duration::from_millis(self.limits.task_after_ms),
+        }
+    }
+
+    /// Seals what clients hand back.
+    pub(crate) fn seal(&self) -> &Seal {
+        self.authority.seal()
     }
 
     /// Records a client that was not let in.

@@ -2,14 +2,17 @@
 //!
 //! In the order in which a request meets them: `connections` (how many), `patience` (how long), `guard` with
 //! `authority` (addressed to us, from no foreign page, read in one way only), `auth` (who), `rate` (how often),
-//! `shape` (what kind of body), and then rmcp, which reads the message. `service` puts them in this order.
+//! `shape` (what kind of body), and then rmcp, which reads the message; `exchange` is between them for clients of
+//! earlier revisions, which are asked by requests. `service` puts them in this order.
 //!
 //! HTTP/1.1 alone, without compression and without sessions; a proxy that ends TLS speaks it to us.
 
 mod auth;
 mod authority;
 mod connections;
+mod exchange;
 mod guard;
+mod introduction;
 mod patience;
 mod rate;
 mod refusal;

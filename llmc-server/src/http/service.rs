@@ -21,7 +21,9 @@ use tracing::info;
 use super::auth::{Door, Rejected};
 use super::authority::Names;
 use super::connections::Place;
+use super::exchange::{Exchanges, Taken};
 use super::guard::{self, Route};
+use super::introduction;
 use super::rate::{Rate, network};
 use super::refusal::Refusal;
 use super::reply::{self, Reply};
@@ -54,6 +56,7 @@ pub(super) struct Service {
     max_body_bytes: usize,
     client_timeout: Duration,
     path: Arc<CallPath>,
+    exchanges: Exchanges,
     mcp: StreamableHttpService<Handler, NeverSessionManager>,
     ready: watch::Receiver<bool>,
 }
@@ -78,7 +81,8 @@ impl Service {
             .with_legacy_session_mode(false)
             .with_json_response(true)
             .with_max_request_body_bytes(max_body_bytes)
-            .with_cancellation_token(end);
+            .with_cancellation_token(end.clone());
+        let exchanges = Exchanges::new(handler.clone(), end);
         let mcp = StreamableHttpService::new(move || Ok(handler.clone()), Arc::default(), settings);
         Self {
             names: Names::new(&config.hosts, &config.origins),
@@ -89,6 +93,7 @@ impl Service {
             max_body_bytes,
             client_timeout: Duration::from_millis(config.client_timeout_ms),
             path,
+            exchanges,
             mcp,
             ready,
         }
@@ -220,11 +225,11 @@ impl Service {
         place: &Place,
     ) -> Reply {
         let busy = place.busy();
-        let mut request = Request::from_parts(head, Full::new(body));
+        let mut head = head;
         // The token has served its purpose; nothing further in has to know it.
-        request.headers_mut().remove(header::AUTHORIZATION);
-        request.extensions_mut().insert(identity);
-        let reply = self.mcp.handle(request).await;
+        head.headers.remove(header::AUTHORIZATION);
+        head.extensions.insert(Arc::clone(&identity));
+        let reply = self.told(head, body, &identity).await;
         // The guard has looked at the media type, so what rmcp could not take was the body.
         let reply = match reply.status() {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
@@ -233,6 +238,26 @@ impl Service {
             _ => reply,
         };
         reply::holding(reply, (busy, held))
+    }
+
+    /// The answer of the protocol.
+    async fn told(&self, head: Parts, body: Bytes, identity: &Identity) -> Reply {
+        let method = introduction::method(&body);
+        let client = match introduction::shown(&head, method.as_deref(), identity, self.path.seal()) {
+            Ok(client) => client,
+            Err(refusal) => return reply::refused(&refusal),
+        };
+        let head = match self.exchanges.take(head, &body, method.as_deref(), identity, client).await {
+            Taken::Answered(reply) => return reply,
+            Taken::Left(head) => *head,
+        };
+        let first = (method.as_deref() == Some("initialize")).then(|| introduction::first(&body)).flatten();
+        drop(method);
+        let reply = self.mcp.handle(Request::from_parts(head, Full::new(body))).await;
+        match first {
+            Some(client) => introduction::noted(reply, client, identity, self.path.seal()),
+            None => reply,
+        }
     }
 }
 

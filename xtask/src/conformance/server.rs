@@ -28,7 +28,7 @@ impl Server {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let text = format!(
             "[server]\nhttp = {{ listen = \"{address}\", auth = \"none\", origins = [\"http://{address}\"], \
-             requests_per_minute = 100000 }}\n[plugins.fixtures]\nlibrary = {:?}\n",
+             requests_per_minute = 100000 }}\n[limits]\ntask_after_ms = 150\n[plugins.fixtures]\nlibrary = {:?}\n",
             library.display().to_string()
         );
         fs::write(&config, text)?;

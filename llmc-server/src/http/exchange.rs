@@ -93,7 +93,8 @@ impl Exchanges {
         identity: &Identity,
         client: Option<Client>,
     ) -> Taken {
-        let version = introduction::version(&head).filter(|_| introduction::is_earlier(&head));
+        let is_ours = introduction::is_earlier(&head) && accepts(&head);
+        let version = introduction::version(&head).filter(|_| is_ours);
         let Some(version) = version else { return Taken::Left(Box::new(head)) };
         match method {
             None => match self.questions.answered(identity, body) {
@@ -291,6 +292,12 @@ impl Drop for Exchange {
             waiting.remove(id);
         }
     }
+}
+
+/// Whether both forms of an answer are accepted; rmcp has the words for who accepts one alone.
+fn accepts(head: &Parts) -> bool {
+    let accepted = head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    ["application/json", "text/event-stream"].iter().all(|form| accepted.contains(form))
 }
 
 fn is_last(message: &ServerJsonRpcMessage) -> bool {

@@ -143,6 +143,16 @@ pub(crate) fn call_of<T: Tool>(ctx: &Context, arguments: &[u8]) -> ToolResult<Ve
     panic::caught(|| tool::parse::<T>(T::NAME, arguments)?.call(ctx)?.into_json())
 }
 
+/// Whether a type of arguments says what its tool does; `#[arguments]` implements it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not marked `#[arguments]`",
+    note = "the first parameter of a tool is a struct marked `#[arguments]`, with a doc comment on it and on its fields"
+)]
+pub trait Described {
+    /// It has a doc comment.
+    const DESCRIBED: bool;
+}
+
 /// Names the `T` of a `ToolResult<T>`.
 pub trait Returned {
     /// What is returned on success.
@@ -277,7 +287,7 @@ mod tests {
     use crate::prelude::*;
 
     /// Divides.
-    #[arguments]
+    #[arguments(undocumented)]
     struct DivideNumbers {
         by: u32,
     }
@@ -304,7 +314,7 @@ mod tests {
         }
     }
 
-    #[arguments]
+    #[arguments(undocumented)]
     struct Settings {
         #[serde(default)]
         verbose: bool,

@@ -188,7 +188,7 @@ mod tests {
     /// Searches files.
     ///
     /// Fast.
-    #[arguments]
+    #[arguments(undocumented)]
     struct Search {
         /// What to look for.
         pattern: String,
@@ -248,7 +248,7 @@ mod tests {
     #[arguments]
     struct NoFields {}
 
-    #[arguments]
+    #[arguments(undocumented)]
     struct Tree {
         children: Vec<Tree>,
     }

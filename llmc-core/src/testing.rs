@@ -17,9 +17,14 @@
 //! ```
 //!
 //! Arguments are parsed as in a plugin, and panics are caught as in one. Not checked: schemas, grants and limits,
-//! which are the server's business.
+//! which are the server's business. With one word more they are, in the built library in a real host jail:
+//!
+//! ```ignore
+//! let answer = Harness::new().in_jail::<Hello>().call::<Hello>(json!({"name": "Ada"})).unwrap();
+//! ```
 
 mod fake_host;
+mod jail;
 mod program;
 
 use std::collections::BTreeMap;
@@ -32,6 +37,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use self::fake_host::FakeHost;
+pub use self::jail::{Jail, Refused};
 pub use self::program::ProgramIo;
 use crate::ask::Question;
 use crate::envelope::EmbeddedResource;
@@ -216,6 +222,17 @@ impl Harness {
         let answer = export::call_of::<T>(&self.context(), arguments.to_string().as_bytes())?;
         serde_json::from_slice(&answer)
             .map_err(|error| ToolError::protocol(format!("not an envelope: {error}")))
+    }
+
+    /// Puts the plugin that exports `T` into a real host jail, with the roots, protected paths, secrets, configuration
+    /// and state of this harness (a new, empty state folder). The program `llmc` is the one that the environment
+    /// variable `LLMC` names, or that on `PATH`; the library is the one that cargo built beside the test, which it
+    /// does for tests in `tests/`, and with `cargo build` for others.
+    ///
+    /// # Panics
+    /// If the library is not there, or the harness has played tools or programs, which a jail cannot have.
+    pub fn in_jail<T: Tool>(&self) -> Jail {
+        Jail::new::<T>(&self.host).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// What the tools logged so far.

@@ -173,7 +173,7 @@ mod tests {
     }
 
     /// Counts things.
-    #[arguments]
+    #[arguments(undocumented)]
     #[derive(Clone)]
     struct CountThings {
         count: u32,

@@ -5,7 +5,7 @@
 //!
 //! - [`cli`]: the commands of the program `llmc`.
 //! - [`config`]: what the operator decided, as data.
-//! - `app`: puts the parts together at start-up.
+//! - `app`: puts the parts together at start-up, and anew when the configuration changes, which `reload` notices.
 //! - `transport`, `http`, `mcp`: how requests arrive; `tokens`: who may send them over the network.
 //! - `call`: the one path of every call.
 //! - `plugin`: hosts, seen from here; `runner`: jails, seen from here.
@@ -28,6 +28,7 @@ pub mod logs;
 mod mcp;
 mod outbox;
 mod plugin;
+mod reload;
 mod roots;
 mod runner;
 mod secret;

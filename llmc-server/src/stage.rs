@@ -51,6 +51,11 @@ impl Stage {
         self.existing("libexec/llmc/llmc-runner")
     }
 
+    /// What is no program and no library.
+    pub(crate) fn share(&self) -> Result<PathBuf, StageError> {
+        self.existing("share/llmc")
+    }
+
     /// The file of a plugin's `library`: a path as it stands, or the name of an installed one.
     pub(crate) fn plugin(&self, library: &str) -> Result<PathBuf, StageError> {
         if is_path(library) {

@@ -17,7 +17,7 @@ use crate::limits::{
 };
 
 /// A file for the scratch directory.
-#[arguments]
+#[arguments(undocumented)]
 pub(crate) struct InputFile {
     /// Relative to /tmp, where the code starts.
     path: String,

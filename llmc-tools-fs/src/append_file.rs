@@ -18,7 +18,7 @@ use crate::write_file::check_size;
 const MAX_MARK_BYTES: usize = 3;
 
 /// Adds text to the end of a file, exactly as given; a missing file is created.
-#[arguments]
+#[arguments(undocumented)]
 pub struct AppendFile {
     path: String,
     /// At most 10 MiB.

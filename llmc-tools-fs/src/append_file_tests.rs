@@ -9,7 +9,7 @@ use llmc_core::testing::item;
 use super::*;
 use crate::testing::Playground;
 
-#[arguments]
+#[arguments(undocumented)]
 struct AppendTo {
     path: String,
 }

@@ -43,7 +43,7 @@ const PERMISSIONS: u32 = 0o777;
 const PACE: u64 = 256;
 
 /// Copies a file, a link as a link, or a directory with all that is in it. Never replaces anything.
-#[arguments]
+#[arguments(undocumented)]
 pub struct CopyPath {
     from: String,
     /// The path of the copy itself.

@@ -7,7 +7,7 @@ use crate::target::Reach;
 use crate::tree_work::failed;
 
 /// Creates a directory and the directories above it that are missing. One that exists already is left as it is.
-#[arguments]
+#[arguments(undocumented)]
 pub struct CreateDir {
     path: String,
 }

@@ -26,7 +26,7 @@ use crate::tree_work::{Tree, check_holds_no_root, failed, next_entry};
 const PACE: u64 = 256;
 
 /// Deletes a file, a link (never its target) or a directory.
-#[arguments]
+#[arguments(undocumented)]
 pub struct DeletePath {
     path: String,
     /// With all that is in a directory.

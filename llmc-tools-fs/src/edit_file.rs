@@ -12,7 +12,7 @@ use crate::write::lock::{Blocker, Change, Locked};
 use crate::write::{Job, Trouble, atomic, note};
 
 /// Replaces exact pieces of a text file, in order, all or none, and shows the diff. Line ends and encoding are kept.
-#[arguments]
+#[arguments(undocumented)]
 pub struct EditFile {
     path: String,
     /// 1 to 100.

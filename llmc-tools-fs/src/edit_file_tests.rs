@@ -10,7 +10,7 @@ use super::*;
 use crate::testing::Playground;
 use crate::text::Encoding;
 
-#[arguments]
+#[arguments(undocumented)]
 struct EditAt {
     path: String,
 }

@@ -14,7 +14,7 @@ use crate::time::rfc3339;
 use crate::walk::{self, Found, Options, Seen, Start, Wanted, push_name, push_notes};
 
 /// Finds files and directories by name, size and age, sorted by path.
-#[arguments]
+#[arguments(undocumented)]
 pub struct FindFiles {
     /// Glob for the name, as in `*.rs`, or, with a `/`, for the path below `path`, as in `src/**/*.rs`.
     pattern: Option<String>,

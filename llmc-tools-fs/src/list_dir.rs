@@ -16,7 +16,7 @@ use crate::root;
 const BUFFER_BYTES: usize = 32 * 1024;
 
 /// Lists a directory, sorted by name; the top of a root also tells all roots.
-#[arguments]
+#[arguments(undocumented)]
 pub struct ListDir {
     #[serde(default = "top")]
     path: String,

@@ -19,7 +19,7 @@ use crate::target::{Last, Target};
 use crate::tree_work::{check_holds_no_root, check_name, failed, identity, rename_new};
 
 /// Moves or renames a file, directory or link (not its target).
-#[arguments]
+#[arguments(undocumented)]
 pub struct MovePath {
     from: String,
     /// The new path itself, not a directory to move into.

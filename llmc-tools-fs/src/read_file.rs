@@ -14,7 +14,7 @@ use crate::window::{Source, Start, Wanted, Window};
 
 /// Reads a text file, or an image as an image. A long file is cut at the end of a line; the answer tells how to read
 /// on.
-#[arguments]
+#[arguments(undocumented)]
 pub struct ReadFile {
     path: String,
     /// First line, from 1.

@@ -11,7 +11,7 @@ use crate::root;
 use crate::window::{Source, Start, Wanted};
 
 /// Reads several text files from their start. Each has its own text or error.
-#[arguments]
+#[arguments(undocumented)]
 pub struct ReadFiles {
     #[schemars(length(min = 1, max = MAX_READ_FILES))]
     paths: Vec<String>,

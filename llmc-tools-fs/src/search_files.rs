@@ -11,7 +11,7 @@ use crate::search::{self, Class, Filter, Hit, Keep, Pattern, Plan, Summary};
 use crate::walk::{self, Options, Start, push_name, push_notes};
 
 /// Searches the contents of text files, as ripgrep does; sorted by path.
-#[arguments]
+#[arguments(undocumented)]
 pub struct SearchFiles {
     /// Regular expression.
     pattern: String,

@@ -510,7 +510,7 @@ fn without_matches_the_reader_learns_what_was_searched() {
 }
 
 /// Searches for what lies outside.
-#[arguments]
+#[arguments(undocumented)]
 struct Probe {
     path: String,
 }

@@ -10,7 +10,7 @@ use crate::root::{self, OpenError};
 use crate::time::rfc3339;
 
 /// Tells kind, size, mode and times of a path; of a link, those of itself and of what it leads to.
-#[arguments]
+#[arguments(undocumented)]
 pub struct Stat {
     path: String,
 }

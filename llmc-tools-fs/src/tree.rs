@@ -10,7 +10,7 @@ use crate::path::Place;
 use crate::walk::{self, Dir, Found, Options, Seen, Start, Wanted, push_name, push_notes};
 
 /// Draws a directory and what is below it, sorted by name.
-#[arguments]
+#[arguments(undocumented)]
 pub struct Tree {
     #[serde(default = "walk::top")]
     path: String,

@@ -16,7 +16,7 @@ use crate::write::{Job, Trouble, Written, atomic, note};
 
 /// Writes a whole file at once, making missing directories. An existing one is only replaced with `overwrite` or
 /// `expected_sha256`.
-#[arguments]
+#[arguments(undocumented)]
 pub struct WriteFile {
     path: String,
     /// At most 10 MiB.

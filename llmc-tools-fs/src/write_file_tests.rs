@@ -18,7 +18,7 @@ const HELLO: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f
 /// Writes to a path, for the tests of walls.
 ///
 /// A tool.
-#[arguments]
+#[arguments(undocumented)]
 struct WriteTo {
     path: String,
 }

@@ -47,7 +47,7 @@ pub const OK: u16 = 0;
 pub const ERROR: u16 = 1;
 
 /// The first message to a host.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Init {
     /// Name of the plugin in the configuration.
     pub plugin: String,
@@ -73,7 +73,7 @@ pub struct Init {
 }
 
 /// A root that the plugin was granted.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InitRoot {
     /// Its name in the configuration.
     pub name: String,
@@ -84,7 +84,7 @@ pub struct InitRoot {
 }
 
 /// Limits of one host process.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostLimits {
     /// Address space in bytes (`RLIMIT_AS`).
     pub memory_bytes: u64,

@@ -43,7 +43,7 @@ pub mod from_runner {
 pub const MAX_SPEC_BYTES: usize = 8 << 20;
 
 /// The first message to the runner.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Init {
     /// Process id of the server, to notice that it died before the runner was ready.
     pub server_pid: u32,

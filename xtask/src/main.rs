@@ -9,6 +9,7 @@ mod ci;
 mod conformance;
 mod new_plugin;
 mod rust_text;
+mod sdk;
 mod stage;
 mod test;
 mod tidy;
@@ -112,8 +113,12 @@ fn demo(workspace: &Workspace) -> Result<ExitCode> {
 
 fn bench(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> {
     let stage = stage::build(workspace, Profile::Release, stage::RELEASE_FOLDER)?;
-    let mut cargo = workspace.cargo(["run", "--quiet", "--release", "-p", "llmc-bench", "--", "--stage"]);
-    forward(cargo.arg(stage.dir).args(args))
+    let mut cargo = workspace.cargo(["run", "--quiet", "--release", "-p", "llmc-bench"]);
+    // Only the search is compared with it, and it takes long to build.
+    if args.iter().any(|arg| arg == "search") {
+        cargo.args(["--features", "tantivy"]);
+    }
+    forward(cargo.args(["--", "--stage"]).arg(stage.dir).args(args))
 }
 
 /// Runs the layout snapshot test of the ABI; `LLMC_BLESS` makes it store what it finds.

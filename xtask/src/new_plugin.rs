@@ -32,10 +32,12 @@ pub(crate) fn run(workspace: &Workspace, name: &str) -> Result<()> {
         bail!("`{name}` is the name of a crate or of a built-in plugin; choose another");
     }
 
+    // The test in a jail needs the server.
+    let program = stage::build(workspace, Profile::Dev, stage::FOLDER)?.program();
     let lock = workspace.root.join("Cargo.lock");
     let lock_before = fs::read(&lock).context("failed to read `Cargo.lock`")?;
     let made = copy(&workspace.root.join(TEMPLATE), &folder, name)
-        .and_then(|()| workspace::check(&mut workspace.cargo(["test", "-p", name])));
+        .and_then(|()| workspace::check(workspace.cargo(["test", "-p", name]).env("LLMC", &program)));
     if let Err(error) = made {
         // The first error is the one to report, whatever of the copy can be removed.
         let _ = fs::remove_dir_all(&folder);
@@ -45,9 +47,8 @@ pub(crate) fn run(workspace: &Workspace, name: &str) -> Result<()> {
     }
     // A longer name changes the order of imports and the length of lines.
     workspace::check(&mut workspace.cargo(["fmt", "-p", name]))?;
-    let stage = stage::build(workspace, Profile::Dev, stage::FOLDER)?;
+    stage::build(workspace, Profile::Dev, stage::FOLDER)?;
 
-    let program = stage.dir.join("bin/llmc");
     let program = program.strip_prefix(&workspace.root).unwrap_or(&program).display();
     println!(
         "\n\
@@ -75,6 +76,11 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// A copy of the template under another name.
+pub(crate) fn template(root: &Path, folder: &Path, name: &str) -> Result<()> {
+    copy(&root.join(TEMPLATE), folder, name)
+}
+
 fn copy(template: &Path, folder: &Path, name: &str) -> Result<()> {
     for file in files(template)? {
         let inside = file.strip_prefix(template)?.to_string_lossy();
@@ -92,7 +98,8 @@ fn copy(template: &Path, folder: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+/// All files in a folder and in those below it.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("failed to list `{}`", folder.display()))? {
         let path = entry?.path();

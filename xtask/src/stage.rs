@@ -10,6 +10,8 @@ use std::time::{Instant, SystemTime};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use crate::new_plugin;
+use crate::sdk;
 use crate::workspace::{Metadata, Workspace, shown};
 
 /// The stage inside the target folder, and the one that benchmarks use.
@@ -27,6 +29,7 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("llmc-host", "llmc-host", "libexec/llmc"),
     ("llmc-runner", "llmc-runner", "libexec/llmc"),
     ("judge", "ruta", "bin"),
+    ("te", "te", "bin"),
 ];
 /// Package, library and folder of each library that is no plugin.
 const LIBRARIES: &[(&str, &str, &str)] = &[("llmc-zygote", "libllmc_zygote.so", "libexec/llmc")];
@@ -56,6 +59,13 @@ pub(crate) struct Stage {
     pub(crate) tests: PathBuf,
 }
 
+impl Stage {
+    /// The server.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.dir.join("bin/llmc")
+    }
+}
+
 /// One file to put in place.
 struct Item {
     from: PathBuf,
@@ -78,6 +88,12 @@ pub(crate) fn build(workspace: &Workspace, profile: Profile, name: &str) -> Resu
     }
     for from in shared {
         let to = stage.dir.join(SHARE_FOLDER).join(from.strip_prefix(&workspace.root)?);
+        items.push(Item { from, to, mode: MODE_FILE });
+    }
+    // Of this stage alone: another one may be made at the same time.
+    let made = target.join(format!("{name}-sdk"));
+    for from in sdk::make(&workspace.root, &made)? {
+        let to = stage.dir.join(SHARE_FOLDER).join(from.strip_prefix(&made)?);
         items.push(Item { from, to, mode: MODE_FILE });
     }
 
@@ -188,6 +204,12 @@ fn put_in_place(items: &[Item], stage: &Stage) -> Result<Vec<PathBuf>> {
             }
         }
     }
+    let sdk = stage.dir.join(SHARE_FOLDER).join("sdk");
+    for file in if sdk.exists() { new_plugin::files(&sdk)? } else { Vec::new() } {
+        if !items.iter().any(|item| item.to == file) {
+            fs::remove_file(&file)?;
+        }
+    }
     Ok(changed)
 }
 
@@ -198,7 +220,7 @@ fn manifest_of(library: &Path) -> PathBuf {
 
 /// Asks the staged server what each library says of itself, and puts the answers beside the libraries.
 fn describe_plugins(items: &[Item], stage: &Stage) -> Result<Vec<PathBuf>> {
-    let (folder, program) = (stage.dir.join(PLUGINS_FOLDER), stage.dir.join("bin/llmc"));
+    let (folder, program) = (stage.dir.join(PLUGINS_FOLDER), stage.program());
     let mut written = Vec::new();
     for library in items.iter().map(|item| &item.to).filter(|file| file.starts_with(&folder)) {
         let file = manifest_of(library);
@@ -326,6 +348,8 @@ mod tests {
         assert_eq!(place("llmc-runner", program), None);
         let ruta = r#""executable":"/t/ruta""#;
         assert_eq!(place("plugins/judge", ruta), Some("/t/stage/bin/ruta".into()));
+        let te = r#""executable":"/t/te""#;
+        assert_eq!(place("plugins/te", te), Some("/t/stage/bin/te".into()));
         assert_eq!(place("plugins/judge", library), Some("/t/stage/lib/llmc/plugins/liba.so".into()));
         assert_eq!(place("elsewhere", library), None);
     }

@@ -41,6 +41,7 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
 
     let mut cargo = workspace.cargo(["test", "--workspace", "--no-fail-fast"]);
     cargo.env("LLMC_STAGE", &stage.dir).env("LLMC_STAGE_TESTS", &stage.tests);
+    cargo.env("LLMC", stage.program());
     cargo.args(filter.map(|filter| ["--", filter]).into_iter().flatten());
 
     let mut child = cargo.stdout(Stdio::piped()).spawn().context("failed to start cargo")?;

@@ -4,9 +4,10 @@
 //! plugin depends on `llmc-core` alone. All three leave the item as it is: they put attributes in front of it or
 //! an impl behind it.
 
+mod fields;
 mod function;
 
-use proc_macro::{TokenStream, TokenTree};
+use proc_macro::{Span, TokenStream, TokenTree};
 
 use crate::function::Function;
 
@@ -29,12 +30,34 @@ const OUTPUT: &str = r#"
 ///
 /// Derives `Deserialize`, `Serialize` and `JsonSchema` and refuses unknown fields. `#[serde(..)]` and
 /// `#[schemars(..)]` work beside it, for example `#[serde(default)]` or `#[schemars(range(min = 1, max = 100))]`.
+///
+/// The build stops at a field without a doc comment, because a model would have to guess what belongs there; at
+/// `#[serde(flatten)]`, with which unknown fields cannot be refused; and at types whose JSON form surprises (tuples,
+/// `Duration`, `PathBuf`, 128-bit numbers), with the type to take instead. Where names say everything and
+/// every word is paid for in every conversation, `#[arguments(undocumented)]` lets fields go without doc comments.
 #[proc_macro_attribute]
 pub fn arguments(options: TokenStream, item: TokenStream) -> TokenStream {
-    if !options.is_empty() {
-        return error("`#[arguments]` takes no options; use `#[serde(..)]` and `#[schemars(..)]` beside it");
-    }
-    join([parse(ARGUMENTS), item])
+    let names_suffice = match options.to_string().as_str() {
+        "" => false,
+        "undocumented" => true,
+        _ => {
+            return error(
+                "the only option of `#[arguments]` is `undocumented`; use `#[serde(..)]` and `#[schemars(..)]` beside it",
+            );
+        }
+    };
+    let problems = fields::problems(item.clone(), names_suffice);
+    let errors = problems.into_iter().map(|problem| error_at(problem.at, &problem.message));
+    let errors: TokenStream = errors.collect();
+    let described = match type_name(item.clone()) {
+        Ok(name) => parse(&format!(
+            "impl ::llmc_core::export::Described for {name} {{ const DESCRIBED: bool = {}; }}",
+            fields::is_described(item.clone())
+        )),
+        // A generic type is never the arguments of a tool, only part of some.
+        Err(_) => TokenStream::new(),
+    };
+    join([parse(ARGUMENTS), item, described, errors])
 }
 
 /// Marks the result of a tool or a type inside one.
@@ -62,11 +85,14 @@ pub fn output(options: TokenStream, item: TokenStream) -> TokenStream {
 /// `CountWords`: the name of the tool is that of the function, its description the doc comment of `CountWords`.
 /// The option is what follows `Annotations::`, such as `READ_ONLY`, `ADDITIVE`, `DESTRUCTIVE` or
 /// `READ_ONLY.open_world(true)`; without it, the worst is assumed.
+///
+/// The build stops when the name of the function cannot be the name of a tool, and when the type of the arguments has
+/// no doc comment.
 #[proc_macro_attribute]
 pub fn tool(options: TokenStream, item: TokenStream) -> TokenStream {
     let function = match Function::find(item.clone()) {
         Ok(function) => function,
-        Err(message) => return error(message),
+        Err(problem) => return error_at(problem.at, &problem.message),
     };
     let annotations = if options.is_empty() { "new()".to_owned() } else { options.to_string() };
     let tool = function.as_tool(&annotations);
@@ -94,6 +120,15 @@ fn type_name(item: TokenStream) -> Result<String, &'static str> {
 
 fn error(message: &str) -> TokenStream {
     parse(&format!("::core::compile_error!({message:?});"))
+}
+
+/// An error that the compiler shows at a place in the author's code.
+fn error_at(place: Span, message: &str) -> TokenStream {
+    let at_place = |mut token: TokenTree| {
+        token.set_span(place);
+        token
+    };
+    error(message).into_iter().map(at_place).collect()
 }
 
 fn parse(source: &str) -> TokenStream {

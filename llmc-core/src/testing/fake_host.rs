@@ -50,6 +50,10 @@ impl FakeHost {
         self.roots.push(RootEntry { name, path, access, protected: Vec::new(), fd });
     }
 
+    pub(super) fn roots(&self) -> &[RootEntry] {
+        &self.roots
+    }
+
     pub(super) fn protect(&mut self, entries: &[&str]) {
         for root in &mut self.roots {
             root.protected.extend(entries.iter().map(|entry| (*entry).to_owned()));

@@ -1,5 +1,7 @@
 //! Why a call has no result: a kind for programs, a sentence for the reader.
 
+use std::borrow::Cow;
+
 use llmc_core::manifest::GrantKind;
 use llmc_core::{MISSING_GRANT, code};
 use llmc_wire::host::Failure;
@@ -68,11 +70,18 @@ pub(crate) struct CallError {
     pub(crate) kind: Kind,
     /// What happened, where, and what to do next.
     pub(crate) message: String,
+    /// What refused it, for the audit: a key of the configuration, or a part of the server.
+    pub(crate) rule: Option<Cow<'static, str>>,
 }
 
 impl CallError {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), rule: None }
+    }
+
+    /// Names what refused it.
+    pub(crate) fn by(self, rule: &'static str) -> Self {
+        Self { rule: Some(rule.into()), ..self }
     }
 
     /// What a plugin said went wrong. Where it names a kind of grant that it lacks, `advice` tells how to add it: a
@@ -95,11 +104,17 @@ impl CallError {
             _ => Kind::ToolFailed,
         };
         let missing = failure.data.and_then(|mut data| data.get_mut(MISSING_GRANT).map(Value::take));
-        let hint = missing.and_then(|grant| serde_json::from_value(grant).ok()).map(advice);
+        let grant: Option<GrantKind> = missing.and_then(|grant| serde_json::from_value(grant).ok());
+        let rule = match (grant, kind) {
+            (Some(grant), _) => Some(grant_key(grant).into()),
+            (None, Kind::Denied | Kind::Limit) => Some("plugin".into()),
+            (None, _) => None,
+        };
+        let hint = grant.map(advice);
         // In nested calls it matters whose limit it was.
         let whose =
             if kind == Kind::Limit { format!("`{tool}` of plugin `{plugin}`: ") } else { String::new() };
-        Self { kind, message: whose + &failure.message + &hint.unwrap_or_default() }
+        Self { kind, message: whose + &failure.message + &hint.unwrap_or_default(), rule }
     }
 
     /// The same failure for a plugin that made the call.
@@ -118,5 +133,17 @@ impl CallError {
             Kind::PluginFailed | Kind::ToolFailed | Kind::InvalidResult => code::FAILED,
         };
         Failure { code, message: self.message.clone(), data: None }
+    }
+}
+
+/// The key of the configuration that gives it.
+fn grant_key(grant: GrantKind) -> &'static str {
+    match grant {
+        GrantKind::Roots => "grants.roots",
+        GrantKind::Run => "grants.run",
+        GrantKind::Tools => "grants.tools",
+        GrantKind::Secrets => "grants.secrets",
+        GrantKind::State => "grants.state",
+        GrantKind::Net | GrantKind::Unknown => "grants",
     }
 }

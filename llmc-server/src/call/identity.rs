@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::tokens::Token;
 
@@ -54,6 +56,14 @@ impl Identity {
     pub(crate) fn opens(&self, tool: &str) -> bool {
         self.tools().is_none_or(|tools| contains(tools, tool))
     }
+}
+
+/// For whom calls of one connection over stdio are made, see [`super::Request::origin`]. No other connection has the
+/// same, nor one of another server: what a plugin keeps on disk for its caller outlives both.
+pub(crate) fn origin_of_connection() -> Arc<str> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    format!("client {} {since} {}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)).into()
 }
 
 /// Whether a token with these tools opens one.

@@ -27,7 +27,7 @@ pub(super) fn checked(
             entry.name,
             body.len()
         );
-        return Err(CallError::new(Kind::Limit, message));
+        return Err(CallError::new(Kind::Limit, message).by("limits.max_result_bytes"));
     }
     let mut envelope: Envelope = serde_json::from_slice(body)
         .map_err(|error| invalid(format!("something that is no result: {error}")))?;

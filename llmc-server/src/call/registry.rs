@@ -6,7 +6,6 @@ use std::sync::Arc;
 use llmc_core::Manifest;
 use llmc_core::manifest::{Annotations, Item, ItemKind};
 use serde_json::{Map, Value, json};
-use tokio::sync::Semaphore;
 
 use super::builtin::Builtin;
 use super::schema::{Schema, nearest};
@@ -66,8 +65,6 @@ pub(crate) struct OfPlugin {
     pub(crate) plugin: Arc<Supervisor>,
     /// Its place in the plugin's manifest.
     pub(crate) item: u16,
-    /// Calls that the plugin may still take.
-    pub(crate) workers: Arc<Semaphore>,
 }
 
 impl Entry {
@@ -192,7 +189,6 @@ impl Registry {
         plugin: &Arc<Supervisor>,
         manifest: Value,
         config: &config::Plugin,
-        workers: u32,
     ) -> Result<(), ManifestError> {
         let refused = |problem: String| ManifestError { plugin: plugin.name().to_string(), problem };
         let manifest: Manifest = serde_json::from_value(manifest)
@@ -203,7 +199,6 @@ impl Registry {
         if let Some(schema) = &manifest.config_schema {
             check_config(schema, config.config.as_ref()).map_err(refused)?;
         }
-        let workers = Arc::new(Semaphore::new(workers as usize));
         let known = |item: &Item| item.kind != ItemKind::Unknown;
         let items = manifest.items.into_iter().enumerate().filter(|(_, item)| known(item));
         // Tools first: resources may take over the rights of one.
@@ -233,7 +228,7 @@ impl Registry {
                 }));
             }
             let item_index = u16::try_from(index).map_err(|_| about("too many items".into()))?;
-            let mut entry = entry(name.clone(), item_index, &item, plugin, &workers).map_err(about)?;
+            let mut entry = entry(name.clone(), item_index, &item, plugin).map_err(about)?;
             if item.kind == ItemKind::Resource {
                 let rights_of = |tool: &str| self.entries.get(&prefixed(tool)).cloned();
                 entry.resource = Some(offered(&item, rights_of).map_err(about)?);
@@ -261,13 +256,7 @@ fn shown(name: &str) -> String {
     name[..name.floor_char_boundary(128)].escape_debug().to_string()
 }
 
-fn entry(
-    name: String,
-    index: u16,
-    item: &Item,
-    plugin: &Arc<Supervisor>,
-    workers: &Arc<Semaphore>,
-) -> Result<Entry, String> {
+fn entry(name: String, index: u16, item: &Item, plugin: &Arc<Supervisor>) -> Result<Entry, String> {
     if item.description.len() > MAX_DESCRIPTION_BYTES {
         return Err(format!("the description has more than {MAX_DESCRIPTION_BYTES} bytes"));
     }
@@ -288,11 +277,7 @@ fn entry(
         output_schema: item.output_schema.clone(),
         input,
         output,
-        home: Home::Plugin(OfPlugin {
-            plugin: Arc::clone(plugin),
-            item: index,
-            workers: Arc::clone(workers),
-        }),
+        home: Home::Plugin(OfPlugin { plugin: Arc::clone(plugin), item: index }),
         kind: item.kind,
         long: item.long,
         resource: None,

@@ -17,7 +17,7 @@ use crate::call::{Caller, Dialog, Request};
 use crate::config::{self, Flags};
 
 /// The tool ran and reported an error, or the call was refused.
-const TOOL_ERROR: u8 = 5;
+pub(super) const TOOL_ERROR: u8 = 5;
 
 /// Call a tool from here, through the same checks as a client's call.
 #[derive(Args)]
@@ -27,6 +27,9 @@ pub(super) struct Call {
     /// Its arguments as a JSON object; `-` reads stdin, `@FILE` a file.
     #[arg(default_value = "{}")]
     arguments: String,
+    /// Start only what this call needs: a layer that is missing refuses the call when it comes to need it.
+    #[arg(long)]
+    only_needed: bool,
     #[command(flatten)]
     flags: Flags,
     #[command(flatten)]
@@ -37,7 +40,8 @@ impl Call {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let arguments = arguments(&self.arguments)?;
         let loaded = config::load(&self.flags)?;
-        let mut app = app::start(loaded.config, &self.flags).await?;
+        let mut app =
+            app::start_for(loaded.config, &self.flags, self.only_needed.then_some(&*self.tool)).await?;
         app.processes().await?;
         let request = Request {
             caller: Caller::CommandLine,
@@ -45,12 +49,14 @@ impl Call {
             item: ItemKind::Tool,
             tool: self.tool,
             arguments,
+            request_id: None,
+            trace_id: None,
             cancel: CancellationToken::new(),
             progress: None,
             dialog: Dialog::person(),
             parent: None,
         };
-        match app.path.call(request).await {
+        match app.path().call(request).await {
             Ok(envelope) => {
                 let failed = envelope.is_error;
                 print(&if self.output.is_json() {
@@ -69,7 +75,7 @@ impl Call {
     }
 }
 
-fn arguments(text: &str) -> anyhow::Result<Map<String, Value>> {
+pub(super) fn arguments(text: &str) -> anyhow::Result<Map<String, Value>> {
     let text = match text.strip_prefix('@') {
         Some(file) => std::fs::read_to_string(file).with_context(|| format!("failed to read `{file}`"))?,
         None if text == "-" => {
@@ -84,7 +90,7 @@ fn arguments(text: &str) -> anyhow::Result<Map<String, Value>> {
 }
 
 /// Text as it is, everything else by its kind and size.
-fn readable(envelope: &Envelope) -> String {
+pub(super) fn readable(envelope: &Envelope) -> String {
     let mut text = String::new();
     for content in &envelope.content {
         match content {

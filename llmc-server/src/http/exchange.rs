@@ -36,7 +36,7 @@ use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOw
 use super::introduction;
 use super::reply::{self, Reply};
 use crate::call::Identity;
-use crate::mcp::{Answerable, Handler, capabilities_of};
+use crate::mcp::{Answerable, Front, capabilities_of};
 
 /// Methods whose calls can ask something.
 const ASKING: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
@@ -55,7 +55,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// All calls that wait for clients.
 pub(super) struct Exchanges {
-    handler: Handler,
+    front: Front,
     questions: Arc<Questions>,
     end: CancellationToken,
 }
@@ -80,8 +80,8 @@ struct Waiting {
 }
 
 impl Exchanges {
-    pub(super) fn new(handler: Handler, end: CancellationToken) -> Self {
-        Self { handler, questions: Arc::default(), end }
+    pub(super) fn new(front: Front, end: CancellationToken) -> Self {
+        Self { front, questions: Arc::default(), end }
     }
 
     /// Serves a request, if it is a call that could ask something, or the answer to a question.
@@ -136,7 +136,7 @@ impl Exchanges {
         };
         let cancel = CancellationToken::new();
         let guard = cancel.clone().drop_guard();
-        let service = serve_directly_with_ct(self.handler.clone(), exchange, Some(peer), cancel);
+        let service = serve_directly_with_ct(self.front.handler(), exchange, Some(peer), cancel);
         tokio::spawn(async move {
             // Ends when the call does, or when it is cancelled.
             let _ = service.waiting().await;
@@ -296,7 +296,8 @@ impl Drop for Exchange {
 
 /// Whether both forms of an answer are accepted; rmcp has the words for who accepts one alone.
 fn accepts(head: &Parts) -> bool {
-    let accepted = head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let accepted =
+        head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     ["application/json", "text/event-stream"].iter().all(|form| accepted.contains(form))
 }
 

@@ -38,12 +38,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::call::CallPath;
+use crate::call::Live;
 use crate::config::{Config, Http};
-use crate::mcp::Handler;
 pub(crate) use authority::{Authority, Origin};
 use connections::{Connections, Place};
 use patience::Patient;
+pub(crate) use service::check_reach;
 use service::{Ends, Service};
 
 /// Room for a request line and all headers.
@@ -66,8 +66,7 @@ pub(crate) struct Listener {
 
 /// What is served.
 pub(crate) struct Server {
-    pub(crate) handler: Handler,
-    pub(crate) path: Arc<CallPath>,
+    pub(crate) live: Live,
     /// Largest body of a request.
     pub(crate) max_body_bytes: usize,
     /// Whether all processes are up.
@@ -107,7 +106,7 @@ impl Listener {
     pub(crate) async fn serve(self, server: Server, stop: CancellationToken) {
         let Self { listener, config, door } = self;
         let end = CancellationToken::new();
-        let service = Arc::new(Service::new(&config, door, server, end.clone()));
+        let service = Arc::new(Service::new(&config, door, server, &stop, end.clone()));
         let connections = Connections::new(most_connections(&config));
         let mut tasks = JoinSet::new();
         loop {

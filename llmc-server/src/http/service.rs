@@ -28,9 +28,9 @@ use super::rate::{Rate, network};
 use super::refusal::Refusal;
 use super::reply::{self, Reply};
 use super::{Server, shape};
-use crate::call::{CallPath, Identity};
+use crate::call::{Identity, Live};
 use crate::config::{Access, Http, HttpAuth};
-use crate::mcp::Handler;
+use crate::mcp::{Front, Handler, Listening};
 
 /// Bodies up to this size need no share of [`BODIES_KIB`].
 const SMALL_BODY_BYTES: usize = 64 << 10;
@@ -45,6 +45,9 @@ const DISCARD_TIME: Duration = Duration::from_millis(500);
 /// When to come back after there was no place.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 
+/// The request that stays open.
+const LISTEN: &str = "subscriptions/listen";
+
 /// What all connections share.
 pub(super) struct Service {
     names: Names,
@@ -55,9 +58,11 @@ pub(super) struct Service {
     bodies: Arc<Semaphore>,
     max_body_bytes: usize,
     client_timeout: Duration,
-    path: Arc<CallPath>,
+    live: Live,
     exchanges: Exchanges,
     mcp: StreamableHttpService<Handler, NeverSessionManager>,
+    /// For requests that stay open to be told of changes.
+    listening: StreamableHttpService<Listening, NeverSessionManager>,
     ready: watch::Receiver<bool>,
 }
 
@@ -72,8 +77,14 @@ pub(super) struct Ends {
 type Held = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 impl Service {
-    pub(super) fn new(config: &Http, door: Door, server: Server, end: CancellationToken) -> Self {
-        let Server { handler, path, max_body_bytes, ready } = server;
+    pub(super) fn new(
+        config: &Http,
+        door: Door,
+        server: Server,
+        stop: &CancellationToken,
+        end: CancellationToken,
+    ) -> Self {
+        let Server { live, max_body_bytes, ready } = server;
         // Hosts and origins are judged before rmcp sees a request. Without sessions there is nothing that one client
         // could take from another, and nothing that many could fill.
         let settings = StreamableHttpServerConfig::default()
@@ -82,8 +93,12 @@ impl Service {
             .with_json_response(true)
             .with_max_request_body_bytes(max_body_bytes)
             .with_cancellation_token(end.clone());
-        let exchanges = Exchanges::new(handler.clone(), end);
-        let mcp = StreamableHttpService::new(move || Ok(handler.clone()), Arc::default(), settings);
+        let front = Front::for_network(live.clone(), stop.clone());
+        let exchanges = Exchanges::new(front.clone(), end);
+        let for_listening = front.clone();
+        let listening = move || Ok(for_listening.listening());
+        let listening = StreamableHttpService::new(listening, Arc::default(), settings.clone());
+        let mcp = StreamableHttpService::new(move || Ok(front.handler()), Arc::default(), settings);
         Self {
             names: Names::new(&config.hosts, &config.origins),
             door,
@@ -92,9 +107,10 @@ impl Service {
             bodies: Arc::new(Semaphore::new(BODIES_KIB as usize)),
             max_body_bytes,
             client_timeout: Duration::from_millis(config.client_timeout_ms),
-            path,
+            live,
             exchanges,
             mcp,
+            listening,
             ready,
         }
     }
@@ -158,7 +174,7 @@ impl Service {
         let identity =
             self.door.identify(&head.headers, peer).map_err(|Rejected { refusal, recorded }| {
                 if recorded {
-                    self.path.record_rejected(&peer.to_string(), &refusal.reason);
+                    self.live.path().record_rejected(&peer.to_string(), &refusal.reason);
                 }
                 refusal
             })?;
@@ -242,8 +258,13 @@ impl Service {
 
     /// The answer of the protocol.
     async fn told(&self, head: Parts, body: Bytes, identity: &Identity) -> Reply {
+        // rmcp sees to it that header and body say the same.
+        if head.headers.get("mcp-method").is_some_and(|method| method == LISTEN) {
+            return self.listening.handle(Request::from_parts(head, Full::new(body))).await;
+        }
+        let path = self.live.path();
         let method = introduction::method(&body);
-        let client = match introduction::shown(&head, method.as_deref(), identity, self.path.seal()) {
+        let client = match introduction::shown(&head, method.as_deref(), identity, &path.seal()) {
             Ok(client) => client,
             Err(refusal) => return reply::refused(&refusal),
         };
@@ -255,7 +276,7 @@ impl Service {
         drop(method);
         let reply = self.mcp.handle(Request::from_parts(head, Full::new(body))).await;
         match first {
-            Some(client) => introduction::noted(reply, client, identity, self.path.seal()),
+            Some(client) => introduction::noted(reply, client, identity, &path.seal()),
             None => reply,
         }
     }
@@ -287,7 +308,7 @@ pub(super) fn door(config: &crate::config::Config, http: &Http) -> anyhow::Resul
         return Ok(Door::Open);
     }
     let file = crate::tokens::File::at(crate::tokens::path(config)?);
-    out_of_reach(file.path(), config)?;
+    check_reach(config)?;
     let shown = file.path().display().to_string();
     let tokens = crate::tokens::Live::open(file)?;
     if tokens.tokens().is_empty() {
@@ -300,7 +321,15 @@ pub(super) fn door(config: &crate::config::Config, http: &Http) -> anyhow::Resul
 }
 
 /// Who can write the file of tokens can let in whom he likes, so no tool and no program may be able to.
-fn out_of_reach(tokens: &Path, config: &crate::config::Config) -> anyhow::Result<()> {
+///
+/// # Errors
+///
+/// When a writable root holds it.
+pub(crate) fn check_reach(config: &crate::config::Config) -> anyhow::Result<()> {
+    if config.server.http.as_ref().is_none_or(|http| http.auth == HttpAuth::None) {
+        return Ok(());
+    }
+    let tokens = crate::tokens::path(config)?;
     let folder = tokens.parent().unwrap_or(Path::new("."));
     // Without the folder there are no tokens, which ends the start just as well.
     let Ok(folder) = folder.canonicalize() else { return Ok(()) };

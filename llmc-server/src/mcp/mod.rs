@@ -5,13 +5,14 @@
 
 mod asking;
 mod convert;
+mod front;
 mod levels;
+mod listen;
 mod offers;
 mod signals;
 mod tasks;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::http::request::Parts;
 use llmc_core::Envelope;
@@ -20,9 +21,10 @@ use llmc_core::offer::Wanted;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams, CompleteResult,
     CreateTaskResult, DiscoverResult, GetPromptRequestParams, GetPromptResponse, GetTaskParams,
-    GetTaskResult, Implementation, InputRequiredResult, ListPromptsResult, ListResourceTemplatesResult,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams,
-    ReadResourceResponse, ServerCapabilities, ServerConfig, UpdateTaskParams,
+    GetTaskResult, Implementation, InitializeRequestParams, InitializeResult, InputRequiredResult,
+    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
+    ServerConfig, UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -32,11 +34,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::{CallError, CallPath, Caller, Dialog, Entry, Identity, Kind, Request};
 pub(crate) use asking::{capabilities_of, client_of};
+pub(crate) use front::Front;
 use levels::Levels;
+pub(crate) use listen::Listening;
 use signals::Signals;
 use tasks::Tasks;
 
-/// Serves one MCP client, over one connection, or all that come over the network.
+/// Serves requests by one configuration; [`Front`] makes one for each request.
 #[derive(Clone)]
 pub(crate) struct Handler {
     path: Arc<CallPath>,
@@ -70,21 +74,6 @@ fn answerable(context: &RequestContext<RoleServer>) -> Option<Answerable> {
 }
 
 impl Handler {
-    pub(crate) fn new(path: Arc<CallPath>, instructions: &str) -> Self {
-        // Sorted by name: a list in a fixed order keeps a client's prompt cache warm.
-        let tools = path.visible(&Caller::Client).map(|entry| convert::tool(entry)).collect();
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let origin = format!("client {}", NEXT.fetch_add(1, Ordering::Relaxed)).into();
-        let (levels, tasks) = (Levels::default(), Tasks::new(&path));
-        let (tools, instructions) = (Arc::new(tools), instructions.into());
-        Self { path, tools, instructions, origin: Some(origin), levels, tasks }
-    }
-
-    /// For clients whose requests come with an [`Identity`].
-    pub(crate) fn for_network(path: Arc<CallPath>, instructions: &str) -> Self {
-        Self { origin: None, ..Self::new(path, instructions) }
-    }
-
     fn is_network(&self) -> bool {
         self.origin.is_none()
     }
@@ -99,8 +88,21 @@ impl Handler {
     ) -> Result<Request, ErrorData> {
         let (caller, origin) = self.sender(context)?;
         let (cancel, arguments) = (context.ct.clone(), Map::new());
-        let tool = name.to_owned();
-        Ok(Request { caller, origin, item, tool, arguments, cancel, progress: None, dialog, parent: None })
+        let (tool, request_id) = (name.to_owned(), Some(context.id.to_string().into()));
+        let (trace_id, progress, parent) = (None, None, None);
+        Ok(Request {
+            caller,
+            origin,
+            item,
+            tool,
+            arguments,
+            request_id,
+            trace_id,
+            cancel,
+            progress,
+            dialog,
+            parent,
+        })
     }
 
     /// Makes a call, and tells the client what it says on its way.
@@ -159,11 +161,11 @@ impl Handler {
             biased;
             ended = &mut call => return Ok(result(ended)),
             () = context.ct.cancelled() => cancel.cancel(),
-            () = tokio::time::sleep(self.tasks.after) => {}
+            () = tokio::time::sleep(self.path.times().task_after) => {}
         }
         // One that is about to end with a question has its answer there.
         if !cancel.is_cancelled() && !dialog.ends_the_call() {
-            match self.tasks.go_on(call, cancel.clone(), &origin, &dialog) {
+            match self.tasks.go_on(call, cancel.clone(), &self.path, &origin, &dialog) {
                 Ok(task) => {
                     leaving.disarm();
                     return Err(task);
@@ -185,17 +187,22 @@ impl Handler {
         if let Some(origin) = &self.origin {
             return Ok((Caller::Client, Arc::clone(origin)));
         }
-        let identity =
-            context.extensions.get::<Parts>().and_then(|head| head.extensions.get::<Arc<Identity>>());
-        let identity =
-            identity.ok_or_else(|| ErrorData::internal_error("nobody knows who sent this", None))?;
-        Ok((Caller::Remote(Arc::clone(identity)), Arc::clone(identity.origin())))
+        let identity = identity(context)?;
+        Ok((Caller::Remote(Arc::clone(&identity)), Arc::clone(identity.origin())))
     }
+}
+
+/// Who sent a request over the network.
+fn identity(context: &RequestContext<RoleServer>) -> Result<Arc<Identity>, ErrorData> {
+    let head = context.extensions.get::<Parts>();
+    let identity = head.and_then(|head| head.extensions.get::<Arc<Identity>>()).cloned();
+    identity.ok_or_else(|| ErrorData::internal_error("nobody knows who sent this", None))
 }
 
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
-        let mut capabilities = ServerCapabilities::builder().enable_tools().enable_tasks().build();
+        let mut capabilities =
+            ServerCapabilities::builder().enable_tools().enable_tool_list_changed().enable_tasks().build();
         let registry = &self.path.registry;
         // What there is none of is not offered: clients need not ask for it.
         let (prompts, resources) =
@@ -220,6 +227,20 @@ impl ServerHandler for Handler {
         // What later revisions mean by it is another thing.
         info.capabilities.resources.iter_mut().for_each(|resources| resources.subscribe = None);
         Ok(DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), info))
+    }
+
+    /// Over the network, revisions with this handshake have no way on which a notification could come.
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        context.peer.set_peer_info(request.clone());
+        let mut answer = self.negotiate_initialize(&request)?;
+        if let (None, Some(tools)) = (&self.origin, &mut answer.capabilities.tools) {
+            tools.list_changed = None;
+        }
+        Ok(answer)
     }
 
     async fn list_tools(

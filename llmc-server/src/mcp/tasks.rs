@@ -34,33 +34,20 @@ const MAX_OF_ALL: usize = 512;
 /// A call under way.
 pub(super) type Call = JoinHandle<Result<llmc_core::Envelope, CallError>>;
 
-/// All tasks.
-#[derive(Clone)]
+/// All tasks, whatever the configuration becomes.
+#[derive(Clone, Default)]
 pub(super) struct Tasks {
     manager: TaskManager,
     owners: Arc<Mutex<HashMap<String, Owner>>>,
-    /// From a task's beginning to its end at the latest, and on to when it is forgotten.
-    lifetime: Duration,
-    /// Calls that take longer become tasks.
-    pub(super) after: Duration,
 }
 
 struct Owner {
     origin: Arc<str>,
-    since: Instant,
+    /// When the manager has forgotten the task at the latest.
+    until: Instant,
 }
 
 impl Tasks {
-    pub(super) fn new(path: &CallPath) -> Self {
-        let times = path.times();
-        Self {
-            manager: TaskManager::new(),
-            owners: Arc::default(),
-            lifetime: times.call + times.consent + KEPT,
-            after: times.task_after,
-        }
-    }
-
     /// Begins a call as a task. Gives it back if there are too many.
     pub(super) fn begin(
         &self,
@@ -74,7 +61,7 @@ impl Tasks {
         let (path, origin, cancel) =
             (Arc::clone(path), Arc::clone(&request.origin), CancellationToken::new());
         request.cancel = cancel.clone();
-        Ok(self.add(origin, |task| {
+        Ok(self.add(origin, lifetime(&path), |task| {
             request.dialog = Dialog::live(client, Arc::new(InTask(task.clone())));
             request.progress = Some(Arc::new(Status(task.clone())));
             let call = tokio::spawn(async move { path.call(request).await });
@@ -87,13 +74,14 @@ impl Tasks {
         &self,
         call: Call,
         cancel: CancellationToken,
+        path: &CallPath,
         origin: &Arc<str>,
         dialog: &Dialog,
     ) -> Result<CreateTaskResult, Call> {
         if !self.has_room(origin) {
             return Err(call);
         }
-        Ok(self.add(Arc::clone(origin), |task| {
+        Ok(self.add(Arc::clone(origin), lifetime(path), |task| {
             dialog.go_on_live(Arc::new(InTask(task.clone())));
             (call, cancel)
         }))
@@ -102,15 +90,18 @@ impl Tasks {
     fn add(
         &self,
         origin: Arc<str>,
+        lifetime: Duration,
         call: impl FnOnce(&TaskContext) -> (Call, CancellationToken),
     ) -> CreateTaskResult {
-        let lifetime_ms = u64::try_from(self.lifetime.as_millis()).unwrap_or(u64::MAX);
+        let lifetime_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
         let options = TaskOptions::new().with_ttl_ms(lifetime_ms).with_poll_interval_ms(POLL_INTERVAL_MS);
         let task = self.manager.spawn(options, |task| {
             let (call, cancel) = call(&task);
             Box::pin(outcome(task, call, cancel))
         });
-        self.lock().insert(task.task_id.clone(), Owner { origin, since: Instant::now() });
+        // A task is forgotten a lifetime after its end, which is a lifetime after its beginning at the latest.
+        let until = Instant::now() + lifetime * 2;
+        self.lock().insert(task.task_id.clone(), Owner { origin, until });
         CreateTaskResult::new(task)
     }
 
@@ -138,8 +129,8 @@ impl Tasks {
 
     fn has_room(&self, origin: &Arc<str>) -> bool {
         let mut owners = self.lock();
-        // The manager forgets a task a lifetime after its end, which is a lifetime after its beginning at the latest.
-        owners.retain(|_, owner| owner.since.elapsed() < self.lifetime * 2);
+        let now = Instant::now();
+        owners.retain(|_, owner| owner.until > now);
         let of_client = owners.values().filter(|owner| owner.origin == *origin).count();
         of_client < MAX_OF_CLIENT && owners.len() < MAX_OF_ALL
     }
@@ -147,6 +138,12 @@ impl Tasks {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Owner>> {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// From a task's beginning to its end at the latest, and on to when it is forgotten.
+fn lifetime(path: &CallPath) -> Duration {
+    let times = path.times();
+    times.call + times.consent + KEPT
 }
 
 /// What a client is told of a task that it does not have, whether there is such a task or not.

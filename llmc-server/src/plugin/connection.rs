@@ -21,6 +21,7 @@ use tracing::{debug, error, info, trace, warn};
 
 use super::stderr::{Rate, printable};
 use super::{CallContext, Services};
+use crate::audit::Audit;
 use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned};
 use crate::secret::Secrets;
@@ -47,6 +48,7 @@ const MAX_LOG_BYTES: usize = 4096;
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) plugin: Arc<str>,
+    pub(crate) audit: Audit,
     pub(crate) services: Arc<dyn Services>,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) max_result_bytes: usize,

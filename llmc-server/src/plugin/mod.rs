@@ -10,6 +10,7 @@
 pub(crate) mod connection;
 pub(crate) mod library;
 pub(crate) mod manifest;
+pub(crate) mod signature;
 pub(crate) mod spawn;
 mod stderr;
 pub(crate) mod supervisor;
@@ -18,16 +19,16 @@ use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use llmc_wire::host::Failure;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use stderr::forward as forward_stderr;
+pub(crate) use stderr::{forward as forward_stderr, printable};
 pub(crate) use supervisor::Supervisor;
 
-use crate::call::{Bounds, Dialog};
+use crate::call::{Bounds, CallPath, Dialog};
 
 /// What a plugin says while a call runs.
 pub(crate) trait Progress: Send + Sync {
@@ -42,8 +43,12 @@ pub(crate) trait Progress: Send + Sync {
 pub(crate) struct CallContext {
     /// Unique while the server runs.
     pub(crate) id: u64,
+    /// Where it was made, so that calls below it are judged by the same configuration.
+    pub(crate) path: Weak<CallPath>,
     /// For whom it is made, see [`crate::call::Request::origin`].
     pub(crate) origin: Arc<str>,
+    /// See [`crate::call::Request::trace_id`].
+    pub(crate) trace_id: Option<Arc<str>>,
     /// Calls above this one.
     pub(crate) depth: u8,
     pub(crate) deadline: Instant,
@@ -60,7 +65,9 @@ pub(crate) struct CallContext {
 
 impl CallContext {
     pub(crate) fn new(
+        path: Weak<CallPath>,
         origin: Arc<str>,
+        trace_id: Option<Arc<str>>,
         depth: u8,
         deadline: Instant,
         bounds: Bounds,
@@ -72,14 +79,16 @@ impl CallContext {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         // A child: the end of this call must not look like a cancellation of the call above it.
         let (cancel, draft) = (cancel.child_token(), Mutex::default());
-        Self { id, origin, depth, deadline, bounds, cancel, progress, dialog, draft }
+        Self { id, path, origin, trace_id, depth, deadline, bounds, cancel, progress, dialog, draft }
     }
 
     /// The same call with a later deadline, before it has begun to run.
     pub(crate) fn later(&self, by: Duration) -> Self {
         Self {
             id: self.id,
+            path: Weak::clone(&self.path),
             origin: Arc::clone(&self.origin),
+            trace_id: self.trace_id.clone(),
             depth: self.depth,
             deadline: self.deadline + by,
             bounds: self.bounds.clone(),

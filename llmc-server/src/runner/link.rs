@@ -21,6 +21,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
+use crate::audit::{self, Audit};
 use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned, Spawner};
 use crate::secret::Secrets;
@@ -36,6 +37,8 @@ pub(crate) struct Link {
     program: PathBuf,
     spawner: Spawner,
     init: Init,
+    secrets: Arc<Secrets>,
+    audit: Audit,
     /// How strong the jails of the runner that runs are.
     isolation: Mutex<Isolation>,
     current: Mutex<Option<Arc<Live>>>,
@@ -72,15 +75,34 @@ struct Slot {
 }
 
 impl Link {
-    pub(crate) fn new(program: PathBuf, spawner: Spawner, init: Init) -> Self {
+    pub(crate) fn new(
+        program: PathBuf,
+        spawner: Spawner,
+        init: Init,
+        secrets: Arc<Secrets>,
+        audit: Audit,
+    ) -> Self {
         let (current, starting) = Default::default();
         let isolation = Mutex::new(Isolation::Namespaces);
-        Self { program, spawner, init, isolation, current, starting }
+        Self { program, spawner, init, secrets, audit, isolation, current, starting }
     }
 
     /// How strong the jails are; known once one has started.
     pub(crate) fn isolation(&self) -> Isolation {
         *lock(&self.isolation)
+    }
+
+    /// What the runner is told at its start.
+    pub(super) fn init(&self) -> &Init {
+        &self.init
+    }
+
+    /// Ends the runner, also one that is just being started; the next run would start another.
+    pub(super) async fn end(&self) {
+        let _turn = self.starting.lock().await;
+        if let Some(live) = self.current() {
+            live.process.kill();
+        }
     }
 
     /// The first start, in the background; from now on runs wait for it.
@@ -97,7 +119,7 @@ impl Link {
     async fn start(&self) -> Result<Hello, String> {
         let failed = |error: io::Error| format!("failed to start `{}`: {error}", self.program.display());
         let Spawned { process, socket, stderr } = self.spawner.spawn(&self.program).await.map_err(failed)?;
-        tokio::spawn(crate::plugin::forward_stderr(stderr, "runner", Arc::<Secrets>::default(), 100));
+        tokio::spawn(crate::plugin::forward_stderr(stderr, "runner", Arc::clone(&self.secrets), 100));
         socket.set_nonblocking(true).map_err(failed)?;
         let stream = Arc::new(UnixStream::from_std(socket).map_err(failed)?);
         let live = Arc::new(Live {
@@ -120,6 +142,13 @@ impl Link {
                     Ok(wire::Isolation::Namespaces) | Err(_) => Isolation::Namespaces,
                 };
                 *lock(&self.isolation) = isolation;
+                self.audit.event(audit::Event::Start {
+                    process: "runner",
+                    pid: hello.pid,
+                    program: self.program.clone(),
+                    plugin: None,
+                    plugin_sha256: None,
+                });
                 *lock(&self.current) = Some(Arc::clone(&live));
                 tokio::spawn(live.read(reader, isolation));
                 Ok(hello)
@@ -200,7 +229,9 @@ impl Link {
         let pause = last.map_or(Duration::ZERO, |last| RESTART_PAUSE.saturating_sub(last.elapsed()));
         tokio::time::sleep(pause).await;
         *last = Some(Instant::now());
-        warn!("the runner is started again");
+        if lock(&self.current).is_some() {
+            warn!("the runner is started again");
+        }
         let hello = self.start().await?;
         hello.jails.map_err(|refused| format!("{} ({})", refused.message, refused.layer))?;
         self.current().ok_or_else(|| "the runner ended right after its start".into())

@@ -20,5 +20,6 @@ mod offers;
 mod protocol;
 mod rates;
 mod real_client;
+mod reload;
 mod tasks;
 mod tokens;

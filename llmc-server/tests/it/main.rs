@@ -6,6 +6,7 @@
 #[expect(dead_code, reason = "each test binary uses its part")]
 mod support;
 
+mod author;
 mod calls;
 mod code_mode;
 mod command_line;
@@ -19,3 +20,4 @@ mod operator;
 mod processes;
 mod protocol;
 mod real_client;
+mod reload;

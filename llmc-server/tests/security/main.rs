@@ -37,6 +37,8 @@ mod processes;
 mod programs;
 mod refusals;
 mod search;
+mod signature;
 mod state;
 mod stdout;
 mod storms;
+mod te;

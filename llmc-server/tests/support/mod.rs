@@ -106,6 +106,27 @@ impl Setup {
         self
     }
 
+    /// Where an audit with `path = 'audit.jsonl'` is.
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.folder.path().join("audit.jsonl")
+    }
+
+    /// Records of that audit, as soon as there are those that are waited for: they are written a little after the calls.
+    pub(crate) fn records(&self, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let begun = Instant::now();
+        loop {
+            let text = std::fs::read_to_string(self.audit()).unwrap_or_default();
+            let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+            let records = whole.lines().map(|line| serde_json::from_str(line).unwrap());
+            let records: Vec<Value> = records.filter(|record: &Value| record.get("seq").is_some()).collect();
+            if enough(&records) {
+                return records;
+            }
+            assert!(begun.elapsed() < PATIENCE, "not the records that were waited for: {records:#?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Sets a variable in the environment of the server.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.into(), value.into()));
@@ -217,6 +238,13 @@ impl Server {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Records of calls, as soon as there are so many; see [`Setup::records`].
+    pub(crate) fn recorded_calls(&self, count: usize) -> Vec<Value> {
+        let is_call = |record: &&Value| record["event"] == "call";
+        let records = self.setup.records(|records| records.iter().filter(is_call).count() >= count);
+        records.into_iter().filter(|record| record["event"] == "call").collect()
     }
 
     /// What the server has logged so far.

@@ -88,3 +88,37 @@ fn stress_state(args: StressState, ctx: &Context) -> ToolResult<String> {
     }
     std::fs::read_to_string(&path).explain("failed to read")
 }
+
+#[cfg(test)]
+mod tests {
+    use llmc_core::testing::Harness;
+
+    use super::*;
+
+    #[test]
+    fn a_jail_has_what_the_harness_grants_and_nothing_else() {
+        let folder = env!("CARGO_MANIFEST_DIR");
+        let harness = Harness::new()
+            .root("src", folder, Access::Ro)
+            .secret("KEY", "hush-hush-hush")
+            .state("/ignored")
+            .config(json!({"marker": "it's \"me\""}));
+        let jail = harness.in_jail::<StressContext>();
+        let surroundings = jail.call::<StressContext>(json!({})).unwrap().structured.unwrap();
+        assert_eq!(surroundings["roots"], json!([format!("src={folder}:ro")]));
+        assert_eq!(surroundings["marker"], "it's \"me\"");
+        let secret = jail.call::<StressSecret>(json!({"name": "KEY"})).unwrap().all_text();
+        assert!(secret.starts_with("the secret is ") && !secret.contains("hush"), "masked: {secret}");
+        assert_eq!(jail.call::<StressSecret>(json!({"name": "OTHER"})).unwrap_err().kind, "denied");
+        let write = json!({"path": "/note", "write": "kept"});
+        assert_eq!(jail.call::<StressState>(write).unwrap().all_text(), "kept");
+
+        let bare = Harness::new().in_jail::<StressContext>();
+        assert_eq!(bare.call::<StressSecret>(json!({"name": "KEY"})).unwrap_err().kind, "denied");
+        let refused = bare.call::<StressState>(json!({"path": "/note", "write": "kept"})).unwrap_err();
+        assert_eq!(refused.kind, "denied");
+        assert!(refused.message.contains("state"), "{refused}");
+        let surroundings = bare.call::<StressContext>(json!({})).unwrap().structured.unwrap();
+        assert_eq!((&surroundings["roots"], &surroundings["marker"]), (&json!([]), &json!("")));
+    }
+}

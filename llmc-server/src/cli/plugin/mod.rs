@@ -4,6 +4,7 @@ mod change;
 mod lock;
 mod look;
 mod manifest;
+mod new;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 pub(super) use change::tell_of_lock;
+pub(super) use look::described;
 
 use crate::config::{self, Flags, Loaded};
 
@@ -36,6 +38,10 @@ pub(super) enum Command {
     Verify(lock::Verify),
     /// Show what one plugin has become, and pin that, with your name and the time.
     Accept(lock::Accept),
+    /// Make a new plugin outside the sources of llmc: a crate with a tool, tests, a README and a CI file.
+    New(new::New),
+    /// Replace the sources of `llmc-core` in a plugin made by `new` with those of this llmc.
+    Sdk(new::Sdk),
     /// Load a library in a jail without any grant, and print what it says of itself; saved beside the library, as
     /// `libNAME.manifest.json`, it lets the server answer clients while the plugin still loads.
     Manifest(manifest::Manifest),
@@ -79,6 +85,8 @@ impl Command {
             Self::Lock(lock) => lock.run().await,
             Self::Verify(verify) => verify.run().await,
             Self::Accept(accept) => accept.run().await,
+            Self::New(new) => new.run(),
+            Self::Sdk(sdk) => sdk.run(),
             Self::Manifest(manifest) => manifest.run().await,
         }
     }

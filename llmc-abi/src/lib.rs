@@ -119,6 +119,12 @@ pub mod op {
     /// Asks for whom the call is made: `{}` -> `{"caller": str}`, the same for all calls of one client, also for those
     /// that code and other plugins make on the way. Opaque: for comparing only.
     pub const CALLER: u32 = 14;
+    /// Asks the client, or the person in front of it: `{"ask": {key: {"method": str, "params": {..}}}}` ->
+    /// `{key: its answer}`. The method is `elicitation/create`, `sampling/createMessage` or `roots/list`.
+    /// [`code::INPUT_REQUIRED`](super::code::INPUT_REQUIRED) when the answers come with another call.
+    pub const ASK: u32 = 15;
+    /// Asks what the client can be asked: `{}` -> `{"elicitation": bool, "sampling": bool, "roots": bool}`.
+    pub const CLIENT: u32 = 16;
 }
 
 /// What an error is about.
@@ -143,4 +149,8 @@ pub mod code {
     pub const LIMIT: i32 = 9;
     /// There is no item of that index, or no tool of that name.
     pub const UNKNOWN_ITEM: i32 = 10;
+    /// The client is being asked; the call is to end with this error, and is made again with the answers.
+    pub const INPUT_REQUIRED: i32 = 11;
+    /// The client cannot be asked this.
+    pub const CLIENT_LACKS: i32 = 12;
 }

@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::manifest::GrantKind;
 use crate::root::RootEntry;
 use crate::run::{Run, RunRequest, TerminalRun, TerminalSize};
-use crate::{Envelope, Root, Secret, ToolError, ToolResult};
+use crate::{Answers, Client, Elicited, Envelope, Questions, Root, Secret, ToolError, ToolResult};
 
 /// Longest time that a deadline is counted in; stands for "none".
 const FAR_AWAY: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -170,6 +170,35 @@ impl Context {
             caller: String,
         }
         self.request(op::CALLER, &json!({})).map(|answer: Answer| answer.caller)
+    }
+
+    /// What the client can be asked. Nothing, where nobody is there to answer.
+    ///
+    /// # Errors
+    /// If the call is over, or the host does not tell.
+    pub fn client(&self) -> ToolResult<Client> {
+        self.request(op::CLIENT, &json!({}))
+    }
+
+    /// Asks the client, or the person in front of it, and waits for all answers.
+    ///
+    /// Newer clients are asked by ending this call; it is then made again, from its start, with the answers. So ask
+    /// before anything is changed, and hand the error on (`?`): it ends the call.
+    ///
+    /// # Errors
+    /// [`code::CLIENT_LACKS`] if the client cannot be asked, [`code::INPUT_REQUIRED`] if the answers come with another
+    /// call.
+    pub fn ask(&self, questions: &Questions) -> ToolResult<Answers> {
+        self.request(op::ASK, questions)
+    }
+
+    /// Asks the person in front of the client to fill in a form: [`ask`](Self::ask) for one question. `message` is its
+    /// key, too.
+    ///
+    /// # Errors
+    /// As for `ask`.
+    pub fn elicit(&self, message: &str, fields: Value, required: &[&str]) -> ToolResult<Elicited> {
+        self.ask(&Questions::new().elicit(message, message, fields, required))?.elicited(message)
     }
 
     /// Calls another tool with the rights of this plugin. `arguments` must be a JSON object.

@@ -177,6 +177,28 @@ pub struct EmbeddedResource {
     pub blob: Option<String>,
 }
 
+impl EmbeddedResource {
+    /// Text at an address.
+    pub fn text(uri: impl Into<String>, mime_type: impl Into<String>, text: impl Into<String>) -> Self {
+        Self {
+            uri: uri.into(),
+            mime_type: Some(mime_type.into()),
+            text: Some(text.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Bytes at an address.
+    pub fn blob(uri: impl Into<String>, mime_type: impl Into<String>, bytes: &[u8]) -> Self {
+        Self {
+            uri: uri.into(),
+            mime_type: Some(mime_type.into()),
+            blob: Some(STANDARD.encode(bytes)),
+            ..Self::default()
+        }
+    }
+}
+
 /// Whom a content block is for and how much it matters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

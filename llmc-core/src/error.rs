@@ -47,6 +47,11 @@ impl ToolError {
         Self::new(code::DENIED, message)
     }
 
+    /// There is no such resource.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(code::UNKNOWN_ITEM, message)
+    }
+
     /// No grant of this kind covers it. The server adds the line of the configuration that would.
     pub fn not_granted(grant: GrantKind, message: impl Into<String>) -> Self {
         Self::denied(message).with_data(json!({ MISSING_GRANT: grant }))

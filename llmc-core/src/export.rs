@@ -14,7 +14,10 @@ use serde_json::Value;
 
 pub use crate::manifest::{GrantKind, GrantRequest};
 use crate::manifest::{Item, ItemKind, Manifest};
-use crate::{Context, Output as _, Tool, ToolError, ToolResult, panic, schema, tool};
+use crate::{
+    Context, Output as _, Prompt, Resource, Tool, ToolError, ToolResult, panic, prompt, resource, schema,
+    tool,
+};
 
 /// Exports tools as a plugin. Once per crate, in a crate of type `cdylib`.
 ///
@@ -22,17 +25,22 @@ use crate::{Context, Output as _, Tool, ToolError, ToolResult, panic, schema, to
 /// export_plugin!("hello": Hello);
 ///
 /// export_plugin!("files": ReadFile, WriteFile;
+///     prompts = [Review];
+///     resources = [Files];
 ///     grants = [roots: "reads and writes the files that tools are asked for"];
 ///     config = Settings);
 /// ```
 ///
-/// Version and description are those of the crate. `grants` tells the operator which kinds of grant the plugin
+/// Version and description are those of the crate. `prompts` and `resources` are types that implement
+/// [`Prompt`](crate::Prompt) and [`Resource`](crate::Resource). `grants` tells the operator which kinds of grant the plugin
 /// would like (`roots`, `run`, `tools`, `secrets`, `net`) and why. `config` is the type that
 /// [`Context::config`](crate::Context::config) reads; mark it with `#[arguments]`.
 #[macro_export]
 macro_rules! export_plugin {
     (
         $name:literal: $($tool:ty),+ $(,)?
+        $(; prompts = [$($prompt:ty),* $(,)?])?
+        $(; resources = [$($resource:ty),* $(,)?])?
         $(; grants = [$($grant:ident: $reason:literal),* $(,)?])?
         $(; config = $config:ty)?
         $(;)?
@@ -44,7 +52,11 @@ macro_rules! export_plugin {
                 const NAME: &'static str = $name;
                 const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
                 const DESCRIPTION: &'static str = ::core::env!("CARGO_PKG_DESCRIPTION");
-                const TOOLS: &'static [$crate::export::Entry] = &[$($crate::export::Entry::of::<$tool>()),+];
+                const ITEMS: &'static [$crate::export::Entry] = &[
+                    $($crate::export::Entry::of::<$tool>(),)+
+                    $($($crate::export::Entry::of_prompt::<$prompt>(),)*)?
+                    $($($crate::export::Entry::of_resource::<$resource>(),)*)?
+                ];
                 const REQUESTS: &'static [($crate::export::GrantKind, &'static str)] =
                     &[$($(($crate::export_plugin!(@grant $grant), $reason)),*)?];
                 $(
@@ -54,7 +66,7 @@ macro_rules! export_plugin {
                 )?
             }
 
-            const _: () = $crate::export::check_names(<Exported as $crate::export::Exports>::TOOLS);
+            const _: () = $crate::export::check_names(<Exported as $crate::export::Exports>::ITEMS);
 
             #[unsafe(no_mangle)]
             static LLMC_PLUGIN_V1: $crate::export::LibHeader = $crate::export::header::<Exported>();
@@ -76,8 +88,8 @@ pub trait Exports: 'static {
     const VERSION: &'static str;
     /// What the plugin is for.
     const DESCRIPTION: &'static str;
-    /// Its tools, in the order of the manifest.
-    const TOOLS: &'static [Entry];
+    /// Its tools, prompts and resources, in the order of the manifest.
+    const ITEMS: &'static [Entry];
     /// The grants it would like, with reasons.
     const REQUESTS: &'static [(GrantKind, &'static str)];
 
@@ -87,7 +99,7 @@ pub trait Exports: 'static {
     }
 }
 
-/// A tool without its type.
+/// A tool, prompt or resource without its type.
 pub struct Entry {
     name: &'static str,
     item: fn() -> Item,
@@ -99,6 +111,16 @@ impl Entry {
     pub const fn of<T: Tool>() -> Self {
         Self { name: T::NAME, item: item_of::<T>, call: call_of::<T> }
     }
+
+    /// The entry of a prompt.
+    pub const fn of_prompt<T: Prompt>() -> Self {
+        Self { name: T::NAME, item: prompt::item_of::<T>, call: prompt::call_of::<T> }
+    }
+
+    /// The entry of a resource.
+    pub const fn of_resource<T: Resource>() -> Self {
+        Self { name: T::NAME, item: resource::item_of::<T>, call: resource::call_of::<T> }
+    }
 }
 
 /// How a tool appears in the manifest.
@@ -106,17 +128,19 @@ pub(crate) fn item_of<T: Tool>() -> Item {
     Item {
         kind: ItemKind::Tool,
         name: T::NAME.to_owned(),
-        title: tool::title_of::<T>(),
+        title: tool::title_of(T::NAME, T::TITLE),
         description: T::description(),
-        input_schema: schema::of_input::<T>().schema,
+        input_schema: T::input_schema(),
         output_schema: T::output_schema(),
         annotations: T::ANNOTATIONS,
+        long: T::LONG,
+        resource: None,
     }
 }
 
 /// Parses, calls and wraps the answer; panics become errors.
 pub(crate) fn call_of<T: Tool>(ctx: &Context, arguments: &[u8]) -> ToolResult<Vec<u8>> {
-    panic::caught(|| tool::parse::<T>(arguments)?.call(ctx)?.into_json())
+    panic::caught(|| tool::parse::<T>(T::NAME, arguments)?.call(ctx)?.into_json())
 }
 
 /// Whether a type of arguments says what its tool does; `#[arguments]` implements it.
@@ -181,7 +205,7 @@ fn manifest_of<P: Exports>() -> Manifest {
         version: P::VERSION.to_owned(),
         abi: llmc_abi::VERSION.to_owned(),
         description: P::DESCRIPTION.to_owned(),
-        items: P::TOOLS.iter().map(|entry| (entry.item)()).collect(),
+        items: P::ITEMS.iter().map(|entry| (entry.item)()).collect(),
         requests: P::REQUESTS.iter().map(request).collect(),
         config_schema: P::config_schema(),
     }
@@ -202,21 +226,24 @@ extern "C" fn call<P: Exports>(ctx: &CallCtx, item: u32, args: RSlice<'_, u8>) -
 
 fn find<P: Exports>(item: u32) -> ToolResult<&'static Entry> {
     let index = usize::try_from(item).unwrap_or(usize::MAX);
-    P::TOOLS.get(index).ok_or_else(|| {
-        let count = P::TOOLS.len();
+    P::ITEMS.get(index).ok_or_else(|| {
+        let count = P::ITEMS.len();
         ToolError::new(code::UNKNOWN_ITEM, format!("plugin `{}` has no item {item}, only {count}", P::NAME))
     })
 }
 
-/// Stops the build when a name does not match `^[a-z][a-z0-9_]{0,63}$` or two tools share one.
+/// Stops the build when a name does not match `^[a-z][a-z0-9_]{0,63}$` or two of the plugin share one.
 pub const fn check_names(tools: &[Entry]) {
     let mut i = 0;
     while i < tools.len() {
         let name = tools[i].name.as_bytes();
-        assert!(is_valid(name), "a tool name must match ^[a-z][a-z0-9_]{{0,63}}$");
+        assert!(is_valid(name), "a name must match ^[a-z][a-z0-9_]{{0,63}}$");
         let mut j = 0;
         while j < i {
-            assert!(!same(name, tools[j].name.as_bytes()), "two tools of the plugin have the same name");
+            assert!(
+                !same(name, tools[j].name.as_bytes()),
+                "two tools, prompts or resources of the plugin have the same name"
+            );
             j += 1;
         }
         i += 1;
@@ -300,7 +327,7 @@ mod tests {
         const NAME: &'static str = "sample";
         const VERSION: &'static str = "1.2.3";
         const DESCRIPTION: &'static str = "For tests";
-        const TOOLS: &'static [Entry] = &[Entry::of::<DivideNumbers>(), Entry::of::<Ask>()];
+        const ITEMS: &'static [Entry] = &[Entry::of::<DivideNumbers>(), Entry::of::<Ask>()];
         const REQUESTS: &'static [(GrantKind, &'static str)] = &[(GrantKind::Roots, "reads files")];
         fn config_schema() -> Option<Value> {
             Some(schema_of::<Settings>())

@@ -26,7 +26,8 @@
 //!
 //! - [`Context`] is the way to everything outside the call: granted directories, secrets, other tools, programs.
 //! - [`Output`] and [`Envelope`] say what a call can answer; [`ToolError`] says why it did not.
-//! - [`manifest`], [`envelope`] and [`run`] are the data that the server shares with plugins.
+//! - [`Prompt`] and [`Resource`] offer texts for people and data with addresses; [`Context::ask`] asks the client.
+//! - [`manifest`], [`envelope`], [`offer`], [`ask`](mod@ask) and [`run`] are the data that the server shares with plugins.
 //! - `testing` (feature `testing`) calls a tool in a unit test, without a server.
 //!
 //! Left out on purpose: any async runtime, transport, protocol revisions and validation against the schema. The
@@ -35,6 +36,7 @@
 #[cfg(test)]
 extern crate self as llmc_core;
 
+pub mod ask;
 mod context;
 pub mod envelope;
 mod error;
@@ -43,8 +45,11 @@ pub mod export;
 mod fd;
 mod host;
 pub mod manifest;
+pub mod offer;
 mod panic;
 pub mod prelude;
+mod prompt;
+mod resource;
 mod root;
 pub mod run;
 pub mod schema;
@@ -53,12 +58,16 @@ mod secret;
 pub mod testing;
 mod tool;
 
+pub use ask::{Answers, Client, Elicited, Questions};
 pub use context::{CallableTool, Context, Level};
 pub use envelope::{Content, Envelope};
 pub use error::{Explain, MISSING_GRANT, ToolError, ToolResult};
 pub use llmc_abi::{VERSION as ABI_VERSION, code, op};
 pub use llmc_core_macros::{arguments, output, tool};
 pub use manifest::{Annotations, Manifest};
+pub use offer::{Completion, Messages, ResourceLink, ResourceUri};
+pub use prompt::Prompt;
+pub use resource::Resource;
 pub use root::{Access, Root, RootEntry};
 pub use secret::Secret;
 pub use tool::{Output, StructuredOutput, Tool};

@@ -18,7 +18,7 @@ pub struct Manifest {
     /// What the plugin is for, in a sentence.
     #[serde(default)]
     pub description: String,
-    /// Its tools; a call names one by its index.
+    /// Its tools, prompts and resources; a call names one by its index.
     #[serde(default)]
     pub items: Vec<Item>,
     /// Grants that it would like to have.
@@ -42,7 +42,7 @@ pub struct Item {
     /// What it does; a model reads this to choose.
     #[serde(default)]
     pub description: String,
-    /// JSON Schema of its arguments.
+    /// JSON Schema of its arguments; `{}` for a resource.
     pub input_schema: Value,
     /// JSON Schema of its structured content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +50,28 @@ pub struct Item {
     /// How it behaves.
     #[serde(default)]
     pub annotations: Annotations,
+    /// Its calls usually take long, so a client that can wait for them as a task gets one at once.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub long: bool,
+    /// Of a resource: what it is and where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<ResourceItem>,
+}
+
+/// What an [`Item`] of kind [`ItemKind::Resource`] says beyond its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceItem {
+    /// Its address, or a template with variables: `{name}` for a part without `/`, `{+name}` for any text.
+    pub uri: String,
+    /// Its media type, if all that it can be read as have the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mime_type: Option<String>,
+    /// A template that can name resources that there are.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub lists: bool,
+    /// A tool of the same plugin: who may not call that may not read this either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rights_of: Option<String>,
 }
 
 /// What an [`Item`] is.
@@ -58,6 +80,10 @@ pub struct Item {
 pub enum ItemKind {
     /// A tool.
     Tool,
+    /// Text that a person has put into a conversation.
+    Prompt,
+    /// Data with an address.
+    Resource,
     /// Something this version does not know.
     #[serde(other)]
     Unknown,
@@ -147,6 +173,10 @@ pub enum GrantKind {
     Unknown,
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -157,7 +187,7 @@ mod tests {
     fn a_newer_manifest_is_read_as_far_as_it_is_known() {
         let manifest: Manifest = serde_json::from_value(json!({
             "name": "a", "version": "1.0.0", "abi": "1.9.0", "later": true,
-            "items": [{"kind": "prompt", "name": "p", "input_schema": {}}],
+            "items": [{"kind": "hologram", "name": "p", "input_schema": {}}],
             "requests": [{"grant": "camera"}],
         }))
         .unwrap();

@@ -27,19 +27,30 @@ mod fake_host;
 mod jail;
 mod program;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use self::fake_host::FakeHost;
 pub use self::jail::{Jail, Refused};
 pub use self::program::ProgramIo;
+use crate::ask::Question;
+use crate::envelope::EmbeddedResource;
 use crate::manifest::Item;
+use crate::offer::Contents;
 use crate::run::{RunRequest, RunStatus};
-use crate::{Access, Context, Envelope, Level, Tool, ToolError, ToolResult, export};
+use crate::{
+    Access, Client, Context, Envelope, Level, Messages, Prompt, Resource, Tool, ToolError, ToolResult,
+    export, prompt, resource,
+};
+
+/// Serves a prompt or a resource.
+type Offered = fn(&Context, &[u8]) -> ToolResult<Vec<u8>>;
 
 /// A host made of plain values. Set it up, then call tools.
 pub struct Harness {
@@ -138,6 +149,49 @@ impl Harness {
         self
     }
 
+    /// Gives the calls a client that can be asked everything and has answered `key` so, as in the protocol. What is
+    /// asked without such an answer ends the call with [`code::INPUT_REQUIRED`](crate::code::INPUT_REQUIRED).
+    #[must_use]
+    pub fn answer(mut self, key: &str, answer: Value) -> Self {
+        let host = self.set_up();
+        host.client = Client { elicitation: true, sampling: true, roots: true };
+        host.answers.insert(key.to_owned(), answer);
+        self
+    }
+
+    /// What the tools asked so far, by key.
+    pub fn asked(&self) -> BTreeMap<String, Question> {
+        self.host.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gets the messages of a prompt.
+    ///
+    /// # Errors
+    /// Those of the prompt, arguments that do not fit, and panics.
+    pub fn prompt<T: Prompt>(&self, arguments: Value) -> ToolResult<Messages> {
+        self.offer(prompt::call_of::<T>, &json!({"get": {"arguments": arguments}}))
+    }
+
+    /// Reads a resource. The variables of its address are what the server would find by the template.
+    ///
+    /// # Errors
+    /// Those of the resource, and panics.
+    pub fn read<T: Resource>(
+        &self,
+        uri: &str,
+        variables: &[(&str, &str)],
+    ) -> ToolResult<Vec<EmbeddedResource>> {
+        let variables: BTreeMap<_, _> = variables.iter().copied().collect();
+        let wanted = json!({"read": {"uri": uri, "variables": variables}});
+        self.offer(resource::call_of::<T>, &wanted).map(|contents: Contents| contents.contents)
+    }
+
+    fn offer<T: DeserializeOwned>(&self, call: Offered, wanted: &Value) -> ToolResult<T> {
+        let answer = call(&self.context(), wanted.to_string().as_bytes())?;
+        let envelope: Envelope = serde_json::from_slice(&answer)?;
+        Ok(serde_json::from_value(envelope.structured.unwrap_or_default())?)
+    }
+
     /// Makes the calls that follow those of another caller; at first the caller is the empty text.
     pub fn set_caller(&self, caller: &str) {
         caller.clone_into(&mut self.host.caller.lock().unwrap_or_else(PoisonError::into_inner));
@@ -204,8 +258,6 @@ impl Harness {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-
-    use serde_json::json;
 
     use super::*;
     use crate::code;

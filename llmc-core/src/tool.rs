@@ -20,6 +20,10 @@ pub trait Tool: DeserializeOwned + JsonSchema {
     /// How the tool behaves. Without a word, the worst is assumed and clients may ask before every call.
     const ANNOTATIONS: Annotations = Annotations::new();
 
+    /// Whether a call usually takes long (seconds and more). A client that can wait for a call as a task then gets one
+    /// at once; for others nothing changes.
+    const LONG: bool = false;
+
     /// What the tool answers: a `String`, a type marked with `#[output]`, or an [`Envelope`].
     type Output: Output;
 
@@ -35,6 +39,12 @@ pub trait Tool: DeserializeOwned + JsonSchema {
     /// The description that a model reads; the doc comment of the type unless overridden.
     fn description() -> String {
         schema::of_input::<Self>().description
+    }
+
+    /// The schema of the arguments; that of `Self` unless overridden. The server checks arguments against it before a
+    /// call comes here, and clients see it as it is. Must have type `object`.
+    fn input_schema() -> Value {
+        schema::of_input::<Self>().schema
     }
 
     /// The schema of the structured content; that of `Output` unless overridden. Must have type `object`.
@@ -112,23 +122,23 @@ impl Output for Envelope {
     }
 }
 
-/// `read_file` becomes `Read file`.
-pub(crate) fn title_of<T: Tool>() -> String {
-    if !T::TITLE.is_empty() {
-        return T::TITLE.to_owned();
+/// The title, or one made of the name: `read_file` becomes `Read file`.
+pub(crate) fn title_of(name: &str, title: &str) -> String {
+    if !title.is_empty() {
+        return title.to_owned();
     }
-    let words = T::NAME.replace('_', " ");
+    let words = name.replace('_', " ");
     let mut letters = words.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Reads arguments. The server has checked them against the schema, so errors are rare; they name the field.
-pub(crate) fn parse<T: Tool>(arguments: &[u8]) -> ToolResult<T> {
-    serde_json::from_slice(arguments).or_else(|_| parse_slowly(arguments))
+pub(crate) fn parse<T: DeserializeOwned>(name: &str, arguments: &[u8]) -> ToolResult<T> {
+    serde_json::from_slice(arguments).or_else(|_| parse_slowly(name, arguments))
 }
 
-fn parse_slowly<T: Tool>(arguments: &[u8]) -> ToolResult<T> {
-    let invalid = |text: String| ToolError::invalid(format!("invalid arguments for `{}`{text}", T::NAME));
+fn parse_slowly<T: DeserializeOwned>(name: &str, arguments: &[u8]) -> ToolResult<T> {
+    let invalid = |text: String| ToolError::invalid(format!("invalid arguments for `{name}`{text}"));
     let value: Value = serde_json::from_slice(arguments).map_err(|error| invalid(format!(": {error}")))?;
     // A unit struct wants `null`; the protocol always sends an object.
     let is_empty = value.as_object().is_some_and(serde_json::Map::is_empty);

@@ -138,6 +138,13 @@ impl Runner {
                         self.spawn(header.call, spec, fds)?;
                     }
                     to_runner::SIGNAL => self.signal(header.call, header.code)?,
+                    to_runner::PING => {
+                        self.sender.send(
+                            Header { kind: from_runner::PONG, ..Header::default() },
+                            b"",
+                            &[],
+                        )?;
+                    }
                     kind => return Err(invalid(format!("a message is of kind {kind}"))),
                 }
             }

@@ -1,45 +1,45 @@
 //! Putting the parts together: configuration in, call path out.
 //!
 //! Everything that can be wrong is found here, and ends the server: a missing root, another digest, a
-//! plugin that does not load, two tools of one name, a layer that the kernel lacks.
+//! plugin that does not load, two tools of one name, a layer that the kernel lacks. A later configuration goes the same
+//! way ([`reload`]); what is wrong with it leaves the server with the one that it has.
+
+mod parts;
+mod reload;
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use llmc_wire::host::{HostLimits, Init, InitRoot, Ready};
+use llmc_wire::host::Ready;
 use llmc_wire::runner::{Hello, Isolation};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
-use crate::audit::Audit;
-use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Hub, Registry, Schema};
+use crate::audit::{self, Audit};
+use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Live, Registry, Schema, Seal};
 use crate::config::{Config, Flags, Mode, NamedMode, Plugin};
 use crate::lock::{Drift, Guard};
-use crate::plugin::connection::Settings;
-use crate::plugin::library::Library;
+use crate::plugin::Supervisor;
 use crate::plugin::manifest::ManifestFile;
-use crate::plugin::spawn::Spawner;
 use crate::plugin::supervisor::Unavailable;
-use crate::plugin::{Services, Supervisor};
-use crate::roots::{self, Root, Roots};
-use crate::runner::{Grant, Link, Runs};
+use crate::roots::Roots;
 use crate::secret::Secrets;
-use crate::stage::Stage;
-use crate::state;
+use parts::{Ground, Parts};
 
 /// A server that answers clients.
 pub(crate) struct App {
     pub(crate) config: Config,
-    pub(crate) path: Arc<CallPath>,
-    /// What the model is told about this server.
-    pub(crate) instructions: String,
+    /// The call path that counts now.
+    pub(crate) live: Live,
     /// Plugins that are not what the lock pins, and were not started.
     pub(crate) stopped: Vec<Drift>,
     processes: JoinHandle<anyhow::Result<Processes>>,
+    /// Plugins are pinned.
+    is_locked: bool,
+    ground: Ground,
+    parts: Parts,
 }
 
 /// Hosts and runner, all of them jailed and ready.
@@ -48,6 +48,20 @@ pub(crate) struct Processes {
     pub(crate) reports: BTreeMap<String, Value>,
     /// What the runner can do, if anything may run.
     pub(crate) runner: Option<Hello>,
+}
+
+/// Processes of a configuration that were started for it and are not all ready.
+struct Starting {
+    hosts: Hosts,
+    runner: Option<JoinHandle<Result<Hello, String>>>,
+}
+
+/// What became of a configuration.
+struct Built {
+    registry: Registry,
+    authority: Authority,
+    stopped: Vec<Drift>,
+    starting: Starting,
 }
 
 impl App {
@@ -59,6 +73,11 @@ impl App {
     pub(crate) async fn processes(&mut self) -> anyhow::Result<Processes> {
         (&mut self.processes).await?
     }
+
+    /// The call path that counts now.
+    pub(crate) fn path(&self) -> Arc<CallPath> {
+        self.live.path()
+    }
 }
 
 /// Starts everything that the configuration names. Where manifests are known, the hosts may still be loading when
@@ -68,73 +87,101 @@ impl App {
 ///
 /// What is wrong and what to do about it; nothing is left running.
 pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> {
-    let stage = Stage::find(flags.stage.as_deref())?;
-    let mut guard = Guard::open(&config)?;
-    let roots = roots::open_all(&config)?;
+    start_for(config, flags, None).await
+}
+
+/// Like [`start`], for one call of a tool if one is named: of the processes only those that its plugin's grants lead to
+/// are started now. Any other host, and the runner, is started by the call that needs it; what is missing then refuses
+/// that call instead of the start.
+///
+/// # Errors
+///
+/// As for `start`.
+pub(crate) async fn start_for(config: Config, flags: &Flags, tool: Option<&str>) -> anyhow::Result<App> {
+    let guard = Guard::open(&config)?;
+    let is_locked = guard.has_lock();
     let secrets = Arc::new(Secrets::read(&config)?);
-    let audit = Audit::open(&config.audit)?;
-    let spawner = Spawner::new().context("failed to start the thread that starts programs")?;
-
-    let grants = run_grants(&config, &roots)?;
-    let link = match grants.is_empty() {
-        true => None,
-        false => {
-            let init = llmc_wire::runner::Init {
-                server_pid: std::process::id(),
-                max_jails: config.limits.concurrent_runs + config.limits.detached_runs,
-                min_isolation: config.server.min_isolation.into(),
-                parked_runs: config.limits.parked_runs,
-                runs_code: grants.values().any(Grant::runs_code),
-            };
-            Some(Arc::new(Link::new(stage.runner()?, spawner.clone(), init)))
-        }
-    };
-    let runs = link
-        .as_ref()
-        .map(|link| Arc::new(Runs::new(Arc::clone(link), grants, config.grants(), &config.limits)));
-    let hub = Arc::new(Hub::new(&config, Arc::clone(&secrets), runs));
-
+    if let Some(path) = &config.audit.path {
+        audit::out_of_reach(path, &config)?;
+    }
+    let audit = Audit::open(&config.audit, &secrets)?;
+    record_start(&audit, &config);
+    let ground = Ground::new(flags, audit.clone())?;
+    let key = config.server.state_key.as_deref();
+    let seal = Seal::open(key).with_context(|| format!("server.state_key: failed to read {key:?}"))?;
     let prepared = tokio::task::spawn_blocking(Schema::prepare);
-    let plugins = supervisors(&config, &stage, &roots, &secrets, &hub, &spawner)?;
-    for plugin in &plugins {
+    let mut parts = Parts::prepare(&config, secrets, &ground, None).await?;
+    let Built { registry, authority, stopped, starting } =
+        build(&config, guard, &mut parts, None, prepared, seal.clone(), tool).await?;
+    record_stopped(&audit, &stopped);
+    let path = CallPath::new(registry, authority, Arc::clone(&parts.secrets), audit, config.limits.clone());
+    let live = Live::new(parts.generation(path));
+    let processes = tokio::spawn(async {
+        let processes = starting.ready().await?;
+        info!(plugins = processes.reports.len(), "ready");
+        Ok(processes)
+    });
+    Ok(App { config, live, stopped, processes, is_locked, ground, parts })
+}
+
+/// From the parts of a configuration to its tools and rules. Begins the processes that `before` does not have; for one
+/// `tool`, only those that it needs.
+async fn build(
+    config: &Config,
+    mut guard: Guard,
+    parts: &mut Parts,
+    before: Option<&Parts>,
+    prepared: JoinHandle<()>,
+    seal: Seal,
+    tool: Option<&str>,
+) -> anyhow::Result<Built> {
+    for plugin in parts.new_plugins(before) {
         plugin.believe_installed_manifest().await?;
     }
-    let plugins = guard.startable(&config, plugins).await;
-    let mut hosts = Hosts::begin(&plugins);
-    let runner = link.map(|link| link.begin());
+    let startable = guard.startable(config, parts.supervisors()).await;
+    parts.keep_only(&startable);
+    let plugins = parts.new_plugins(before);
+    let mut hosts =
+        Hosts::begin(plugins.iter().filter(|plugin| tool.is_none() || plugin.manifest().is_none()));
+    let runner = parts.new_pool(before).filter(|_| tool.is_none()).map(|pool| pool.begin());
     prepared.await?;
 
     let mut registry = Registry::new()?;
-    for plugin in &plugins {
+    let mut ended = Vec::new();
+    for plugin in &startable {
         let manifest = match plugin.manifest() {
             Some(manifest) => manifest,
             None => hosts.ready(plugin.name()).await?.manifest,
         };
-        let config_of = &config.plugins[&**plugin.name()];
-        if guard.stops_for_tools(&config, plugin.name(), &manifest) {
+        if guard.stops_for_tools(config, plugin.name(), &manifest) {
             hosts.end(plugin).await;
+            ended.push(Arc::clone(plugin));
             continue;
         }
-        registry.add(plugin, manifest, config_of, config.limits.workers_per_plugin)?;
+        registry.add(plugin, manifest, &config.plugins[&**plugin.name()])?;
+    }
+    parts.leave_out(&ended);
+    if let Some(tool) = tool {
+        hosts.begin_more(&needed(&registry, config, tool));
     }
     let (stopped, tools) = guard.stopped();
     registry.stopped = tools;
-    check_names(&config, &registry)?;
-    let authority = Authority::new(&config, registry.code_plugin());
-    check_code_mode(&config, &registry, &authority)?;
-    let instructions = instructions(&roots, &config.server.mode);
-    let path = Arc::new(CallPath::new(registry, authority, secrets, audit, config.limits.clone()));
-    hub.connect(&path);
-    let processes = tokio::spawn(async move {
-        let reports = hosts.reports().await?;
-        let runner = match runner {
+    check_names(config, &registry)?;
+    let authority = Authority::new(config, registry.code_plugin(), seal);
+    check_code_mode(config, &registry, &authority)?;
+    Ok(Built { registry, authority, stopped, starting: Starting { hosts, runner } })
+}
+
+impl Starting {
+    /// Waits for all of them.
+    async fn ready(self) -> anyhow::Result<Processes> {
+        let reports = self.hosts.reports().await?;
+        let runner = match self.runner {
             Some(runner) => Some(checked(runner.await?)?),
             None => None,
         };
-        info!(plugins = reports.len(), "ready");
         Ok(Processes { reports, runner })
-    });
-    Ok(App { config, path, instructions, stopped, processes })
+    }
 }
 
 /// Loads one library in a host without any grant, and returns what it says of itself.
@@ -145,11 +192,10 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
 pub(crate) async fn manifest(library: &str, flags: &Flags) -> anyhow::Result<ManifestFile> {
     let mut config = Config::default();
     config.plugins.insert("plugin".into(), Plugin { library: library.to_owned(), ..Plugin::default() });
-    let stage = Stage::find(flags.stage.as_deref())?;
-    let secrets = Arc::new(Secrets::read(&config)?);
-    let spawner = Spawner::new().context("failed to start the thread that starts programs")?;
-    let hub = Arc::new(Hub::new(&config, Arc::clone(&secrets), None));
-    let plugins = supervisors(&config, &stage, &Roots::new(), &secrets, &hub, &spawner)?;
+    let secrets = Arc::<Secrets>::default();
+    let ground = Ground::new(flags, Audit::open(&config.audit, &secrets)?)?;
+    let parts = Parts::prepare(&config, secrets, &ground, None).await?;
+    let plugins = parts.supervisors();
     let plugin = plugins.first().context("one plugin is configured")?;
     let Ready { manifest, .. } = plugin.begin().await??;
     if let Some(host) = plugin.live() {
@@ -157,6 +203,43 @@ pub(crate) async fn manifest(library: &str, flags: &Flags) -> anyhow::Result<Man
     }
     let (sha256, bytes) = (plugin.library.sealed().await?.sha256.clone(), plugin.library.bytes);
     Ok(ManifestFile { sha256, bytes, manifest })
+}
+
+/// That this server started, and by which configuration.
+fn record_start(audit: &Audit, config: &Config) {
+    audit.event(audit::Event::Start {
+        process: "server",
+        pid: std::process::id(),
+        program: std::env::current_exe().unwrap_or_default(),
+        plugin: None,
+        plugin_sha256: None,
+    });
+    record_configuration(audit, "loaded", config, None);
+}
+
+/// What a server goes by from now on, or, with a reason, what it goes by still.
+fn record_configuration(audit: &Audit, outcome: &'static str, config: &Config, reason: Option<String>) {
+    audit.event(audit::Event::Configuration {
+        outcome,
+        file: config.file.clone(),
+        sha256: audit::digest(config),
+        change: None,
+        reason,
+        by: audit::by(),
+    });
+}
+
+/// Which plugins the lock stopped.
+fn record_stopped(audit: &Audit, stopped: &[Drift]) {
+    for drift in stopped {
+        audit.event(audit::Event::Plugin {
+            outcome: "drifted",
+            plugin: drift.plugin.to_string(),
+            plugin_sha256: None,
+            reason: Some(drift.differences()),
+            by: audit::by(),
+        });
+    }
 }
 
 /// First starts of hosts under way, by plugin, and what came of those that are over.
@@ -167,9 +250,19 @@ struct Hosts {
 
 impl Hosts {
     /// All hosts at the same time.
-    fn begin(plugins: &[Arc<Supervisor>]) -> Self {
-        let starting = plugins.iter().map(|plugin| (Arc::clone(plugin.name()), plugin.begin())).collect();
+    fn begin<'a>(plugins: impl Iterator<Item = &'a Arc<Supervisor>>) -> Self {
+        let starting = plugins.map(|plugin| (Arc::clone(plugin.name()), plugin.begin())).collect();
         Self { starting, reports: BTreeMap::new() }
+    }
+
+    /// Those of them that do not run yet.
+    fn begin_more(&mut self, plugins: &[Arc<Supervisor>]) {
+        for plugin in plugins {
+            let is_new = !self.reports.contains_key(&**plugin.name());
+            if is_new && !self.starting.contains_key(plugin.name()) {
+                self.starting.insert(Arc::clone(plugin.name()), plugin.begin());
+            }
+        }
     }
 
     /// Waits for one.
@@ -182,14 +275,9 @@ impl Hosts {
 
     /// Ends one that is not to be used.
     async fn end(&mut self, plugin: &Supervisor) {
-        if let Some(starting) = self.starting.remove(plugin.name()) {
-            // Whether it became ready no longer matters.
-            let _ = starting.await;
-        }
+        self.starting.remove(plugin.name());
         self.reports.remove(&**plugin.name());
-        if let Some(host) = plugin.live() {
-            host.kill("its tools are not what the lock pins");
-        }
+        plugin.end("its tools are not what the lock pins").await;
     }
 
     /// Waits for all; the first error ends the start.
@@ -200,6 +288,14 @@ impl Hosts {
         }
         Ok(self.reports)
     }
+}
+
+/// The plugin of a tool, and the plugins of the tools that it is granted.
+fn needed(registry: &Registry, config: &Config, tool: &str) -> Vec<Arc<Supervisor>> {
+    let plugin_of = |name: &str| registry.get(name).and_then(|entry| entry.plugin().cloned());
+    let Some(plugin) = plugin_of(tool) else { return Vec::new() };
+    let granted = config.plugins.get(&**plugin.name()).map_or(&[][..], |plugin| &plugin.grants.tools);
+    granted.iter().filter_map(|name| plugin_of(name)).chain([plugin]).collect()
 }
 
 /// Every tool that a restriction names must exist: a misspelt one restricts nothing.
@@ -214,7 +310,12 @@ fn check_names(config: &Config, registry: &Registry) -> anyhow::Result<()> {
         format!("{place}: there is no tool `{name}`{nearest}")
     };
     let unknown = |names: &[String]| names.iter().find(|name| !registry.knows(name)).cloned();
-    for (place, names) in [("policy.deny", &config.policy.deny[..]), ("server.mode", listed)] {
+    let confirmed: Vec<String> = config.policy.confirm_tools.keys().cloned().collect();
+    for (place, names) in [
+        ("policy.deny", &config.policy.deny[..]),
+        ("policy.confirm_tools", &confirmed[..]),
+        ("server.mode", listed),
+    ] {
         if let Some(name) = unknown(names) {
             anyhow::bail!(problem(place, &name));
         }
@@ -247,94 +348,6 @@ fn check_code_mode(config: &Config, registry: &Registry, authority: &Authority) 
     authority.allows(&Caller::Client, entry).map_err(|refused| {
         anyhow::anyhow!("server.mode = \"code\" needs the tool `{EXECUTE_CODE}`: {refused}")
     })
-}
-
-/// What each plugin may run.
-fn run_grants(config: &Config, roots: &Roots) -> anyhow::Result<BTreeMap<String, Grant>> {
-    let mut grants = BTreeMap::new();
-    for (name, plugin) in &config.plugins {
-        if let Some(run) = &plugin.grants.run {
-            let roots = roots::granted(roots, &plugin.grants.roots);
-            grants.insert(name.clone(), Grant::new(name, run, &plugin.grants, &roots, &config.programs)?);
-        }
-    }
-    Ok(grants)
-}
-
-/// One supervisor per plugin; the libraries are read and sealed side by side, and hosts wait for that.
-fn supervisors(
-    config: &Config,
-    stage: &Stage,
-    roots: &Roots,
-    secrets: &Arc<Secrets>,
-    hub: &Arc<Hub>,
-    spawner: &Spawner,
-) -> anyhow::Result<Vec<Arc<Supervisor>>> {
-    let program = stage.host()?;
-    let mut libraries = Vec::new();
-    for plugin in config.plugins.values() {
-        let (file, digest) = (stage.plugin(&plugin.library)?, plugin.sha256.clone());
-        libraries.push(Library::begin(&file, digest.as_deref())?);
-    }
-    let mut supervisors = Vec::new();
-    for ((name, plugin), library) in config.plugins.iter().zip(libraries) {
-        let granted = roots::granted(roots, &plugin.grants.roots);
-        let settings = Settings {
-            plugin: name.as_str().into(),
-            services: Arc::new(Arc::clone(hub)) as Arc<dyn Services>,
-            secrets: Arc::clone(secrets),
-            max_result_bytes: config.limits.max_result_bytes,
-            grace: Duration::from_millis(config.limits.grace_ms),
-            log_lines_per_second: config.limits.plugin_log_lines_per_second,
-        };
-        let mut directories = copies(&granted)?;
-        if plugin.grants.state {
-            directories.push(state::open(config, name, &granted, roots)?);
-        }
-        supervisors.push(Arc::new(Supervisor::new(
-            init(config, name, plugin, &library, &granted),
-            library,
-            directories,
-            program.clone(),
-            spawner.clone(),
-            settings,
-            Duration::from_millis(config.limits.load_timeout_ms),
-        )));
-    }
-    Ok(supervisors)
-}
-
-/// The policy of one host.
-fn init(config: &Config, name: &str, plugin: &Plugin, library: &Library, roots: &[(&Root, bool)]) -> Init {
-    let limits = &config.limits;
-    Init {
-        plugin: name.to_owned(),
-        library: library.path.clone(),
-        server_pid: std::process::id(),
-        roots: roots
-            .iter()
-            .map(|(root, writable)| InitRoot {
-                name: root.name.clone(),
-                path: root.path.clone(),
-                writable: *writable,
-            })
-            .collect(),
-        state: plugin.grants.state,
-        protected_paths: config.policy.protected_paths.clone(),
-        limits: HostLimits {
-            memory_bytes: limits.host_memory_bytes,
-            file_bytes: limits.host_file_bytes,
-            open_files: limits.host_open_files,
-            workers: limits.workers_per_plugin,
-        },
-        config: plugin.config.clone().unwrap_or_default(),
-        max_result_bytes: limits.max_result_bytes as u64,
-        require_namespaces: config.server.require_namespaces,
-    }
-}
-
-fn copies(roots: &[(&Root, bool)]) -> std::io::Result<Vec<OwnedFd>> {
-    roots.iter().map(|(root, _)| root.as_fd().try_clone_to_owned()).collect()
 }
 
 /// Without jails there is no server: programs are never run outside one.

@@ -1,6 +1,6 @@
 //! Reading and replacing files that the operator names, without falling into what is no file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -9,6 +9,29 @@ use rustix::fs::OFlags;
 
 /// Opening with these never waits: a named pipe without a peer would otherwise hang the start for ever.
 pub(crate) const NEVER_WAIT: i32 = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits().cast_signed();
+
+/// What changes when a file is replaced or written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Version([i64; 7]);
+
+impl Version {
+    /// Of the file that a path leads to now; none if it leads to none.
+    pub(crate) fn at(path: &Path) -> Option<Self> {
+        path.metadata().ok().as_ref().map(Self::of)
+    }
+
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self([
+            metadata.dev().cast_signed(),
+            metadata.ino().cast_signed(),
+            metadata.size().cast_signed(),
+            metadata.mtime(),
+            metadata.mtime_nsec(),
+            metadata.ctime(),
+            metadata.ctime_nsec(),
+        ])
+    }
+}
 
 /// Reads a regular file of at most `max_bytes` bytes.
 ///

@@ -5,8 +5,8 @@
 //!
 //! - [`cli`]: the commands of the program `llmc`.
 //! - [`config`]: what the operator decided, as data.
-//! - `app`: puts the parts together at start-up.
-//! - `transport`, `http`, `mcp`: how requests arrive; `tokens`: who may send them over the network.
+//! - `app`: puts the parts together at start-up, and anew when the configuration changes, which `reload` notices.
+//! - `transport`, `http`, `mcp`: how requests arrive; `tokens`, `oauth`: who may send them over the network.
 //! - `call`: the one path of every call.
 //! - `plugin`: hosts, seen from here; `runner`: jails, seen from here.
 //! - `lock`: what each plugin was when the operator agreed to it; one that changed since is stopped.
@@ -26,8 +26,10 @@ mod http;
 mod lock;
 pub mod logs;
 mod mcp;
+mod oauth;
 mod outbox;
 mod plugin;
+mod reload;
 mod roots;
 mod runner;
 mod secret;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use llmc_core::prelude::*;
 use llmc_core::schemars::JsonSchema;
-use llmc_core::serde::Serialize;
+use llmc_core::serde::{Deserialize, Serialize};
 use llmc_core::{CallableTool, code, schemars};
 use llmc_tools_watch::{Companion, Step};
 use rustix::event::{PollFd, PollFlags};
@@ -33,6 +33,8 @@ use crate::report::Report;
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Bytes that are read before the clock is looked at again: code that floods the socket gets no more.
 const BYTES_PER_STEP: usize = 4 * 1024 * 1024;
+/// What code calls to get a secret; no tool can have this name.
+const SECRET: &str = "llmc.secret";
 /// Longest name of a tool.
 const MAX_NAME_BYTES: usize = 64;
 
@@ -444,6 +446,9 @@ fn make(ctx: &Context, call: &Call, within: Option<&[String]>) -> ToolResult<Val
             format!("names of tools have 1 to {MAX_NAME_BYTES} characters"),
         ));
     }
+    if call.name == SECRET {
+        return secret(ctx, call, within);
+    }
     let answer = ctx.call_tool_within(&call.name, call.arguments.get().as_bytes(), within)?;
     let envelope: Envelope = serde_json::from_slice(&answer)?;
     if envelope.is_error {
@@ -459,6 +464,22 @@ fn make(ctx: &Context, call: &Call, within: Option<&[String]>) -> ToolResult<Val
         }
         None => Ok(serde_json::to_value(envelope.content)?),
     }
+}
+
+/// A secret that the operator granted to this plugin, for the code. The server judges and records it by its name.
+fn secret(ctx: &Context, call: &Call, within: Option<&[String]>) -> ToolResult<Value> {
+    #[derive(Deserialize)]
+    #[serde(crate = "llmc_core::serde")]
+    struct Named {
+        name: String,
+    }
+    if within.is_some_and(|tools| !tools.iter().any(|tool| tool == SECRET)) {
+        return Err(ToolError::denied(format!(
+            "this run was limited to some tools, and `{SECRET}` is not among them"
+        )));
+    }
+    let Named { name } = serde_json::from_str(call.arguments.get())?;
+    ctx.secret(&name).map(|secret| secret.expose().into())
 }
 
 fn write(reply: &Reply<'_>) -> Vec<u8> {

@@ -9,6 +9,8 @@
 //!   REPLY seq, ok, body          ->
 //!   CANCEL                       ->
 //!                                <-   DONE ok, body
+//!   PING                         ->
+//!                                <-   PONG
 //! ```
 //!
 //! Bodies are JSON; the server forwards only bytes that it has parsed and written anew.
@@ -27,6 +29,8 @@ pub mod to_host {
     pub const REPLY: u8 = 3;
     /// The caller no longer wants `call`.
     pub const CANCEL: u8 = 4;
+    /// Are you there?
+    pub const PING: u8 = 5;
 }
 
 /// Message kinds that the host sends.
@@ -39,6 +43,8 @@ pub mod from_host {
     pub const DONE: u8 = 67;
     /// The plugin asks for operation `code`; `seq` 0 wants no reply.
     pub const REQUEST: u8 = 68;
+    /// The answer to one `PING`, whatever calls are under way.
+    pub const PONG: u8 = 69;
 }
 
 /// `code` of a success.
@@ -47,7 +53,7 @@ pub const OK: u16 = 0;
 pub const ERROR: u16 = 1;
 
 /// The first message to a host.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Init {
     /// Name of the plugin in the configuration.
     pub plugin: String,
@@ -73,7 +79,7 @@ pub struct Init {
 }
 
 /// A root that the plugin was granted.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InitRoot {
     /// Its name in the configuration.
     pub name: String,
@@ -84,7 +90,7 @@ pub struct InitRoot {
 }
 
 /// Limits of one host process.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostLimits {
     /// Address space in bytes (`RLIMIT_AS`).
     pub memory_bytes: u64,

@@ -66,7 +66,9 @@ impl Step {
 }
 
 fn clippy(workspace: &Workspace) -> Command {
-    workspace.cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    let features = "llmc-bench/tantivy,search/embeddings";
+    let what = ["clippy", "--workspace", "--all-targets", "--features", features];
+    workspace.cargo(what.into_iter().chain(["--", "-D", "warnings"]))
 }
 
 fn doc(workspace: &Workspace) -> Command {

@@ -5,7 +5,10 @@
 #![expect(clippy::print_stdout, reason = "telling the builder what happens is this program's job")]
 
 mod audit;
+mod canary;
 mod ci;
+mod clients;
+mod conformance;
 mod dist;
 mod new_plugin;
 mod rust_text;
@@ -48,6 +51,8 @@ enum Verb {
         #[arg(long)]
         filter: Option<String>,
     },
+    /// Builds, stages and runs the official conformance suite of the protocol; needs Node.js and npm.
+    Conformance,
     /// Runs every check that a change must pass, and stops at the first failure.
     Ci,
     /// Checks what the compiler does not: dependency directions, lints, documents, places of `unsafe`.
@@ -90,6 +95,10 @@ fn run(workspace: &Workspace, verb: Verb) -> Result<ExitCode> {
         }
         Verb::Demo => return demo(workspace),
         Verb::Test { filter } => test::run(workspace, filter.as_deref())?,
+        Verb::Conformance => {
+            let stage = stage::build(workspace, Profile::Dev, stage::FOLDER)?;
+            conformance::run(workspace, &stage)?;
+        }
         Verb::Ci => ci::run(workspace)?,
         Verb::Tidy => tidy::run(workspace)?,
         Verb::Audit => audit::run(workspace)?,
@@ -110,8 +119,12 @@ fn demo(workspace: &Workspace) -> Result<ExitCode> {
 
 fn bench(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> {
     let stage = stage::build(workspace, Profile::Release, stage::RELEASE_FOLDER)?;
-    let mut cargo = workspace.cargo(["run", "--quiet", "--release", "-p", "llmc-bench", "--", "--stage"]);
-    forward(cargo.arg(stage.dir).args(args))
+    let mut cargo = workspace.cargo(["run", "--quiet", "--release", "-p", "llmc-bench"]);
+    // Only the search is compared with it, and it takes long to build.
+    if args.iter().any(|arg| arg == "search") {
+        cargo.args(["--features", "tantivy"]);
+    }
+    forward(cargo.args(["--", "--stage"]).arg(stage.dir).args(args))
 }
 
 /// Runs the layout snapshot test of the ABI; `LLMC_BLESS` makes it store what it finds.

@@ -22,7 +22,7 @@ pub(crate) const RELEASE_FOLDER: &str = "stage-release";
 /// Plugins that only tests may load stand in a stage of their own, with this ending.
 const TESTS_ENDING: &str = "-tests";
 const TEST_PLUGINS_FOLDER: &str = "plugins";
-const TEST_PLUGINS: &[&str] = &["stress"];
+const TEST_PLUGINS: &[&str] = &["fixtures", "stress"];
 
 /// Package, program and folder of each program.
 const PROGRAMS: &[(&str, &str, &str)] = &[
@@ -30,6 +30,7 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("llmc-host", "llmc-host", "libexec/llmc"),
     ("llmc-runner", "llmc-runner", "libexec/llmc"),
     ("judge", "ruta", "bin"),
+    ("te", "te", "bin"),
 ];
 /// Package, library and folder of each library that is no plugin.
 const LIBRARIES: &[(&str, &str, &str)] = &[("llmc-zygote", "libllmc_zygote.so", "libexec/llmc")];
@@ -367,6 +368,8 @@ mod tests {
         assert_eq!(place("llmc-runner", program), None);
         let ruta = r#""executable":"/t/ruta""#;
         assert_eq!(place("plugins/judge", ruta), Some("/t/stage/bin/ruta".into()));
+        let te = r#""executable":"/t/te""#;
+        assert_eq!(place("plugins/te", te), Some("/t/stage/bin/te".into()));
         assert_eq!(place("plugins/judge", library), Some("/t/stage/lib/llmc/plugins/liba.so".into()));
         assert_eq!(place("elsewhere", library), None);
     }

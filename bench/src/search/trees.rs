@@ -78,9 +78,23 @@ fn django(folder: &Path) -> Result<PathBuf> {
     Ok(tree)
 }
 
-/// A tree of about so many lines, copied from the crates that cargo keeps. Returns files, lines and bytes, too.
-pub(super) fn large(folder: &Path, lines: u64) -> Result<(PathBuf, Amount)> {
-    let tree = folder.join(format!("large-{lines}"));
+/// How much to copy: until there are so many lines or files, and so many lines of each file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) lines: u64,
+    pub(super) files: u64,
+    pub(super) lines_of_file: usize,
+}
+
+impl Wanted {
+    fn is_met(self, amount: Amount) -> bool {
+        amount.lines >= self.lines || amount.files >= self.files
+    }
+}
+
+/// A tree copied from the crates that cargo keeps, and how much it holds.
+pub(super) fn copied(folder: &Path, name: &str, wanted: Wanted) -> Result<(PathBuf, Amount)> {
+    let tree = folder.join(name);
     if tree.exists() {
         fs::remove_dir_all(&tree)?;
     }
@@ -90,14 +104,14 @@ pub(super) fn large(folder: &Path, lines: u64) -> Result<(PathBuf, Amount)> {
         crates.extend(fs::read_dir(registry)?.filter_map(|entry| Some(entry.ok()?.path())));
     }
     crates.sort();
-    for package in crates {
-        let name = package.file_name().unwrap_or_default().to_owned();
-        copy(&package, &tree.join(name), lines, &mut amount)?;
-        if amount.lines >= lines {
-            return Ok((tree, amount));
+    for package in &crates {
+        let name = package.file_name().unwrap_or_default();
+        copy(package, &tree.join(name), wanted, &mut amount)?;
+        if wanted.is_met(amount) {
+            break;
         }
     }
-    ensure!(amount.files > 0, "cargo keeps no sources; leave this part out with `--lines 0`");
+    ensure!(amount.files > 0, "cargo keeps no sources; leave this part out with `--lines 0 --files 0`");
     Ok((tree, amount))
 }
 
@@ -109,21 +123,23 @@ pub(super) struct Amount {
     pub(super) bytes: u64,
 }
 
-fn copy(from: &Path, to: &Path, lines: u64, amount: &mut Amount) -> Result<()> {
+fn copy(from: &Path, to: &Path, wanted: Wanted, amount: &mut Amount) -> Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (path, name) = (entry.path(), entry.file_name());
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            copy(&path, &to.join(name), lines, amount)?;
+            copy(&path, &to.join(name), wanted, amount)?;
         } else if kind.is_file()
             && path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
         {
             let bytes = fs::read(&path)?;
             // What is larger would not be indexed, and is hardly source.
-            if amount.lines >= lines || bytes.len() > 512 << 10 {
+            if wanted.is_met(*amount) || bytes.len() > 512 << 10 {
                 continue;
             }
+            let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+            let bytes: Vec<u8> = lines.take(wanted.lines_of_file).flatten().copied().collect();
             fs::create_dir_all(to)?;
             fs::write(to.join(name), &bytes)?;
             amount.files += 1;

@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 
 use super::Progress;
 use super::program::{Program, Running};
+use crate::ask::Question;
 use crate::host::Host;
 use crate::run::{RunFile, RunRequest, RunSignal, RunStarted};
-use crate::{Access, Envelope, Level, RootEntry, ToolError, ToolResult};
+use crate::{Access, Client, Envelope, Level, Questions, RootEntry, ToolError, ToolResult};
 
 type PlayedTool = Box<dyn Fn(Value) -> ToolResult<Envelope> + Send + Sync>;
 
@@ -29,6 +30,9 @@ pub(super) struct FakeHost {
     pub(super) logs: Mutex<Vec<(Level, String)>>,
     pub(super) progress: Mutex<Vec<Progress>>,
     pub(super) kept: Mutex<Vec<String>>,
+    pub(super) client: Client,
+    pub(super) answers: BTreeMap<String, Value>,
+    pub(super) asked: Mutex<BTreeMap<String, Question>>,
     draft: Mutex<String>,
     pub(super) caller: Mutex<String>,
     roots: Vec<RootEntry>,
@@ -161,6 +165,20 @@ impl FakeHost {
         Ok(())
     }
 
+    /// As the server does with newer clients: what has no answer yet ends the call.
+    fn ask(&self, body: &[u8]) -> ToolResult<BTreeMap<String, Value>> {
+        let Questions { ask } = serde_json::from_slice(body)?;
+        if let Some(question) = ask.values().find(|question| !self.client.can(&question.method)) {
+            let message = format!("the harness has no client that knows `{}`", question.method);
+            return Err(ToolError::new(code::CLIENT_LACKS, message));
+        }
+        let keys: Vec<String> = ask.keys().cloned().collect();
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).extend(ask);
+        let answer = |key: String| self.answers.get(&key).map(|answer| (key, answer.clone()));
+        let answers: Option<_> = keys.into_iter().map(answer).collect();
+        answers.ok_or_else(|| ToolError::new(code::INPUT_REQUIRED, "the client is being asked"))
+    }
+
     fn caller(&self) -> String {
         self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -201,6 +219,8 @@ impl Host for FakeHost {
             op::RUN => json(self.run(body)?),
             op::RUN_WAIT => json(self.running(body)?.wait()),
             op::RUN_KILL => json(self.end_or_signal(body)?),
+            op::ASK => json(self.ask(body)?),
+            op::CLIENT => json(self.client),
             op::CALLER => json(json!({"caller": self.caller()})),
             op::ROOTS => json(&self.roots),
             op::CONFIG => json(&self.config),

@@ -1,4 +1,4 @@
-// The honest neighbour of all the others.
+//! What is as it should be: the honest neighbour of all the others.
 use llmc_core::prelude::*;
 
 /// Counts the words of a text.

@@ -1,3 +1,5 @@
+//! Refused: const name.
+
 use llmc_core::prelude::*;
 
 /// Counts the words of a text.

@@ -1,3 +1,5 @@
+//! Refused: flatten.
+
 use llmc_core::prelude::*;
 
 /// Finds files.

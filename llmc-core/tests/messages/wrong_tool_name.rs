@@ -1,3 +1,5 @@
+//! Refused: tool name.
+
 use llmc_core::prelude::*;
 
 /// Counts the words of a text.

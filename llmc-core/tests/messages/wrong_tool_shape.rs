@@ -1,3 +1,5 @@
+//! Refused: tool shape.
+
 use llmc_core::prelude::*;
 
 #[tool(READ_ONLY)]

@@ -1,3 +1,5 @@
+//! Refused: twin names.
+
 use llmc_core::prelude::*;
 
 /// Counts the words of a text.

@@ -1,3 +1,5 @@
+//! Refused: types.
+
 use llmc_core::prelude::*;
 use std::path::PathBuf;
 use std::time::Duration;

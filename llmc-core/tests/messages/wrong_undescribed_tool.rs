@@ -1,3 +1,5 @@
+//! Refused: undescribed tool.
+
 use llmc_core::prelude::*;
 
 #[arguments]

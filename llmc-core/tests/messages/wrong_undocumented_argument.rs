@@ -1,3 +1,5 @@
+//! Refused: undocumented argument.
+
 use llmc_core::prelude::*;
 
 /// Counts the words of a text.

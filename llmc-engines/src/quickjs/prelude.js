@@ -1,4 +1,4 @@
-// What code finds as globals, made before it runs: `console`, `print`, `stdin`, `tools`, `ToolError`, timers.
+// What code finds as globals, made before it runs: `console`, `print`, `stdin`, `tools`, `ToolError`, `secret`, timers.
 //
 // A function of the native ones (`native`), which the code never sees. It takes what it uses from the built-in
 // prototypes when it is called; code that changes those later changes its own output and nothing else: the frames
@@ -141,6 +141,9 @@
     const failure = parse(answer);
     throw new ToolError(failure.message, name, failure.data ?? undefined);
   }
+
+  // The value of a secret that the operator granted to code.
+  show("secret", (name) => call("llmc.secret", { name }));
 
   let list;
   const listed = () => (list ??= native.tools === undefined ? [] : parse(native.tools));

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use llmc_core::manifest::GrantKind;
+use llmc_core::manifest::{GrantKind, ItemKind};
 
+use super::confirm::Rules;
 use super::registry::EXECUTE_CODE;
+use super::seal::Seal;
 use super::{CallError, Entry, Home, Identity, Kind};
 use crate::config::{Config, Grants, Mode, NamedMode};
 
@@ -33,6 +35,16 @@ impl Caller {
         matches!(self, Self::Client | Self::Remote(_))
     }
 
+    /// How its calls come in, for the audit.
+    pub(super) fn transport(&self) -> &'static str {
+        match self {
+            Self::Client => "stdio",
+            Self::Remote(_) => "http",
+            Self::CommandLine => "command line",
+            Self::Plugin(_) => "plugin",
+        }
+    }
+
     /// Whether a tool is open to it as far as its token goes.
     pub(super) fn opens(&self, tool: &str) -> bool {
         match self {
@@ -54,7 +66,7 @@ impl fmt::Display for Caller {
 }
 
 /// The rules, taken from the configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Authority {
     mode: Mode,
     read_only: bool,
@@ -63,11 +75,16 @@ pub(crate) struct Authority {
     plugins: BTreeMap<String, Grants>,
     /// The plugin that runs code.
     code_plugin: Option<Arc<str>>,
+    confirm: Rules,
+    seal: Seal,
 }
 
 impl Authority {
-    pub(crate) fn new(config: &Config, code_plugin: Option<&Arc<str>>) -> Self {
+    /// `seal` is for what clients hand back.
+    pub(crate) fn new(config: &Config, code_plugin: Option<&Arc<str>>, seal: Seal) -> Self {
         Self {
+            confirm: Rules::new(config),
+            seal,
             code_plugin: code_plugin.cloned(),
             mode: config.server.mode.clone(),
             read_only: config.policy.read_only,
@@ -76,38 +93,72 @@ impl Authority {
         }
     }
 
+    /// Which calls need the consent of a person.
+    pub(super) fn confirm(&self) -> &Rules {
+        &self.confirm
+    }
+
+    pub(super) fn seal(&self) -> &Seal {
+        &self.seal
+    }
+
     /// Whether `caller` may call this tool.
     ///
     /// # Errors
     ///
     /// A refusal that names the rule and what would change it.
     pub(crate) fn allows(&self, caller: &Caller, entry: &Entry) -> Result<(), CallError> {
+        if entry.kind != ItemKind::Tool {
+            return self.allows_offer(caller, entry);
+        }
         let tool = &entry.name;
         if self.deny.contains(tool) {
-            return denied(format!("`{tool}` is denied by `policy.deny`"));
+            return denied("policy.deny", format!("`{tool}` is denied by `policy.deny`"));
         }
         if self.read_only && !entry.annotations.read_only {
-            return denied(format!("`{tool}` may change something and `policy.read_only` is set"));
+            let message = format!("`{tool}` may change something and `policy.read_only` is set");
+            return denied("policy.read_only", message);
         }
         match caller {
             Caller::CommandLine => Ok(()),
             Caller::Remote(identity) if !identity.opens(tool) => not_opened(tool),
             Caller::Client | Caller::Remote(_) if self.shows(entry) => Ok(()),
-            Caller::Client | Caller::Remote(_) if self.code_may_call(tool) => denied(format!(
-                "`{tool}` is not offered to clients (`server.mode`), only to code: call `{EXECUTE_CODE}` with \
-                 `from llmc import tools`, then `tools.{tool}(...)`"
-            )),
-            Caller::Client | Caller::Remote(_) => {
-                denied(format!("`{tool}` is not offered to clients; add it to `server.mode` to change that"))
-            }
+            Caller::Client | Caller::Remote(_) if self.code_may_call(tool) => denied(
+                "server.mode",
+                format!(
+                    "`{tool}` is not offered to clients (`server.mode`), only to code: call `{EXECUTE_CODE}` with \
+                     `from llmc import tools`, then `tools.{tool}(...)`"
+                ),
+            ),
+            Caller::Client | Caller::Remote(_) => denied(
+                "server.mode",
+                format!("`{tool}` is not offered to clients; add it to `server.mode` to change that"),
+            ),
             Caller::Plugin(name) => {
                 let granted = self.plugins.get(&**name).cloned().unwrap_or_default();
                 if granted.tools.contains(tool) {
                     return Ok(());
                 }
                 let line = granted.line_with(name, |grants| grants.tools.push(tool.clone()));
-                denied(format!("plugin `{name}` is not granted tool `{tool}`; to allow it, write {line}"))
+                let message =
+                    format!("plugin `{name}` is not granted tool `{tool}`; to allow it, write {line}");
+                denied("grants.tools", message)
             }
+        }
+    }
+
+    /// Whether `caller` may have a prompt or a resource: like the tool whose rights hold for it, or else if its tools are
+    /// not limited. Plugins and code have tools for what they need.
+    fn allows_offer(&self, caller: &Caller, entry: &Entry) -> Result<(), CallError> {
+        let shown = Entry::shown(entry.kind, &format!("`{}`", entry.name));
+        match (caller, entry.rights()) {
+            (Caller::Plugin(_), _) => denied("offers", format!("{shown} is for clients")),
+            (_, Some(tool)) => self.allows(caller, tool),
+            (Caller::Remote(identity), None) if identity.tools().is_some() => denied(
+                "token",
+                format!("this token opens some tools only, and {shown} belongs to none of them"),
+            ),
+            (Caller::Client | Caller::Remote(_) | Caller::CommandLine, None) => Ok(()),
         }
     }
 
@@ -162,11 +213,12 @@ impl Authority {
 /// What the holder of a token is told of tools beyond it, whether there are such tools or not.
 pub(super) fn not_opened(tool: &str) -> Result<(), CallError> {
     let tool = super::shortened(tool);
-    denied(format!(
+    let message = format!(
         "this token does not open `{tool}`; `llmc token create NAME --tools ...` names what one opens"
-    ))
+    );
+    denied("token.tools", message)
 }
 
-fn denied(message: String) -> Result<(), CallError> {
-    Err(CallError::new(Kind::Denied, message))
+fn denied(rule: &'static str, message: String) -> Result<(), CallError> {
+    Err(CallError::new(Kind::Denied, message).by(rule))
 }

@@ -69,7 +69,7 @@ impl Bounds {
             let left: Vec<&str> = level.tools.iter().map(String::as_str).collect();
             let left = if left.is_empty() { "none".to_owned() } else { left.join(", ") };
             let message = format!("`{tool}` is not among the tools that this run was limited to: {left}");
-            Err(CallError::new(Kind::Denied, message))
+            Err(CallError::new(Kind::Denied, message).by("run.within"))
         })
     }
 
@@ -86,7 +86,7 @@ impl Bounds {
         let message = format!(
             "more than {most} tool calls below one call (`limits.nested_calls`); ask for more in each call"
         );
-        Err(CallError::new(Kind::Limit, message))
+        Err(CallError::new(Kind::Limit, message).by("limits.nested_calls"))
     }
 
     /// Counts arguments or a result.
@@ -99,7 +99,7 @@ impl Bounds {
             "tool calls below one call moved more than {most} bytes of arguments and results \
              (`limits.nested_bytes`); ask for less"
         );
-        Err(CallError::new(Kind::Limit, message))
+        Err(CallError::new(Kind::Limit, message).by("limits.nested_bytes"))
     }
 }
 

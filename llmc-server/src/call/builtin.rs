@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use llmc_core::Envelope;
-use llmc_core::manifest::Annotations;
+use llmc_core::manifest::{Annotations, ItemKind};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -140,6 +140,9 @@ impl Builtin {
             input_schema,
             output_schema: Some(output_schema),
             home: Home::Server(self),
+            kind: ItemKind::Tool,
+            long: false,
+            resource: None,
         })
     }
 

@@ -23,8 +23,7 @@ const MAX_STEPS: u64 = 100_000;
 const MAX_VALUE_DEPTH: u32 = 128;
 
 /// Keywords that lead where this count cannot follow.
-const UNSUPPORTED: [&str; 6] =
-    ["$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"];
+const UNSUPPORTED: [&str; 5] = ["$id", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"];
 
 /// Refuses a schema that makes too much work.
 ///
@@ -206,5 +205,9 @@ mod tests {
         assert!(
             check(&json!({"properties": {"a": {"$dynamicRef": "#x"}}})).unwrap_err().contains("$dynamicRef")
         );
+        // A name that nobody refers to is no matter; whoever refers to it is refused.
+        let named = |reference: &str| json!({"$defs": {"a": {"$anchor": "x"}}, "properties": {"a": {"$ref": reference}}});
+        assert_eq!(check(&named("#/$defs/a")), Ok(()));
+        assert!(check(&named("#x")).unwrap_err().contains("does not have"));
     }
 }

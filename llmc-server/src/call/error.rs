@@ -1,5 +1,7 @@
 //! Why a call has no result: a kind for programs, a sentence for the reader.
 
+use std::borrow::Cow;
+
 use llmc_core::manifest::GrantKind;
 use llmc_core::{MISSING_GRANT, code};
 use llmc_wire::host::Failure;
@@ -9,7 +11,19 @@ use serde_json::Value;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     UnknownTool,
+    /// There is no such resource.
+    NotFound,
     Denied,
+    /// A person said no.
+    Declined,
+    /// A person would have to consent, and cannot be asked.
+    Unconfirmed,
+    /// The client is asked something, and then makes the call again.
+    InputRequired,
+    /// The client cannot be asked what the tool has to know.
+    ClientLacks,
+    /// The state that the client handed back is not what it was given.
+    InvalidState,
     InvalidArguments,
     Limit,
     Busy,
@@ -25,11 +39,25 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// What refuses calls in this way, where it is always the same.
+    fn rule(self) -> Option<&'static str> {
+        match self {
+            Self::Declined | Self::Unconfirmed => Some("policy.confirm"),
+            _ => None,
+        }
+    }
+
     /// The name in audit records and in the metadata of results.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::UnknownTool => "unknown_tool",
+            Self::NotFound => "not_found",
             Self::Denied => "denied",
+            Self::Declined => "declined",
+            Self::Unconfirmed => "unconfirmed",
+            Self::InputRequired => "input_required",
+            Self::ClientLacks => "client_lacks",
+            Self::InvalidState => "invalid_state",
             Self::InvalidArguments => "invalid_arguments",
             Self::Limit => "limit",
             Self::Busy => "busy",
@@ -50,11 +78,18 @@ pub(crate) struct CallError {
     pub(crate) kind: Kind,
     /// What happened, where, and what to do next.
     pub(crate) message: String,
+    /// What refused it, for the audit: a key of the configuration, or a part of the server.
+    pub(crate) rule: Option<Cow<'static, str>>,
 }
 
 impl CallError {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), rule: kind.rule().map(Cow::Borrowed) }
+    }
+
+    /// Names what refused it.
+    pub(crate) fn by(self, rule: &'static str) -> Self {
+        Self { rule: Some(rule.into()), ..self }
     }
 
     /// What a plugin said went wrong. Where it names a kind of grant that it lacks, `advice` tells how to add it: a
@@ -71,27 +106,52 @@ impl CallError {
             code::CANCELLED => Kind::Cancelled,
             code::TIMED_OUT => Kind::TimedOut,
             code::LIMIT => Kind::Limit,
+            code::UNKNOWN_ITEM => Kind::NotFound,
+            code::INPUT_REQUIRED => Kind::InputRequired,
+            code::CLIENT_LACKS => Kind::ClientLacks,
             _ => Kind::ToolFailed,
         };
         let missing = failure.data.and_then(|mut data| data.get_mut(MISSING_GRANT).map(Value::take));
-        let hint = missing.and_then(|grant| serde_json::from_value(grant).ok()).map(advice);
+        let grant: Option<GrantKind> = missing.and_then(|grant| serde_json::from_value(grant).ok());
+        let rule = match (grant, kind) {
+            (Some(grant), _) => Some(grant_key(grant).into()),
+            (None, Kind::Denied | Kind::Limit) => Some("plugin".into()),
+            (None, _) => None,
+        };
+        let hint = grant.map(advice);
         // In nested calls it matters whose limit it was.
         let whose =
             if kind == Kind::Limit { format!("`{tool}` of plugin `{plugin}`: ") } else { String::new() };
-        Self { kind, message: whose + &failure.message + &hint.unwrap_or_default() }
+        Self { kind, message: whose + &failure.message + &hint.unwrap_or_default(), rule }
     }
 
     /// The same failure for a plugin that made the call.
     pub(crate) fn to_plugin(&self) -> Failure {
         let code = match self.kind {
-            Kind::UnknownTool => code::UNKNOWN_ITEM,
+            Kind::UnknownTool | Kind::NotFound => code::UNKNOWN_ITEM,
             Kind::InvalidArguments => code::INVALID_ARGUMENTS,
-            Kind::Denied | Kind::AuditFailed => code::DENIED,
+            Kind::Denied | Kind::Declined | Kind::Unconfirmed | Kind::InvalidState | Kind::AuditFailed => {
+                code::DENIED
+            }
+            Kind::InputRequired => code::INPUT_REQUIRED,
+            Kind::ClientLacks => code::CLIENT_LACKS,
             Kind::Limit | Kind::Busy => code::LIMIT,
             Kind::TimedOut => code::TIMED_OUT,
             Kind::Cancelled => code::CANCELLED,
             Kind::PluginFailed | Kind::ToolFailed | Kind::InvalidResult => code::FAILED,
         };
         Failure { code, message: self.message.clone(), data: None }
+    }
+}
+
+/// The key of the configuration that gives it.
+fn grant_key(grant: GrantKind) -> &'static str {
+    match grant {
+        GrantKind::Roots => "grants.roots",
+        GrantKind::Run => "grants.run",
+        GrantKind::Tools => "grants.tools",
+        GrantKind::Secrets => "grants.secrets",
+        GrantKind::State => "grants.state",
+        GrantKind::Net | GrantKind::Unknown => "grants",
     }
 }

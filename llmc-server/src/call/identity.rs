@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::tokens::Token;
 
@@ -25,6 +27,12 @@ impl Identity {
         Self { shown: "http".to_owned(), origin: "http".into(), tools: None }
     }
 
+    /// Anybody who may connect to our Unix socket, where no token is asked for.
+    pub(crate) fn local(uid: u32) -> Self {
+        let shown = format!("http uid {uid}");
+        Self { origin: shown.as_str().into(), shown, tools: None }
+    }
+
     /// The holder of a token.
     pub(crate) fn of(token: &Token) -> Self {
         let digits = token.sha256.get(..DIGEST_DIGITS).unwrap_or(&token.sha256);
@@ -33,6 +41,12 @@ impl Identity {
             origin: format!("token {} {digits}", token.name).into(),
             tools: token.tools.clone().map(Arc::new),
         }
+    }
+
+    /// Whom an access token speaks of.
+    pub(crate) fn of_subject(name: &str, tools: Option<BTreeSet<String>>) -> Self {
+        let shown = format!("oauth {name}");
+        Self { origin: shown.as_str().into(), shown, tools: tools.map(Arc::new) }
     }
 
     /// For the log and the audit.
@@ -54,6 +68,14 @@ impl Identity {
     pub(crate) fn opens(&self, tool: &str) -> bool {
         self.tools().is_none_or(|tools| contains(tools, tool))
     }
+}
+
+/// For whom calls of one connection over stdio are made, see [`super::Request::origin`]. No other connection has the
+/// same, nor one of another server: what a plugin keeps on disk for its caller outlives both.
+pub(crate) fn origin_of_connection() -> Arc<str> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    format!("client {} {since} {}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)).into()
 }
 
 /// Whether a token with these tools opens one.

@@ -1,4 +1,4 @@
-//! The one path of every call: find, authorise, validate, limit, run with a deadline, cap and redact, validate the
+//! The one path of every call: find, authorise, validate, confirm, limit, run with a deadline, cap and redact, validate the
 //! output, audit.
 //!
 //! A client, the command line, a plugin and code in a jail all enter through [`CallPath::call`]. There is no other
@@ -7,34 +7,43 @@
 mod authorise;
 mod bounds;
 mod builtin;
+mod confirm;
 mod cost;
+mod dialog;
 mod error;
 mod identity;
+mod live;
 mod output;
 mod read_more;
 pub(crate) mod registry;
 mod schema;
+mod seal;
 mod services;
 mod shelf;
+mod template;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use llmc_core::Envelope;
+use llmc_core::manifest::ItemKind;
 use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use authorise::{Authority, Caller};
 pub(crate) use bounds::Bounds;
+pub(crate) use dialog::{Asker, Asking, Dialog, Round, Unanswered};
 pub(crate) use error::{CallError, Kind};
-pub(crate) use identity::Identity;
+pub(crate) use identity::{Identity, origin_of_connection};
+pub(crate) use live::{Generation, Live};
 pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Registry};
 pub(crate) use schema::{Schema, nearest};
+pub(crate) use seal::Seal;
 pub(crate) use services::Hub;
 use shelf::Shelf;
 
-use crate::audit::{Audit, Record, now_ms};
+use crate::audit::{self, Audit, Room};
 use crate::config::Limits;
 use crate::plugin::connection::{CallFailure, Connection};
 use crate::plugin::{CallContext, Progress};
@@ -42,6 +51,9 @@ use crate::secret::Secrets;
 
 /// Longest tool name that is shown whole, in bytes; twice what a name can have.
 const MAX_NAME_BYTES: usize = 128;
+
+/// Limits that a record names at most; a plugin tells them.
+const MAX_LIMITS: usize = 16;
 
 /// Longest error text: it goes to the model and into the audit.
 const MAX_MESSAGE_BYTES: usize = 16 << 10;
@@ -52,10 +64,18 @@ pub(crate) struct Request {
     /// For whom it is made: the connection of a client, or the person at the command line. Calls below it keep it, so
     /// what a plugin holds for a client stays with that client. Plugins can compare it; it says nothing else.
     pub(crate) origin: Arc<str>,
+    /// What kind of thing is called; anything but a tool with a [`llmc_core::offer::Wanted`].
+    pub(crate) item: ItemKind,
     pub(crate) tool: String,
     pub(crate) arguments: Map<String, Value>,
+    /// Of JSON-RPC, for the audit.
+    pub(crate) request_id: Option<Arc<str>>,
+    /// Of W3C trace context, for the audit; calls below it keep it.
+    pub(crate) trace_id: Option<Arc<str>>,
     pub(crate) cancel: CancellationToken,
     pub(crate) progress: Option<Arc<dyn Progress>>,
+    /// Who can be asked something by it.
+    pub(crate) dialog: Arc<Dialog>,
     /// The call that makes this one.
     pub(crate) parent: Option<Parent>,
 }
@@ -70,16 +90,18 @@ pub(crate) struct Parent {
     pub(crate) bounds: Bounds,
 }
 
-/// Everything that calls need.
+/// Everything that calls need, as one configuration says it; [`Live`] is the one that counts now.
 pub(crate) struct CallPath {
     pub(crate) registry: Registry,
     authority: Authority,
     secrets: Arc<Secrets>,
-    audit: Audit,
+    audit: Arc<Audit>,
     limits: Limits,
     running: Arc<Semaphore>,
     /// What did not fit into results.
     shelf: Shelf,
+    /// Held by each call that is under way.
+    under_way: Arc<()>,
 }
 
 /// What the audit wants to know about a call that ended well.
@@ -97,13 +119,49 @@ impl CallPath {
         limits: Limits,
     ) -> Self {
         let running = Arc::new(Semaphore::new(limits.concurrent_calls));
-        let shelf = Shelf::new(&limits);
-        Self { shelf, registry, authority, secrets, audit, limits, running }
+        let (shelf, audit, under_way) = (Shelf::new(&limits), Arc::new(audit), Arc::default());
+        Self { shelf, registry, authority, secrets, audit, limits, running, under_way }
+    }
+
+    /// The path of the next configuration: records go where they went, and what was kept stays.
+    pub(crate) fn next(
+        &self,
+        registry: Registry,
+        authority: Authority,
+        secrets: Arc<Secrets>,
+        limits: Limits,
+    ) -> Self {
+        let running = match limits.concurrent_calls == self.limits.concurrent_calls {
+            true => Arc::clone(&self.running),
+            false => Arc::new(Semaphore::new(limits.concurrent_calls)),
+        };
+        let (audit, shelf, under_way) = (Arc::clone(&self.audit), self.shelf.with(&limits), Arc::default());
+        Self { shelf, registry, authority, secrets, audit, limits, running, under_way }
+    }
+
+    /// What seals rounds of calls; the next configuration opens what this one sealed.
+    pub(crate) fn seal(&self) -> Seal {
+        self.authority.seal().clone()
+    }
+
+    /// Whether a call that began here is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        Arc::strong_count(&self.under_way) > 1
+    }
+
+    /// The longest that a call which has just begun can take.
+    pub(crate) fn longest_call(&self) -> Duration {
+        Duration::from_millis(self.limits.call_timeout_ms.saturating_add(self.limits.grace_ms))
     }
 
     /// Tools that a caller may see, in a fixed order.
     pub(crate) fn visible<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = &'a Arc<Entry>> {
         self.registry.entries().filter(|entry| self.authority.allows(caller, entry).is_ok())
+    }
+
+    /// Whether a caller may have a tool, a prompt or a resource.
+    pub(crate) fn allows(&self, caller: &Caller, entry: &Entry) -> bool {
+        self.authority.allows(caller, entry).is_ok()
     }
 
     /// Whose rights code has: those of the plugin with the tool that runs it.
@@ -122,34 +180,49 @@ impl CallPath {
 
     /// Records a client that was not let in.
     pub(crate) fn record_rejected(&self, address: &str, reason: &str) {
-        self.audit.write_rejected(address, reason);
+        let (address, reason) = (address.to_owned(), self.secrets.mask_text(reason.to_owned()));
+        self.audit.event(audit::Event::Rejected { outcome: "unauthorised", address, reason });
     }
 
     /// Makes a call; whatever becomes of it is audited, also that its caller left before its end.
-    pub(crate) async fn call(&self, mut request: Request) -> Result<Envelope, CallError> {
-        let begun = Instant::now();
+    pub(crate) async fn call(self: &Arc<Self>, mut request: Request) -> Result<Envelope, CallError> {
+        let (begun, _under_way) = (Instant::now(), Arc::clone(&self.under_way));
         let tool = std::mem::take(&mut request.tool);
         let context = Arc::new(self.context(&request, begun));
-        let entry = self.registry.get(&tool).cloned();
+        let entry = self.registry.find(request.item, &tool).cloned();
         let mut account = Account {
             path: self,
             begun,
-            call: context.id,
-            parent: request.parent.as_ref().map(|parent| parent.id),
-            caller: request.caller.to_string(),
-            tool: self.secrets.mask_text(shortened(&tool)),
             entry: entry.clone(),
-            argument_bytes: 0,
-            outcome: "abandoned",
-            reason: None,
-            result_bytes: 0,
+            room: Room::default(),
+            record: Some(audit::Call {
+                call: context.id,
+                parent: request.parent.as_ref().map(|parent| parent.id),
+                caller: request.caller.to_string(),
+                transport: request.caller.transport(),
+                origin: Some(Arc::clone(&request.origin)),
+                request_id: request.request_id.take(),
+                trace_id: request.trace_id.clone(),
+                tool: self.secrets.mask_and_cut(Entry::shown(request.item, &tool), MAX_NAME_BYTES),
+                outcome: "abandoned",
+                ..audit::Call::default()
+            }),
         };
-        let result =
-            self.steps(&tool, request, entry.as_deref(), &context, &mut account.argument_bytes).await;
+        account.room = self.audit.room(Duration::from_millis(self.limits.queue_timeout_ms)).await;
+        let result = self.steps(&tool, request, entry.as_deref(), &context, &mut account).await;
         // Runs that the call started end with it, whoever else still looks at it.
         context.cancel.cancel();
         let result = result.map_err(|error| self.masked(error));
         account.close(&result);
+        if let Some(written) = account.write()
+            && !written.await.unwrap_or(false)
+            && self.audit.wants_all()
+        {
+            return Err(CallError::new(
+                Kind::AuditFailed,
+                "the call was made, but its record could not be written, and `audit.durability` wants it written first",
+            ));
+        }
         result.map(|done| done.envelope)
     }
 
@@ -160,39 +233,51 @@ impl CallPath {
         request: Request,
         entry: Option<&Entry>,
         context: &Arc<CallContext>,
-        argument_bytes: &mut usize,
+        account: &mut Account<'_>,
     ) -> Result<Done, CallError> {
-        if !self.audit.allows_calls() {
-            self.audit.retry();
-            if !self.audit.allows_calls() {
-                return Err(CallError::new(
-                    Kind::AuditFailed,
-                    "calls are refused because the audit file cannot be written (`audit.on_failure`); \
-                     the operator has to make room or fix its path",
-                ));
-            }
+        let said = account.arguments();
+        said.value = Value::Object(request.arguments);
+        if !self.audit.allows_calls(&account.room) {
+            return Err(CallError::new(
+                Kind::AuditFailed,
+                "calls are refused because the audit cannot be written (`audit.on_failure`); the operator has to make \
+                 room or fix its path",
+            )
+            .by("audit.on_failure"));
         }
         if context.depth > 0 {
             context.bounds.count_call(&self.limits)?;
         }
-        context.bounds.allows(&request.caller, tool)?;
-        let entry = entry.ok_or_else(|| self.unknown_tool(tool, &request.caller))?;
+        if request.item == ItemKind::Tool {
+            context.bounds.allows(&request.caller, tool)?;
+        }
+        let entry = entry.ok_or_else(|| self.unknown(request.item, tool, &request.caller))?;
         self.authority.allows(&request.caller, entry)?;
         if context.depth > self.limits.call_depth {
             return Err(CallError::new(
                 Kind::Limit,
                 format!("tools call tools more than {} deep (`limits.call_depth`)", self.limits.call_depth),
-            ));
+            )
+            .by("limits.call_depth"));
         }
-        let arguments = entry.input.arguments(request.arguments)?;
-        *argument_bytes = arguments.len();
+        let said = account.arguments();
+        said.bytes = entry.input.arguments(&said.value)?;
+        let arguments = &account.arguments().bytes;
         if context.depth > 0 {
             context.bounds.count_bytes(arguments.len(), &self.limits)?;
         }
-        let _turn = self.turn(entry, context).await?;
-        let body = match &entry.home {
-            Home::Plugin(home) => self.run(entry, home, &arguments, context).await?,
-            Home::Server(tool) => tool.answer(self, &request.caller, context, &arguments)?,
+        let binding = confirm::binding(context, &request.caller, entry, arguments);
+        if context.depth == 0 {
+            context.dialog.open(self.authority.seal(), &binding)?;
+        }
+        let body = self.agreed(&request.caller, entry, context, arguments).await;
+        let body = match body {
+            Err(error) if error.kind == Kind::InputRequired && context.depth == 0 => {
+                let lifetime = self.authority.confirm().patience();
+                context.dialog.end_round(self.authority.seal(), &binding, lifetime)?;
+                return Err(error);
+            }
+            body => body?,
         };
         let result_bytes = body.len();
         if context.depth > 0 {
@@ -202,32 +287,60 @@ impl CallPath {
         Ok(Done { envelope, result_bytes })
     }
 
-    fn context(&self, request: &Request, begun: Instant) -> CallContext {
+    /// Runs it, after whoever has to consent did.
+    async fn agreed(
+        &self,
+        caller: &Caller,
+        entry: &Entry,
+        context: &Arc<CallContext>,
+        arguments: &[u8],
+    ) -> Result<Vec<u8>, CallError> {
+        let waited = self.consented(entry, caller, context, arguments).await?;
+        // The time of a person is not the tool's.
+        let later = (!waited.is_zero() && context.depth == 0).then(|| Arc::new(context.later(waited)));
+        let context = later.as_ref().unwrap_or(context);
+        let _turn = self.turn(entry, context).await?;
+        match &entry.home {
+            Home::Plugin(home) => self.run(entry, home, arguments, context).await,
+            Home::Server(tool) => tool.answer(self, caller, context, arguments),
+        }
+    }
+
+    fn context(self: &Arc<Self>, request: &Request, begun: Instant) -> CallContext {
         let own = begun + Duration::from_millis(self.limits.call_timeout_ms);
         let parent = request.parent.as_ref();
         let deadline = parent.map_or(own, |parent| parent.deadline.min(own));
         let depth = parent.map_or(0, |parent| parent.depth + 1);
         let bounds = parent.map_or_else(|| Bounds::of(&request.caller), |parent| parent.bounds.clone());
         CallContext::new(
+            Arc::downgrade(self),
             Arc::clone(&request.origin),
+            request.trace_id.clone(),
             depth,
             deadline,
             bounds,
             &request.cancel,
             request.progress.clone(),
+            Arc::clone(&request.dialog),
         )
     }
 
-    fn unknown_tool(&self, tool: &str, caller: &Caller) -> CallError {
+    fn unknown(&self, item: ItemKind, tool: &str, caller: &Caller) -> CallError {
+        if item != ItemKind::Tool {
+            return CallError::new(
+                Kind::NotFound,
+                format!("there is no {}", Entry::shown(item, &shortened(tool))),
+            );
+        }
         if let Some(plugin) = self.registry.stopped.get(tool) {
             let why = format!(
                 "`{tool}` is not available: plugin `{plugin}` is not what the operator's lock pins, so it was not \
                  started; the operator sees what changed with `llmc plugin verify`"
             );
-            return CallError::new(Kind::Denied, why);
+            return CallError::new(Kind::Denied, why).by("lock");
         }
         let names = self.visible(caller).map(|entry| entry.name.as_str());
-        let tool = shortened(tool);
+        let tool = self.secrets.mask_and_cut(tool.to_owned(), MAX_NAME_BYTES);
         let nearest = nearest(&tool, names);
         let hint = nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
         CallError::new(Kind::UnknownTool, format!("there is no tool `{tool}`{hint}"))
@@ -250,7 +363,7 @@ impl CallPath {
                 _ => None,
             };
             let of_plugin = match &entry.home {
-                Home::Plugin(home) => Some(Arc::clone(&home.workers).acquire_owned().await),
+                Home::Plugin(home) => Some(home.plugin.worker().await),
                 Home::Server(_) => None,
             };
             // The semaphores live as long as the server and are never closed.
@@ -268,7 +381,8 @@ impl CallPath {
                         entry.owner(),
                         wait.as_millis()
                     ),
-                )),
+                )
+                .by("limits.workers_per_plugin")),
             },
             () = context.cancel.cancelled() => Err(CallError::new(Kind::Cancelled, "the call was cancelled")),
         }
@@ -313,7 +427,8 @@ impl CallPath {
             CallFailure::TimedOut => CallError::new(
                 Kind::TimedOut,
                 format!("`{}` did not end within {} ms (`limits.call_timeout_ms`)", entry.name, self.limits.call_timeout_ms),
-            ),
+            )
+            .by("limits.call_timeout_ms"),
             CallFailure::Cancelled => CallError::new(Kind::Cancelled, "the call was cancelled"),
         })
     }
@@ -323,51 +438,58 @@ impl CallPath {
 struct Account<'a> {
     path: &'a CallPath,
     begun: Instant,
-    call: u64,
-    parent: Option<u64>,
-    caller: String,
-    tool: String,
     entry: Option<Arc<Entry>>,
-    argument_bytes: usize,
-    outcome: &'static str,
-    reason: Option<String>,
-    result_bytes: usize,
+    room: Room,
+    /// Until it is written.
+    record: Option<audit::Call>,
 }
 
 impl Account<'_> {
     fn close(&mut self, result: &Result<Done, CallError>) {
+        let Some(record) = &mut self.record else { return };
         match result {
             Ok(done) => {
-                self.outcome = if done.envelope.is_error { "tool_error" } else { "ok" };
-                self.result_bytes = done.result_bytes;
+                record.outcome = if done.envelope.is_error { "tool_error" } else { "ok" };
+                record.result_bytes = done.result_bytes;
+                record.limits = limits_of(&done.envelope);
             }
             Err(error) => {
-                self.outcome = error.kind.as_str();
-                self.reason = Some(error.message.clone());
+                record.outcome = error.kind.as_str();
+                record.rule.clone_from(&error.rule);
+                record.reason = Some(error.message.clone());
             }
         }
+    }
+
+    /// What the audit is told of the arguments.
+    fn arguments(&mut self) -> &mut audit::Arguments {
+        &mut self.record.get_or_insert_default().arguments
+    }
+
+    /// Writes it, once; the answer tells that it is on the disk, where somebody waits for that.
+    fn write(&mut self) -> Option<tokio::sync::oneshot::Receiver<bool>> {
+        let mut record = self.record.take()?;
+        let plugin = self.entry.as_ref().and_then(|entry| entry.plugin());
+        record.plugin = plugin.map(|plugin| Arc::clone(plugin.name()));
+        record.plugin_sha256 = plugin.and_then(|plugin| plugin.library.sha256());
+        record.duration_us = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.path.audit.call(record, std::mem::take(&mut self.room))
     }
 }
 
 impl Drop for Account<'_> {
     fn drop(&mut self) {
-        let plugin = self.entry.as_ref().and_then(|entry| entry.plugin());
-        let sha256 = plugin.and_then(|plugin| plugin.library.sha256());
-        self.path.audit.write(&Record {
-            time_ms: now_ms(),
-            call: self.call,
-            parent: self.parent,
-            caller: &self.caller,
-            tool: &self.tool,
-            plugin: plugin.map(|plugin| &**plugin.name()),
-            plugin_sha256: sha256.as_deref(),
-            argument_bytes: self.argument_bytes,
-            outcome: self.outcome,
-            reason: self.reason.as_deref(),
-            result_bytes: self.result_bytes,
-            duration_us: u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-        });
+        // Nobody is left to wait for it.
+        let _ = self.write();
     }
+}
+
+/// Limits that a run reached, as tools that run something tell them.
+fn limits_of(envelope: &Envelope) -> Vec<String> {
+    let Some(Value::Object(result)) = &envelope.structured else { return Vec::new() };
+    let one = result.get("limit").and_then(Value::as_str);
+    let more = result.get("limits_reached").and_then(Value::as_array).into_iter().flatten();
+    one.into_iter().chain(more.filter_map(Value::as_str)).take(MAX_LIMITS).map(shortened).collect()
 }
 
 /// A name as it was sent, cut to what can be one: callers choose it, and it is shown and recorded.

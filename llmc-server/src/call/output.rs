@@ -1,5 +1,6 @@
 //! What comes back from a plugin, before anybody sees it: capped, parsed, masked, checked.
 
+use llmc_core::manifest::ItemKind;
 use llmc_core::{Content, Envelope};
 
 use super::{CallError, Entry, Kind};
@@ -26,7 +27,7 @@ pub(super) fn checked(
             entry.name,
             body.len()
         );
-        return Err(CallError::new(Kind::Limit, message));
+        return Err(CallError::new(Kind::Limit, message).by("limits.max_result_bytes"));
     }
     let mut envelope: Envelope = serde_json::from_slice(body)
         .map_err(|error| invalid(format!("something that is no result: {error}")))?;
@@ -42,7 +43,7 @@ pub(super) fn checked(
             .check(structured)
             .map_err(|problems| invalid(format!("content that breaks its own schema: {problems}")))?;
     }
-    if envelope.content.is_empty() {
+    if envelope.content.is_empty() && entry.kind == ItemKind::Tool {
         // Clients that know no structured content see this.
         let text = envelope.structured.as_ref().map(ToString::to_string).unwrap_or_default();
         envelope.content.push(Content::text(text));

@@ -1,19 +1,19 @@
-//! Which tools there are. Built once from the manifests; a manifest is judged here, before anything believes it.
+//! Which tools, prompts and resources there are. Built once from the manifests; a manifest is judged here, before anything believes it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use llmc_core::Manifest;
 use llmc_core::manifest::{Annotations, Item, ItemKind};
-use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
+use serde_json::{Map, Value, json};
 
 use super::builtin::Builtin;
 use super::schema::{Schema, nearest};
+use super::template::Template;
 use crate::config::{self, is_name};
 use crate::plugin::Supervisor;
 
-/// Tools that one plugin may have.
+/// Tools, prompts and resources that one plugin may have.
 const MAX_ITEMS: usize = 512;
 
 /// Longest description in bytes.
@@ -22,7 +22,7 @@ const MAX_DESCRIPTION_BYTES: usize = 16 << 10;
 /// The tool that runs code, which calls the others.
 pub(crate) const EXECUTE_CODE: &str = "execute_code";
 
-/// A tool.
+/// A tool, a prompt or a resource.
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) title: String,
@@ -33,6 +33,20 @@ pub(crate) struct Entry {
     pub(crate) input: Schema,
     pub(crate) output: Option<Schema>,
     pub(crate) home: Home,
+    pub(crate) kind: ItemKind,
+    /// Its calls usually take long.
+    pub(crate) long: bool,
+    /// Of a resource.
+    pub(crate) resource: Option<Offered>,
+}
+
+/// A resource's place in the world.
+pub(crate) struct Offered {
+    pub(crate) uri: Template,
+    pub(crate) mime_type: Option<String>,
+    pub(crate) lists: bool,
+    /// Who may not call this tool may not read it.
+    pub(crate) rights_of: Option<Arc<Entry>>,
 }
 
 /// Who answers calls of a tool.
@@ -48,8 +62,6 @@ pub(crate) struct OfPlugin {
     pub(crate) plugin: Arc<Supervisor>,
     /// Its place in the plugin's manifest.
     pub(crate) item: u16,
-    /// Calls that the plugin may still take.
-    pub(crate) workers: Arc<Semaphore>,
 }
 
 impl Entry {
@@ -61,15 +73,34 @@ impl Entry {
         }
     }
 
+    /// The tool whose callers may have it: itself, or that whose rights hold for a resource.
+    pub(crate) fn rights(&self) -> Option<&Self> {
+        match self.kind {
+            ItemKind::Tool => Some(self),
+            _ => self.resource.as_ref().and_then(|resource| resource.rights_of.as_deref()),
+        }
+    }
+
+    /// As it is named in the audit and to people.
+    pub(crate) fn shown(kind: ItemKind, name: &str) -> String {
+        match kind {
+            ItemKind::Prompt => format!("prompt {name}"),
+            ItemKind::Resource => format!("resource {name}"),
+            ItemKind::Tool | ItemKind::Unknown => name.to_owned(),
+        }
+    }
+
     /// Name of the plugin, or `server`.
     pub(crate) fn owner(&self) -> &str {
         self.plugin().map_or("server", |plugin| &**plugin.name())
     }
 }
 
-/// All tools by name.
+/// All tools, prompts and resources by name.
 pub(crate) struct Registry {
     entries: BTreeMap<String, Arc<Entry>>,
+    prompts: BTreeMap<String, Arc<Entry>>,
+    resources: BTreeMap<String, Arc<Entry>>,
     /// Tools of plugins that were stopped because they are not what the lock pins, with their plugins.
     pub(crate) stopped: BTreeMap<String, Arc<str>>,
 }
@@ -93,11 +124,33 @@ impl Registry {
         let entries = Builtin::ALL.map(|tool| tool.entry().map_err(refused));
         let named = |entry: Entry| (entry.name.clone(), Arc::new(entry));
         let entries = entries.into_iter().map(|entry| entry.map(named)).collect::<Result<_, _>>()?;
-        Ok(Self { entries, stopped: BTreeMap::new() })
+        let (prompts, resources, stopped) = Default::default();
+        Ok(Self { entries, prompts, resources, stopped })
     }
 
+    /// A tool.
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<Entry>> {
         self.entries.get(name)
+    }
+
+    /// Whatever is called by this kind and name.
+    pub(crate) fn find(&self, kind: ItemKind, name: &str) -> Option<&Arc<Entry>> {
+        match kind {
+            ItemKind::Tool => self.entries.get(name),
+            ItemKind::Prompt => self.prompts.get(name),
+            ItemKind::Resource => self.resources.get(name),
+            ItemKind::Unknown => None,
+        }
+    }
+
+    /// In the order of their names.
+    pub(crate) fn prompts(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.prompts.values()
+    }
+
+    /// In the order of their names.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.resources.values()
     }
 
     /// Whether there is such a tool, or would be if its plugin had not been stopped.
@@ -133,7 +186,6 @@ impl Registry {
         plugin: &Arc<Supervisor>,
         manifest: Value,
         config: &config::Plugin,
-        workers: u32,
     ) -> Result<(), ManifestError> {
         let refused = |problem: String| ManifestError { plugin: plugin.name().to_string(), problem };
         let manifest: Manifest = serde_json::from_value(manifest)
@@ -144,19 +196,27 @@ impl Registry {
         if let Some(schema) = &manifest.config_schema {
             check_config(schema, config.config.as_ref()).map_err(refused)?;
         }
-        let workers = Arc::new(Semaphore::new(workers as usize));
-        let tools = manifest.items.into_iter().enumerate().filter(|(_, item)| item.kind == ItemKind::Tool);
-        for (index, item) in tools {
-            let prefix = config.prefix.as_ref();
-            let name = prefix.map_or(item.name.clone(), |prefix| format!("{prefix}_{}", item.name));
-            let about = |problem: String| refused(format!("tool `{}`: {problem}", shown(&item.name)));
+        let known = |item: &Item| item.kind != ItemKind::Unknown;
+        let items = manifest.items.into_iter().enumerate().filter(|(_, item)| known(item));
+        // Tools first: resources may take over the rights of one.
+        let (tools, offers): (Vec<_>, Vec<_>) = items.partition(|(_, item)| item.kind == ItemKind::Tool);
+        for (index, item) in tools.into_iter().chain(offers) {
+            let prefixed = |name: &str| {
+                config.prefix.as_ref().map_or(name.to_owned(), |prefix| format!("{prefix}_{name}"))
+            };
+            let name = prefixed(&item.name);
+            let about = |problem: String| {
+                let what = Entry::shown(item.kind, &format!("`{}`", shown(&item.name)));
+                let tool = if item.kind == ItemKind::Tool { "tool " } else { "" };
+                refused(format!("{tool}{what}: {problem}"))
+            };
             if !is_name(&name) {
                 return Err(about("the name must match ^[a-z][a-z0-9_]{0,63}$".into()));
             }
-            if let Some(other) = self.entries.get(&name) {
+            if let Some(other) = self.find(item.kind, &name) {
                 return Err(about(match &other.home {
                     Home::Plugin(other) => format!(
-                        "plugin `{}` has a tool of the same name; set `prefix` for one of the two",
+                        "plugin `{}` has one of the same name; set `prefix` for one of the two",
                         other.plugin.name()
                     ),
                     Home::Server(_) => {
@@ -165,8 +225,17 @@ impl Registry {
                 }));
             }
             let item_index = u16::try_from(index).map_err(|_| about("too many items".into()))?;
-            let entry = entry(name.clone(), item_index, &item, plugin, &workers).map_err(about)?;
-            self.entries.insert(name, Arc::new(entry));
+            let mut entry = entry(name.clone(), item_index, &item, plugin).map_err(about)?;
+            if item.kind == ItemKind::Resource {
+                let rights_of = |tool: &str| self.entries.get(&prefixed(tool)).cloned();
+                entry.resource = Some(offered(&item, rights_of).map_err(about)?);
+            }
+            let all = match item.kind {
+                ItemKind::Prompt => &mut self.prompts,
+                ItemKind::Resource => &mut self.resources,
+                ItemKind::Tool | ItemKind::Unknown => &mut self.entries,
+            };
+            all.insert(name, Arc::new(entry));
         }
         Ok(())
     }
@@ -184,17 +253,16 @@ fn shown(name: &str) -> String {
     name[..name.floor_char_boundary(128)].escape_debug().to_string()
 }
 
-fn entry(
-    name: String,
-    index: u16,
-    item: &Item,
-    plugin: &Arc<Supervisor>,
-    workers: &Arc<Semaphore>,
-) -> Result<Entry, String> {
+fn entry(name: String, index: u16, item: &Item, plugin: &Arc<Supervisor>) -> Result<Entry, String> {
     if item.description.len() > MAX_DESCRIPTION_BYTES {
         return Err(format!("the description has more than {MAX_DESCRIPTION_BYTES} bytes"));
     }
-    let input = Schema::compile(&item.input_schema).map_err(|problem| format!("input schema: {problem}"))?;
+    let input = match item.kind {
+        ItemKind::Prompt => Schema::compile(&of_prompt(&item.input_schema)?),
+        ItemKind::Resource => Schema::compile(&json!({"type": "object"})),
+        ItemKind::Tool | ItemKind::Unknown => Schema::compile(&item.input_schema),
+    };
+    let input = input.map_err(|problem| format!("input schema: {problem}"))?;
     let output = item.output_schema.as_ref().map(Schema::compile).transpose();
     let output = output.map_err(|problem| format!("output schema: {problem}"))?;
     Ok(Entry {
@@ -206,10 +274,37 @@ fn entry(
         output_schema: item.output_schema.clone(),
         input,
         output,
-        home: Home::Plugin(OfPlugin {
-            plugin: Arc::clone(plugin),
-            item: index,
-            workers: Arc::clone(workers),
-        }),
+        home: Home::Plugin(OfPlugin { plugin: Arc::clone(plugin), item: index }),
+        kind: item.kind,
+        long: item.long,
+        resource: None,
     })
+}
+
+/// What a resource says of itself.
+fn offered(item: &Item, tool: impl Fn(&str) -> Option<Arc<Entry>>) -> Result<Offered, String> {
+    let resource = item.resource.as_ref().ok_or("it has no address")?;
+    let rights_of = match &resource.rights_of {
+        Some(name) => {
+            let unknown =
+                || format!("it has the rights of tool `{}`, which the plugin does not have", shown(name));
+            Some(tool(name).ok_or_else(unknown)?)
+        }
+        None => None,
+    };
+    let uri = Template::parse(&resource.uri)?;
+    if resource.lists && !uri.has_variables() {
+        return Err("it lists resources, but its address is that of a single one".to_owned());
+    }
+    let mime_type = resource.mime_type.clone();
+    Ok(Offered { uri, mime_type, lists: resource.lists, rights_of })
+}
+
+/// The schema of what a prompt is called with, see `llmc_core::offer::Wanted`, around that of its arguments.
+fn of_prompt(arguments: &Value) -> Result<Value, String> {
+    if arguments.get("$defs").is_some() {
+        return Err("arguments of prompts are texts; they need no `$defs`".to_owned());
+    }
+    let get = json!({"type": "object", "properties": {"arguments": arguments}});
+    Ok(json!({"type": "object", "properties": {"get": get, "complete": {"type": "object"}}}))
 }

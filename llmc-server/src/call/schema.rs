@@ -5,7 +5,7 @@
 
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{CallError, Kind};
 
@@ -61,9 +61,8 @@ impl Schema {
     ///
     /// The bytes are made from what was checked: forwarding the client's own would let a duplicate key mean one
     /// thing to the validator and another to the plugin.
-    pub(crate) fn arguments(&self, arguments: Map<String, Value>) -> Result<Vec<u8>, CallError> {
-        let arguments = Value::Object(arguments);
-        self.check(&arguments).map_err(|problems| {
+    pub(crate) fn arguments(&self, arguments: &Value) -> Result<Vec<u8>, CallError> {
+        self.check(arguments).map_err(|problems| {
             CallError::new(Kind::InvalidArguments, format!("the arguments do not fit: {problems}"))
         })?;
         Ok(arguments.to_string().into_bytes())
@@ -156,7 +155,7 @@ mod tests {
     }
 
     fn problems(arguments: Value) -> String {
-        schema().arguments(arguments.as_object().unwrap().clone()).unwrap_err().message
+        schema().arguments(&arguments).unwrap_err().message
     }
 
     #[test]
@@ -176,7 +175,7 @@ mod tests {
     #[test]
     fn what_fits_becomes_canonical_bytes() {
         let arguments = json!({"path": "ä", "max_bytes": 3});
-        let bytes = schema().arguments(arguments.as_object().unwrap().clone()).unwrap();
+        let bytes = schema().arguments(&arguments).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), arguments);
     }
 
@@ -191,7 +190,7 @@ mod tests {
         assert!(Schema::compile(&huge).unwrap_err().contains("the limit is"));
         assert!(Schema::compile(&json!(true)).is_err());
         let twice = json!({"allOf": [{"$ref": "#/$defs/b"}, {"$ref": "#/$defs/b"}]});
-        let mut definitions: Map<String, Value> = Map::new();
+        let mut definitions: serde_json::Map<String, Value> = serde_json::Map::new();
         definitions.insert("l40".into(), json!({}));
         for level in 0..40 {
             let text = twice.to_string().replace("/b", &format!("/l{}", level + 1));

@@ -1,36 +1,40 @@
-//! What only the server may do for a plugin: call another tool, hand out a secret, run a program.
+//! What only the server may do for a plugin: call another tool, hand out a secret, run a program, ask the client.
 //!
 //! Each of these is judged by the grants of the plugin that asks, whoever called it.
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, PoisonError};
 
-use llmc_core::run::{RunRequest, RunSignal};
-use llmc_core::{CallableTool, code, op};
+use llmc_core::manifest::ItemKind;
+use llmc_core::run::{RunRequest, RunSignal, RunStarted};
+use llmc_core::{CallableTool, Questions, code, op};
 use llmc_wire::host::Failure;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use tracing::debug;
 
 use super::shelf::MAX_TEXT_BYTES;
 use super::{CallPath, Caller, Parent, Request};
+use crate::audit::{Audit, Event};
 use crate::config::{Config, Grants};
 use crate::plugin::connection::failure;
 use crate::plugin::{Answer, CallContext, Services};
-use crate::runner::Runs;
+use crate::runner::{HostNumber, Runs};
 use crate::secret::Secrets;
+
+/// Longest name or reason that goes into a record, in bytes.
+const MAX_RECORDED_BYTES: usize = 1024;
 
 /// Answers the requests of all plugins.
 pub(crate) struct Hub {
-    /// Set once the call path exists; the path owns the plugins, and they own this.
-    path: OnceLock<Weak<CallPath>>,
     secrets: Arc<Secrets>,
     /// What each plugin is granted.
     grants: BTreeMap<String, Grants>,
     runs: Option<Arc<Runs>>,
+    audit: Audit,
 }
 
 #[derive(Deserialize)]
@@ -67,14 +71,8 @@ struct EndRun {
 }
 
 impl Hub {
-    pub(crate) fn new(config: &Config, secrets: Arc<Secrets>, runs: Option<Arc<Runs>>) -> Self {
-        Self { path: OnceLock::new(), secrets, grants: config.grants(), runs }
-    }
-
-    /// Connects the requests of plugins to the one call path.
-    pub(crate) fn connect(&self, path: &Arc<CallPath>) {
-        // Called once, right after the path is made.
-        let _ = self.path.set(Arc::downgrade(path));
+    pub(crate) fn new(config: &Config, secrets: Arc<Secrets>, runs: Option<Arc<Runs>>, audit: Audit) -> Self {
+        Self { secrets, grants: config.grants(), runs, audit }
     }
 
     fn call_tool(&self, plugin: &str, context: &Arc<CallContext>, body: &[u8]) -> Result<Request, Failure> {
@@ -86,18 +84,28 @@ impl Hub {
         Ok(Request {
             caller: Caller::Plugin(plugin.into()),
             origin: Arc::clone(&context.origin),
+            item: ItemKind::Tool,
             tool: name,
             arguments,
+            request_id: None,
+            trace_id: context.trace_id.clone(),
             cancel: context.cancel.clone(),
             progress: None,
+            dialog: Arc::clone(&context.dialog),
             parent: Some(Parent { id: context.id, depth: context.depth, deadline: context.deadline, bounds }),
         })
     }
 
-    fn secret(&self, plugin: &str, body: &[u8]) -> Answer {
+    fn secret(&self, plugin: &str, context: &CallContext, body: &[u8]) -> Answer {
         let Named { name } = parsed(body)?;
         let granted = self.grants.get(plugin).cloned().unwrap_or_default();
         let value = self.secrets.get(&name).filter(|_| granted.secrets.contains(&name));
+        let recorded = self.audit.event(Event::Secret {
+            outcome: if value.is_some() { "ok" } else { "denied" },
+            call: Some(context.id),
+            plugin: plugin.to_owned(),
+            secret: self.secrets.mask_and_cut(name.clone(), MAX_RECORDED_BYTES),
+        });
         let Some(value) = value else {
             let line = granted.line_with(plugin, |grants| grants.secrets.push(name.clone()));
             let message = format!(
@@ -105,7 +113,10 @@ impl Hub {
             );
             return Err(failure(code::DENIED, message));
         };
-        debug!(target: "audit", plugin, secret = name, "secret handed out");
+        if !recorded {
+            let message = "no secret is handed out while the audit cannot be written (`audit.on_failure`)";
+            return Err(failure(code::FAILED, message));
+        }
         Ok((json!({ "value": value }).to_string().into_bytes(), Vec::new()))
     }
 
@@ -126,13 +137,56 @@ impl Hub {
             last.then(|| std::mem::take(&mut *draft))
         };
         let Some(text) = text else { return json_answer(&json!({"kept": null})) };
-        let path = self.path.get().and_then(Weak::upgrade).ok_or_else(stopping)?;
+        let path = context.path.upgrade().ok_or_else(over)?;
         let origin = Arc::clone(&context.origin);
         let kept = tokio::task::spawn_blocking(move || path.keep(&origin, text)).await;
         match kept.map_err(std::io::Error::other).flatten() {
             Ok(handle) => json_answer(&json!({"kept": handle})),
             Err(error) => Err(failure(code::FAILED, format!("the output cannot be kept: {error}"))),
         }
+    }
+
+    async fn run(
+        &self,
+        plugin: &str,
+        host: Option<HostNumber>,
+        request: RunRequest,
+        context: &Arc<CallContext>,
+    ) -> Result<(RunStarted, Vec<OwnedFd>), Failure> {
+        let runs = self.runs(plugin)?;
+        let host = host.unwrap_or_else(|| runs.host_number(plugin));
+        runs.start(plugin, host, request, context).await
+    }
+
+    fn record_run<T>(
+        &self,
+        plugin: &str,
+        call: u64,
+        program: String,
+        started: &Result<(RunStarted, T), Failure>,
+    ) {
+        let (outcome, run, reason) = match started {
+            Ok((started, _)) => ("started", Some(started.run), None),
+            Err(refused) => {
+                let reason = self.secrets.mask_and_cut(refused.message.clone(), MAX_RECORDED_BYTES);
+                (if refused.code == code::DENIED { "denied" } else { "failed" }, None, Some(reason))
+            }
+        };
+        let plugin = plugin.to_owned();
+        self.audit.event(Event::Run { outcome, call: Some(call), plugin, program, run, reason });
+    }
+
+    /// Asks the client.
+    async fn ask(&self, context: &CallContext, body: &[u8]) -> Answer {
+        let Questions { mut ask } = parsed(body)?;
+        for question in ask.values_mut() {
+            self.secrets.mask_value(&mut question.params);
+        }
+        let answers = tokio::select! {
+            answers = context.dialog.ask(ask, context.depth) => answers,
+            () = context.cancel.cancelled() => return Err(failure(code::CANCELLED, "the call was cancelled")),
+        };
+        json_answer(&answers.map_err(|error| error.to_plugin())?)
     }
 
     fn runs(&self, plugin: &str) -> Result<&Arc<Runs>, Failure> {
@@ -152,27 +206,26 @@ impl Services for Arc<Hub> {
         let (hub, plugin) = (Arc::clone(self), plugin.to_owned());
         let host = hub.runs.as_ref().map(|runs| runs.host_number(&plugin));
         Box::pin(async move {
-            let context = || context.as_ref().ok_or_else(|| failure(code::CANCELLED, "the call is over"));
+            let context = || context.as_ref().ok_or_else(over);
             match op {
                 op::CALL_TOOL => {
                     let request = hub.call_tool(&plugin, context()?, &body)?;
-                    let path = hub.path.get().and_then(Weak::upgrade);
-                    let path = path.ok_or_else(stopping)?;
+                    let path = context()?.path.upgrade().ok_or_else(over)?;
                     let envelope = path.call(request).await.map_err(|error| error.to_plugin())?;
                     json_answer(&envelope)
                 }
-                op::SECRET => context().and_then(|_| hub.secret(&plugin, &body)),
+                op::SECRET => hub.secret(&plugin, context()?, &body),
                 op::TOOLS => {
-                    let path = hub.path.get().and_then(Weak::upgrade);
-                    let path = path.ok_or_else(stopping)?;
+                    let path = context()?.path.upgrade().ok_or_else(over)?;
                     json_answer(&callable(&path, &plugin, context()?))
                 }
                 op::KEEP => hub.keep(context()?, &body).await,
                 op::RUN => {
                     let request: RunRequest = parsed(&body)?;
-                    let runs = hub.runs(&plugin)?;
-                    let host = host.unwrap_or_else(|| runs.host_number(&plugin));
-                    let (started, fds) = runs.start(&plugin, host, request, context()?).await?;
+                    let program = hub.secrets.mask_and_cut(request.program.clone(), MAX_RECORDED_BYTES);
+                    let started = hub.run(&plugin, host, request, context()?).await;
+                    hub.record_run(&plugin, context()?.id, program, &started);
+                    let (started, fds) = started?;
                     let (body, _) = json_answer(&started)?;
                     Ok((body, fds))
                 }
@@ -187,6 +240,11 @@ impl Services for Arc<Hub> {
                         Some(signal) => hub.runs(&plugin)?.signal(&plugin, run, signal)?,
                     }
                     json_answer(&Value::Null)
+                }
+                op::ASK => hub.ask(context()?, &body).await,
+                op::CLIENT => {
+                    let context = context()?;
+                    json_answer(&context.dialog.client(context.depth))
                 }
                 op::CALLER => json_answer(&json!({ "caller": &*context()?.origin })),
                 _ => Err(failure(
@@ -219,8 +277,8 @@ fn callable(path: &CallPath, plugin: &str, context: &CallContext) -> Vec<Callabl
         .collect()
 }
 
-fn stopping() -> Failure {
-    failure(code::CANCELLED, "the server is stopping")
+fn over() -> Failure {
+    failure(code::CANCELLED, "the call is over")
 }
 
 fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -26,7 +26,7 @@ pub(super) struct Shelf {
     max_bytes: u64,
     /// How long a text is kept.
     lifetime: Duration,
-    texts: Mutex<VecDeque<Text>>,
+    texts: Arc<Mutex<VecDeque<Text>>>,
 }
 
 struct Text {
@@ -50,7 +50,12 @@ pub(super) struct Part {
 impl Shelf {
     pub(super) fn new(limits: &Limits) -> Self {
         let lifetime = Duration::from_millis(limits.kept_ms);
-        Self { max_bytes: limits.kept_bytes, lifetime, texts: Mutex::default() }
+        Self { max_bytes: limits.kept_bytes, lifetime, texts: Arc::default() }
+    }
+
+    /// The same texts with other limits.
+    pub(super) fn with(&self, limits: &Limits) -> Self {
+        Self { texts: Arc::clone(&self.texts), ..Self::new(limits) }
     }
 
     /// Keeps a text and returns its handle. The oldest texts make room for it.

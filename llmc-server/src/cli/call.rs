@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
+use llmc_core::manifest::ItemKind;
 use llmc_core::{Content, Envelope};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::output::Output;
 use super::print;
 use crate::app;
-use crate::call::{Caller, Request};
+use crate::call::{Caller, Dialog, Request};
 use crate::config::{self, Flags};
 
 /// The tool ran and reported an error, or the call was refused.
@@ -26,6 +27,9 @@ pub(super) struct Call {
     /// Its arguments as a JSON object; `-` reads stdin, `@FILE` a file.
     #[arg(default_value = "{}")]
     arguments: String,
+    /// Start only what this call needs: a layer that is missing refuses the call when it comes to need it.
+    #[arg(long)]
+    only_needed: bool,
     #[command(flatten)]
     flags: Flags,
     #[command(flatten)]
@@ -36,18 +40,23 @@ impl Call {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let arguments = arguments(&self.arguments)?;
         let loaded = config::load(&self.flags)?;
-        let mut app = app::start(loaded.config, &self.flags).await?;
+        let mut app =
+            app::start_for(loaded.config, &self.flags, self.only_needed.then_some(&*self.tool)).await?;
         app.processes().await?;
         let request = Request {
             caller: Caller::CommandLine,
             origin: "command line".into(),
+            item: ItemKind::Tool,
             tool: self.tool,
             arguments,
+            request_id: None,
+            trace_id: None,
             cancel: CancellationToken::new(),
             progress: None,
+            dialog: Dialog::person(),
             parent: None,
         };
-        match app.path.call(request).await {
+        match app.path().call(request).await {
             Ok(envelope) => {
                 let failed = envelope.is_error;
                 print(&if self.output.is_json() {

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::exposed;
 use super::output::Output;
 use super::print;
 use crate::app;
@@ -30,6 +31,8 @@ struct Findings {
     self_test: Result<Vec<Finding>, String>,
     /// The server with this configuration: its plugins, or why it does not start.
     server: Result<Value, String>,
+    /// Variables of this environment that look like keys.
+    exposed: Vec<String>,
 }
 
 /// One layer of protection.
@@ -70,11 +73,12 @@ impl Doctor {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let stage = Stage::find(self.flags.stage.as_deref())?;
         let layers = ask(&stage, &["--survey"]).await?;
-        let lesser = config::load(&self.flags)
-            .is_ok_and(|loaded| loaded.config.server.min_isolation == MinIsolation::Landlock);
+        let config = config::load(&self.flags).ok().map(|loaded| loaded.config);
+        let exposed = exposed::names(config.as_ref());
+        let lesser = config.is_some_and(|config| config.server.min_isolation == MinIsolation::Landlock);
         let self_test: &[&str] = if lesser { &["--self-test", "landlock"] } else { &["--self-test"] };
         let self_test = ask(&stage, self_test).await.map_err(|error| format!("{error:#}"));
-        let mut findings = Findings { layers, self_test, server: server(&self.flags).await };
+        let mut findings = Findings { layers, self_test, server: server(&self.flags).await, exposed };
         findings.forgive_namespaces();
         let healthy = findings.healthy();
         print(&if self.output.is_json() { format!("{:#}\n", findings.json()) } else { findings.text() })?;
@@ -109,13 +113,13 @@ async fn server(flags: &Flags) -> Result<Value, String> {
         anyhow::Ok((app, processes))
     };
     let (app, processes) = started.await.map_err(|error| cli::chain(&error))?;
+    let path = app.path();
     let plugins: Vec<Value> = app
         .config
         .plugins
         .keys()
         .map(|name| {
-            let tools = app
-                .path
+            let tools = path
                 .registry
                 .entries()
                 .filter(|entry| entry.plugin().is_some_and(|plugin| &**plugin.name() == name));
@@ -170,6 +174,7 @@ impl Findings {
             "layers": self.layers,
             "self_test": self_test,
             "server": server,
+            "exposed_variables": self.exposed,
         })
     }
 
@@ -232,6 +237,13 @@ impl Findings {
                 text.push_str("the server starts with this configuration\n");
             }
             Err(error) => text.push_str(&format!("the server does not start: {error}\n")),
+        }
+        if !self.exposed.is_empty() {
+            text.push_str(&format!(
+                "warning: variables here look like keys: {}; no plugin or run gets them, but start the server without \
+                 them (`env -u NAME llmc serve`), or name those that it needs in [secrets]\n",
+                self.exposed.join(", ")
+            ));
         }
         text
     }

@@ -49,8 +49,8 @@ impl Command {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Show(show) => show.run(),
-            Self::Add(change) => change.run(Editor::grant),
-            Self::Remove(change) => change.run(Editor::withdraw),
+            Self::Add(change) => change.run("add", Editor::grant),
+            Self::Remove(change) => change.run("remove", Editor::withdraw),
         }
     }
 }
@@ -80,6 +80,7 @@ impl Show {
 impl Change {
     fn run(
         self,
+        verb: &str,
         change: fn(&mut Editor, &str, GrantWord, &str) -> anyhow::Result<()>,
     ) -> anyhow::Result<ExitCode> {
         let mut editor = Editor::open(self.place.config.as_deref())?;
@@ -87,7 +88,8 @@ impl Change {
             change(&mut editor, &self.plugin, self.kind, value)?;
         }
         let file = editor.file.clone();
-        if editor.save()? {
+        let told = format!("grant {verb} {} {} {}", self.plugin, self.kind.word(), self.values.join(" "));
+        if editor.save(told)? {
             tell_of_lock(&file, &self.plugin)?;
         }
         Ok(ExitCode::SUCCESS)

@@ -166,7 +166,23 @@ impl Choice {
             text.push_str(NO_EXEC);
         }
         text.push_str(TAIL);
+        text.push_str(&self.audit(audit_file().as_deref()));
         Ok(text)
+    }
+
+    /// The audit, where no tool can write; without such a place a hint.
+    fn audit(&self, file: Option<&Path>) -> String {
+        let is_in_root = |file: &Path| {
+            let folder = file.ancestors().skip(1).find_map(|folder| folder.canonicalize().ok());
+            let writable = self.roots.iter().filter(|(_, root)| root.access == Access::Rw);
+            let writable: Vec<PathBuf> =
+                writable.filter_map(|(_, root)| root.path.canonicalize().ok()).collect();
+            folder.is_none_or(|folder| writable.iter().any(|root| folder.starts_with(root)))
+        };
+        match file.filter(|file| !is_in_root(file)).and_then(Path::to_str) {
+            Some(file) => AUDIT.replace("{path}", &quoted(file)),
+            None => NO_AUDIT.to_owned(),
+        }
     }
 
     fn warn(&self, file: &Path) {
@@ -182,6 +198,11 @@ impl Choice {
             ));
         }
     }
+}
+
+/// In the state folder of the XDG Base Directory Specification.
+fn audit_file() -> Option<PathBuf> {
+    crate::tokens::state_folder().map(|folder| folder.join("llmc/audit.db"))
 }
 
 /// Writes a file that must not exist yet, for its owner alone.
@@ -258,9 +279,18 @@ const TAIL: &str = "
 # [policy]
 # read_only = true              # no tool may change anything, whatever is granted above
 # deny = [\"delete_path\"]        # nobody may call these
+";
 
+const AUDIT: &str = "
+# One record per call, refused or not: `llmc audit tail`, `query`, `verify`.
+[audit]
+path = {path}
+";
+
+const NO_AUDIT: &str = "
+# One record per call, refused or not, in a folder that no root with access = \"rw\" holds.
 # [audit]
-# path = \"audit.jsonl\"          # one record per call, refused or not
+# path = \"/var/lib/llmc/audit.db\"
 ";
 
 #[cfg(test)]
@@ -315,6 +345,22 @@ mod tests {
         write_new(&file, "a").unwrap();
         assert!(write_new(&file, "b").is_err());
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "a");
+    }
+
+    #[test]
+    fn the_audit_is_where_no_tool_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state/llmc/audit.db");
+        let with_root = |access| Choice {
+            roots: vec![("work".into(), Root { path: folder.path().to_owned(), access })],
+            programs: Vec::new(),
+            mode: NamedMode::All,
+            code: false,
+        };
+        let parsed = |text: &str| config::parse(Path::new("/etc/llmc.toml"), text).unwrap().audit.path;
+        assert_eq!(parsed(&with_root(Access::Ro).audit(Some(&file))), Some(file.clone()));
+        assert_eq!(parsed(&with_root(Access::Rw).audit(Some(&file))), None);
+        assert_eq!(parsed(&with_root(Access::Ro).audit(None)), None);
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //!
 //! stdout carries what the command is for (for `serve`, the protocol); everything else goes to stderr.
 
+mod audit;
 mod call;
 mod client;
 mod config;
 mod dev;
 mod doctor;
 mod explain;
+mod exposed;
 mod grant;
 mod init;
 mod output;
@@ -28,8 +30,8 @@ use crate::config::ConfigError;
 use crate::logs::{self, LogFormat};
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 success; 1 failure (a layer, plugin or root is missing, a plugin drifted, a check found something, or a \
-command line is refused (`policy explain`)); \
+Exit codes: 0 success; 1 failure (a layer, plugin or root is missing, a plugin drifted, a check found something (`config check`, \
+`audit verify`), or a command line is refused (`policy explain`)); \
 2 wrong usage or configuration; 5 the tool reported an error (`call`).";
 
 /// How long the end of the server may wait for threads that read a terminal.
@@ -65,6 +67,9 @@ enum Command {
     /// Make, list and revoke tokens of HTTP clients.
     #[command(subcommand)]
     Token(token::Command),
+    /// Read and check the audit.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// List, check and pin plugins.
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -98,6 +103,7 @@ pub fn main() -> ExitCode {
         let result = runtime.block_on(run(cli.command));
         // Calls whose client left are dropped, and so recorded; a blocked read of stdin must not hold the end up.
         runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+        crate::audit::finish();
         result
     });
     result.unwrap_or_else(|error| {
@@ -124,6 +130,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(doctor) => doctor.run().await,
         Command::Config(config) => config.run(),
         Command::Token(token) => token.run(),
+        Command::Audit(audit) => audit.run().await,
         Command::Plugin(plugin) => plugin.run().await,
         Command::Dev(dev) => dev.run().await,
         Command::Policy(policy) => policy.run(),

@@ -1,9 +1,7 @@
 //! `llmc serve`
 
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 use rustix::fs::{FileType, fstat};
@@ -11,9 +9,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, App};
-use crate::config::{self, Config, ConfigError, Flags, Http, HttpAuth};
+use crate::config::{self, Config, ConfigError, Flags, Http, HttpAuth, Listen};
 use crate::http::{self, Listener};
-use crate::mcp::Handler;
+use crate::mcp::Front;
+use crate::reload::{self, HangUp};
 use crate::transport;
 
 /// Serve MCP to a client over stdin and stdout, to clients over HTTP, or both.
@@ -21,11 +20,12 @@ use crate::transport;
 pub(super) struct Serve {
     #[command(flatten)]
     flags: Flags,
-    /// Serve MCP over Streamable HTTP at this address, such as 127.0.0.1:8765. stdin and stdout are then served only if
+    /// Serve MCP over Streamable HTTP at this address, such as 127.0.0.1:8765, unix:/path or systemd. stdin and stdout are then served only if
     /// stdin is a pipe or a socket, as when a client started the server.
     #[arg(long, value_name = "ADDRESS")]
-    http: Option<SocketAddr>,
-    /// Who may call over HTTP: holders of a token (`llmc token create`), or with `none` everybody, on loopback only.
+    http: Option<Listen>,
+    /// Who may call over HTTP: holders of a token (`llmc token create`), with `oauth` holders of an access token as the
+    /// configuration says, or with `none` everybody, on loopback only.
     #[arg(long, value_enum, value_name = "WHO")]
     http_auth: Option<HttpAuth>,
     /// With HTTP: leave stdin and stdout alone, whatever they are.
@@ -39,6 +39,7 @@ impl Serve {
     }
 
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let hang_up = HangUp::new()?;
         let mut config = config::load(&self.flags)?.config;
         self.apply(&mut config).map_err(ConfigError::Flag)?;
         let listener = match &config.server.http {
@@ -47,16 +48,16 @@ impl Serve {
         };
         let app = app::start(config, &self.flags).await?;
         match listener {
-            Some(listener) => self.with_http(app, listener).await?,
-            None => stdio_alone(app).await?,
+            Some(listener) => self.with_http(app, hang_up, listener).await?,
+            None => self.stdio_alone(app, hang_up).await?,
         }
         Ok(ExitCode::SUCCESS)
     }
 
     fn apply(&self, config: &mut Config) -> Result<(), String> {
         let by_file = config.server.http.clone();
-        if let Some(listen) = self.http {
-            config.server.http.get_or_insert_with(|| Http::on(listen)).listen = listen;
+        if let Some(listen) = &self.http {
+            config.server.http.get_or_insert_with(|| Http::on(listen.clone())).listen = listen.clone();
         }
         let http = config.server.http.as_mut();
         match (http, self.http_auth) {
@@ -79,64 +80,77 @@ impl Serve {
     }
 
     /// Serves HTTP until the process is told to end, or the client on stdio, which then owns the process, has left.
-    async fn with_http(&self, mut app: App, listener: Listener) -> anyhow::Result<()> {
+    async fn with_http(&self, app: App, hang_up: HangUp, listener: Listener) -> anyhow::Result<()> {
         let told = http::told_to_end()?;
         let (ready, is_ready) = watch::channel(false);
         let stop = CancellationToken::new();
         // Said whatever is logged: a person who starts a server wants to know where it is.
-        let _ = writeln!(io::stderr(), "llmc: serving MCP at http://{}/mcp", listener.address()?);
+        let _ = writeln!(io::stderr(), "llmc: serving MCP at {}/mcp", listener.address()?);
         let max_bytes = app.config.limits.max_message_bytes;
-        let server = http::Server {
-            handler: Handler::for_network(Arc::clone(&app.path), &app.instructions),
-            path: Arc::clone(&app.path),
-            max_body_bytes: max_bytes,
-            ready: is_ready,
-        };
+        let server = http::Server { live: app.live.clone(), max_body_bytes: max_bytes, ready: is_ready };
         let serving = tokio::spawn(listener.serve(server, stop.clone()));
-        let handler = Handler::new(Arc::clone(&app.path), &app.instructions);
+        let front = Front::new(app.live.clone());
         let with_stdio = !self.no_stdio && is_pipe_or_socket();
         let stdio = async {
             match with_stdio {
-                true => transport::stdio::serve(handler, max_bytes).await,
+                true => transport::stdio::serve(front, max_bytes).await,
                 false => std::future::pending().await,
             }
         };
         let result = tokio::select! {
             () = told => Ok(()),
             ended = stdio => ended,
-            failed = not_ready(&mut app, &ready) => failed,
+            failed = self.keep_up(app, hang_up, &ready) => failed,
         };
         stop.cancel();
         serving.await?;
         result
     }
-}
 
-/// Serves the one client on stdin and stdout.
-async fn stdio_alone(mut app: App) -> anyhow::Result<()> {
-    let handler = Handler::new(Arc::clone(&app.path), &app.instructions);
-    let serving = transport::stdio::serve(handler, app.config.limits.max_message_bytes);
-    tokio::pin!(serving);
-    // A process that did not get ready ends the server, even if a client has seen its tools, or has left already.
-    tokio::select! {
-        biased;
-        processes = app.processes() => {
-            processes?;
-            serving.await?;
-        }
-        served = &mut serving => {
-            served?;
-            app.processes().await?;
+    /// Serves the one client on stdin and stdout.
+    async fn stdio_alone(&self, mut app: App, hang_up: HangUp) -> anyhow::Result<()> {
+        let max_bytes = app.config.limits.max_message_bytes;
+        let serving = transport::stdio::serve(Front::new(app.live.clone()), max_bytes);
+        tokio::pin!(serving);
+        // A process that did not get ready ends the server, even if a client has seen its tools, or has left already.
+        tokio::select! {
+            biased;
+            processes = app.processes() => {
+                processes?;
+                tokio::select! {
+                    served = &mut serving => served,
+                    failed = self.follow(app, hang_up) => failed,
+                }
+            }
+            served = &mut serving => {
+                served?;
+                app.processes().await?;
+                Ok(())
+            }
         }
     }
-    Ok(())
-}
 
-/// Says when all processes are ready; completes only if they will never be.
-async fn not_ready(app: &mut App, ready: &watch::Sender<bool>) -> anyhow::Result<()> {
-    app.processes().await?;
-    ready.send_replace(true);
-    std::future::pending().await
+    /// Says when all processes are ready, and then takes up each new configuration; completes only if they will never be.
+    async fn keep_up(
+        &self,
+        mut app: App,
+        hang_up: HangUp,
+        ready: &watch::Sender<bool>,
+    ) -> anyhow::Result<()> {
+        app.processes().await?;
+        ready.send_replace(true);
+        self.follow(app, hang_up).await
+    }
+
+    /// Takes up each new configuration, for ever.
+    async fn follow(&self, app: App, mut hang_up: HangUp) -> anyhow::Result<()> {
+        let load = || {
+            let mut config = config::load(&self.flags)?.config;
+            self.apply(&mut config).map_err(ConfigError::Flag)?;
+            Ok(config)
+        };
+        reload::follow(app, &mut hang_up, load).await
+    }
 }
 
 /// Whether a client may be at the other end of stdin. A terminal is nobody who speaks MCP, and what a service manager

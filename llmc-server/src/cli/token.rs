@@ -9,7 +9,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use super::print;
-use crate::audit::now_ms;
+use crate::audit::{self, now_ms};
 use crate::config::{self, Flags, is_name};
 use crate::tokens::{self, File, Token};
 
@@ -67,7 +67,8 @@ impl Command {
 
 impl Create {
     fn run(self) -> anyhow::Result<()> {
-        let file = file(&self.flags)?;
+        let config = config::load(&self.flags)?.config;
+        let (file, record) = (File::at(tokens::path(&config)?), audit::Change::begin(&config)?);
         let tools = self.tools.map(BTreeSet::from_iter);
         let text = file.change(|tokens| {
             if tokens.iter().any(|token| token.name == self.name) {
@@ -77,6 +78,8 @@ impl Create {
             tokens.push(token);
             Ok(text)
         })?;
+        // First, so that a token that is not recorded is not used.
+        record.done(audit::Event::Token { outcome: "created", token: self.name, by: audit::by() })?;
         print(&format!("{text}\n"))?;
         // stdout holds the token alone, so that it can go straight to where it belongs.
         let _ = writeln!(
@@ -90,7 +93,9 @@ impl Create {
 
 impl Revoke {
     fn run(self) -> anyhow::Result<()> {
-        file(&self.flags)?.change(|tokens| {
+        let config = config::load(&self.flags)?.config;
+        let record = audit::Change::begin(&config)?;
+        File::at(tokens::path(&config)?).change(|tokens| {
             let before = tokens.len();
             tokens.retain(|token| token.name != self.name);
             match tokens.len() == before {
@@ -99,7 +104,8 @@ impl Revoke {
                 }
                 false => Ok(()),
             }
-        })
+        })?;
+        record.done(audit::Event::Token { outcome: "revoked", token: self.name, by: audit::by() })
     }
 }
 

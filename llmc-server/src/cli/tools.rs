@@ -25,7 +25,8 @@ impl Tools {
         let loaded = config::load(&self.flags)?;
         let mut app = app::start(loaded.config, &self.flags).await?;
         app.processes().await?;
-        let tools: Vec<_> = app.path.visible(&Caller::Client).collect();
+        let path = app.path();
+        let tools: Vec<_> = path.visible(&Caller::Client).collect();
         let text = if self.output.is_json() {
             let tools: Vec<_> = tools.iter().map(|entry| described(entry)).collect();
             format!("{:#}\n", json!(tools))

@@ -8,6 +8,7 @@ use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
 
 use super::load::{MAX_BYTES, parse, user_file};
 use super::{Access, Config, ConfigError, Grants, RunProfile, flags::parse_root};
+use crate::audit;
 use crate::files;
 
 /// What can be granted, one at a time.
@@ -117,13 +118,13 @@ impl Editor {
         parse(&self.file, &self.document.to_string())
     }
 
-    /// Writes what changed, whole or not at all; tells whether anything did.
+    /// Writes what changed, whole or not at all, and records it as `change`; tells whether anything did.
     ///
     /// # Errors
     ///
     /// When it would be no configuration, or the file was changed by somebody else meanwhile.
-    pub(crate) fn save(self) -> anyhow::Result<bool> {
-        self.config()?;
+    pub(crate) fn save(self, change: impl Into<String>) -> anyhow::Result<bool> {
+        let config = self.config()?;
         let after = self.document.to_string();
         let file = self.file.display();
         if after == self.before {
@@ -134,7 +135,16 @@ impl Editor {
         if now != self.before {
             bail!("`{file}` was changed by somebody else meanwhile; nothing was written, try again");
         }
+        let record = audit::Change::begin(&config)?;
         files::replace(&self.file, after.as_bytes()).with_context(|| format!("failed to write `{file}`"))?;
+        record.done(audit::Event::Configuration {
+            outcome: "changed",
+            file: Some(self.file),
+            sha256: audit::digest(&config),
+            change: Some(change.into()),
+            reason: None,
+            by: audit::by(),
+        })?;
         Ok(true)
     }
 
@@ -424,7 +434,7 @@ grants = { run = { profile = \"code\" } }
         let file = folder.path().join("llmc.toml");
         std::fs::write(&file, TEXT).unwrap();
         let mut editor = Editor::open(Some(&file)).map_err(|error| error.to_string())?;
-        edit(&mut editor).and_then(|()| editor.save()).map_err(|error| error.to_string())?;
+        edit(&mut editor).and_then(|()| editor.save("test")).map_err(|error| error.to_string())?;
         Ok(std::fs::read_to_string(&file).unwrap())
     }
 
@@ -541,7 +551,7 @@ grants = { run = { profile = \"code\" } }
         let mut editor = Editor::open(Some(&file)).unwrap();
         editor.set_disabled("fs", true).unwrap();
         std::fs::write(&file, "# new\n").unwrap();
-        assert!(editor.save().unwrap_err().to_string().contains("somebody else"));
+        assert!(editor.save("test").unwrap_err().to_string().contains("somebody else"));
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "# new\n");
     }
 }

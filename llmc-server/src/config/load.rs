@@ -5,6 +5,10 @@ use std::path::{Component, Path, PathBuf};
 
 use super::{Config, Flags, Plugin, SecretSource};
 use crate::files;
+use crate::plugin::signature::Trust;
+
+/// Records that wait longer could as well be lost.
+const MAX_COMMIT_MS: u64 = 10_000;
 
 /// Larger files are no configurations.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
@@ -104,7 +108,10 @@ fn resolve(config: &mut Config, folder: &Path) {
     config.roots.values_mut().for_each(|root| from_folder(&mut root.path));
     config.audit.path.iter_mut().for_each(from_folder);
     config.server.state.iter_mut().for_each(from_folder);
-    config.server.http.iter_mut().filter_map(|http| http.tokens.as_mut()).for_each(from_folder);
+    config.server.state_key.iter_mut().for_each(from_folder);
+    if let Some(http) = &mut config.server.http {
+        http.resolve(folder);
+    }
     for source in config.secrets.values_mut() {
         if let SecretSource::File(path) = source {
             from_folder(path);
@@ -168,6 +175,7 @@ fn with_nearest(message: &str) -> String {
 /// Names must exist where they are used, and numbers must leave something to work with.
 fn check(config: &Config) -> Result<(), String> {
     config.server.http.as_ref().map_or(Ok(()), super::Http::check)?;
+    Trust::of(config)?;
     for name in config.roots.keys() {
         if !is_name(name) {
             return Err(format!("root name `{name}` must match ^[a-z][a-z0-9_]{{0,63}}$"));
@@ -213,6 +221,19 @@ fn check(config: &Config) -> Result<(), String> {
         {
             return Err(format!("{place} sha256 must be 64 hexadecimal digits"));
         }
+    }
+    for (name, source) in &config.secrets {
+        if let SecretSource::Command(command) = source
+            && !command.first().is_some_and(|program| Path::new(program).is_absolute())
+        {
+            return Err(format!("[secrets] `{name}`: `command` begins with the absolute path of a program"));
+        }
+    }
+    if config.audit.keep_days == Some(0) || config.audit.max_bytes == 0 {
+        return Err("audit.keep_days and audit.max_bytes must be at least 1".into());
+    }
+    if config.audit.commit_ms > MAX_COMMIT_MS {
+        return Err(format!("audit.commit_ms must be at most {MAX_COMMIT_MS}"));
     }
     super::programs::check(config)?;
     let limits = &config.limits;
@@ -295,7 +316,7 @@ mod tests {
             [secrets]
             GITHUB_TOKEN = { file = "token" }
             [audit]
-            path = "audit.jsonl"
+            path = "/var/lib/llmc/audit.db"
             "#,
         )
         .unwrap();
@@ -338,6 +359,11 @@ mod tests {
     fn grants_of_things_that_do_not_exist_are_refused() {
         let error = load_text("[plugins.fs]\nlibrary = 'x'\ngrants = { roots = ['work'] }").unwrap_err();
         assert!(error.contains("granted root `work`"), "{error}");
+        let error = load_text("[secrets]\nT = { command = ['pass', 'show'] }").unwrap_err();
+        assert!(error.contains("absolute path"), "{error}");
+        assert!(
+            load_text("[audit]\nkeep_days = 0").is_err() && load_text("[audit]\ncommit_ms = 60000").is_err()
+        );
         let error = load_text("[plugins.fs]\nlibrary = 'x'\ngrants = { secrets = ['T'] }").unwrap_err();
         assert!(error.contains("granted secret `T`"), "{error}");
     }

@@ -6,7 +6,9 @@
 mod edit;
 mod flags;
 mod http;
+mod listen;
 mod load;
+mod oauth;
 mod programs;
 
 use std::collections::BTreeMap;
@@ -20,8 +22,10 @@ pub(crate) use edit::{Editor, GrantWord, no_plugin};
 pub use flags::Flags;
 pub(crate) use flags::{FS_TOOLS, parse_root};
 pub use http::{Http, HttpAuth};
+pub use listen::{Listen, ProxyHeader, Tls, TrustedProxy};
 pub use load::{ConfigError, Loaded, load};
 pub(crate) use load::{flag, is_name, is_path, parse, user_file};
+pub use oauth::{Algorithm, OAuth};
 pub use programs::Program;
 pub(crate) use programs::{NO_RULES, header, is_narrow, name_of};
 
@@ -42,6 +46,9 @@ pub struct Config {
     pub programs: BTreeMap<String, Program>,
     /// Secrets, by name; only the server reads them.
     pub secrets: BTreeMap<String, SecretSource>,
+    /// Public keys of minisign, by the names under which their signatures are shown. A library that carries a signature of
+    /// one of them is refused once it does not fit.
+    pub trusted_keys: BTreeMap<String, String>,
     /// Numbers that nothing may exceed.
     pub limits: Limits,
     /// Rules above all grants.
@@ -61,7 +68,7 @@ impl Config {
 }
 
 /// `[server]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// Tools that clients see: `"all"`, `"code"` for `execute_code` and what finds tools, or a list of names. Those
@@ -72,15 +79,39 @@ pub struct Server {
     pub require_namespaces: bool,
     /// Refuse to start without a lock beside the configuration file; see `llmc plugin lock`.
     pub require_lock: bool,
+    /// Start only plugins whose library is signed, with minisign, by a key of `[trusted_keys]`.
+    pub require_signature: bool,
     /// The weakest jail that will do for code: `"namespaces"`, or `"landlock"` to run code behind Landlock and seccomp
     /// alone where the kernel gives no user namespaces. Commands are not run there.
     pub min_isolation: MinIsolation,
     /// Folder that holds the folders of plugins with the grant `state`; `llmc` in the XDG state folder if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<PathBuf>,
+    /// Take up changes of this file, of the lock and of libraries by themselves; without it at SIGHUP only.
+    pub watch: bool,
+    /// File with the key of what clients hand back between two rounds of a call (`requestState`): at least 32 bytes, its
+    /// owner's alone. For several servers behind one address; without it each start makes its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_key: Option<PathBuf>,
     /// Serve MCP over Streamable HTTP, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            require_namespaces: false,
+            require_lock: false,
+            require_signature: false,
+            min_isolation: MinIsolation::default(),
+            state: None,
+            watch: true,
+            state_key: None,
+            http: None,
+        }
+    }
 }
 
 /// The weakest jail that will do.
@@ -166,6 +197,9 @@ pub struct Plugin {
     /// Put before the name of every tool of this plugin, as in `prefix_tool`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
+    /// Which of its tools need the consent of a person; without this, `policy.confirm`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Confirm>,
     /// What the plugin may reach.
     #[serde(default)]
     pub grants: Grants,
@@ -310,6 +344,9 @@ pub enum SecretSource {
     File(PathBuf),
     /// A variable in the environment of the server.
     Env(String),
+    /// A program, by its absolute path, and its arguments: what it prints, without one trailing newline. The server runs
+    /// it at start-up, without a shell and with an empty environment.
+    Command(Vec<String>),
 }
 
 /// `[limits]`: numbers for the server and its plugin hosts.
@@ -393,9 +430,30 @@ pub struct Policy {
     pub read_only: bool,
     /// Names of tools that nobody may call.
     pub deny: Vec<String>,
+    /// Which tools a person has to consent to before each call, by the client's elicitation: `"never"`,
+    /// `"destructive"` or `"always"`. `[plugins.NAME] confirm` and `confirm_tools` say more of some.
+    pub confirm: Confirm,
+    /// The same for single tools, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub confirm_tools: BTreeMap<String, Confirm>,
+    /// How long a person may take to consent, and a client to come back with answers, in milliseconds.
+    pub confirm_timeout_ms: u64,
     /// Paths that file tools leave alone inside writable roots, because other programs execute or obey them. An entry
     /// fits at any depth, whatever the letter case, and covers what is below it.
     pub protected_paths: Vec<String>,
+}
+
+/// Which tools need the consent of a person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Confirm {
+    /// None.
+    #[default]
+    Never,
+    /// Those that may destroy or overwrite something, by their own word.
+    Destructive,
+    /// All.
+    Always,
 }
 
 /// Repositories (hooks, configuration), what shells and editors run, and what grants tools to agents: CVE-2025-54135
@@ -438,19 +496,87 @@ const PROTECTED_PATHS: [&str; 32] = [
 impl Default for Policy {
     fn default() -> Self {
         let protected_paths = PROTECTED_PATHS.map(str::to_owned).to_vec();
-        Self { read_only: false, deny: Vec::new(), protected_paths }
+        Self {
+            read_only: false,
+            deny: Vec::new(),
+            confirm: Confirm::Never,
+            confirm_tools: BTreeMap::new(),
+            confirm_timeout_ms: 300_000,
+            protected_paths,
+        }
     }
 }
 
-/// `[audit]`: one record per call, refused or not.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// `[audit]`: one record per call, refused or not, and one for each start, change, run and use of a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Audit {
-    /// File for the records, one JSON object a line; without it they go to the log.
+    /// File for the records; without it they go to the log. Beside it lie its key (`.key`) and its end (`.head`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
+    /// Form of the file; `jsonl` where its name ends so, else `sqlite`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<AuditFormat>,
+    /// What is recorded of arguments, beside a keyed hash.
+    pub arguments: ArgumentsIn,
+    /// When a call is answered.
+    pub durability: Durability,
+    /// Longest time in milliseconds that records wait to be written together.
+    pub commit_ms: u64,
+    /// Records older than this many days are taken out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_days: Option<u32>,
+    /// With more bytes than this the oldest records are taken out.
+    pub max_bytes: u64,
     /// What happens when a record cannot be written.
     pub on_failure: OnFailure,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            path: None,
+            format: None,
+            arguments: ArgumentsIn::default(),
+            durability: Durability::default(),
+            commit_ms: 50,
+            keep_days: None,
+            max_bytes: 1024 * MIB as u64,
+            on_failure: OnFailure::default(),
+        }
+    }
+}
+
+/// Form of the audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditFormat {
+    /// An SQLite database.
+    Sqlite,
+    /// A JSON object a line.
+    Jsonl,
+}
+
+/// What is recorded of arguments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ArgumentsIn {
+    /// Keys and types.
+    #[default]
+    Shape,
+    /// Values, too: long ones cut, secrets and what stands under names such as `password` left out.
+    Redacted,
+}
+
+/// When a call is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// At once; its record is on the disk within `commit_ms`, and a kill of the server in between loses it.
+    #[default]
+    Batch,
+    /// When its record is on the disk.
+    Call,
 }
 
 /// What happens when the audit fails.

@@ -13,6 +13,10 @@ use super::refusal::Refusal;
 /// Longest path in bytes, twenty times what is needed.
 const MAX_PATH_BYTES: usize = 128;
 
+/// RFC 9728: for the whole server, and for what lies at `/mcp`.
+const METADATA: &str = crate::oauth::PATH;
+const METADATA_OF_MCP: &str = "/.well-known/oauth-protected-resource/mcp";
+
 /// Headers that mean one thing once, and whatever a reader likes when they come twice.
 const ONCE: [HeaderName; 13] = [
     header::AUTHORIZATION,
@@ -41,6 +45,8 @@ pub(super) enum Route {
     Health,
     /// Whether it would answer calls.
     Ready,
+    /// Where access tokens come from.
+    Metadata,
 }
 
 /// Judges a request by its head.
@@ -77,6 +83,8 @@ pub(super) fn route(
         "/mcp" => return Err(Refusal::method("POST")),
         "/healthz" if is_get => Route::Health,
         "/readyz" if is_get => Route::Ready,
+        METADATA | METADATA_OF_MCP if is_get => Route::Metadata,
+        METADATA | METADATA_OF_MCP => return Err(Refusal::method("GET, HEAD")),
         "/healthz" | "/readyz" => return Err(Refusal::method("GET, HEAD")),
         _ => return Err(Refusal::not_found()),
     };

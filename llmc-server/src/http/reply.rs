@@ -48,8 +48,10 @@ pub(super) fn refused(refusal: &Refusal) -> Reply {
     if let Some(wait) = refusal.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
     }
-    if refusal.status == StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"llmc\""));
+    let challenge = refusal.challenge.as_ref().and_then(|challenge| HeaderValue::from_str(challenge).ok());
+    let realm = || HeaderValue::from_static("Bearer realm=\"llmc\"");
+    if let Some(challenge) = challenge.or_else(|| (refusal.status == StatusCode::UNAUTHORIZED).then(realm)) {
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     reply
 }

@@ -1,7 +1,6 @@
 //! One request, from its head to its answer: guard, who sends it, how many, its body, and then the protocol.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use hyper::{Request, StatusCode};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -22,13 +21,16 @@ use super::auth::{Door, Rejected};
 use super::authority::Names;
 use super::connections::Place;
 use super::guard::{self, Route};
-use super::rate::{Rate, network};
+use super::peer::{Client, Peer, Proxies};
+use super::rate::Rate;
+use super::readiness::Readiness;
 use super::refusal::Refusal;
 use super::reply::{self, Reply};
 use super::{Server, shape};
-use crate::call::{CallPath, Identity};
-use crate::config::{Access, Http, HttpAuth};
-use crate::mcp::Handler;
+use crate::call::{Identity, Live};
+use crate::config::{Http, HttpAuth};
+use crate::mcp::{Front, Handler, Listening};
+use crate::oauth::Resource;
 
 /// Bodies up to this size need no share of [`BODIES_KIB`].
 const SMALL_BODY_BYTES: usize = 64 << 10;
@@ -43,9 +45,13 @@ const DISCARD_TIME: Duration = Duration::from_millis(500);
 /// When to come back after there was no place.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 
+/// The request that stays open.
+const LISTEN: &str = "subscriptions/listen";
+
 /// What all connections share.
 pub(super) struct Service {
     names: Names,
+    proxies: Proxies,
     door: Door,
     /// By token, or by address where there are none.
     rate: Rate<String>,
@@ -53,15 +59,17 @@ pub(super) struct Service {
     bodies: Arc<Semaphore>,
     max_body_bytes: usize,
     client_timeout: Duration,
-    path: Arc<CallPath>,
+    live: Live,
     mcp: StreamableHttpService<Handler, NeverSessionManager>,
-    ready: watch::Receiver<bool>,
+    /// For requests that stay open to be told of changes.
+    listening: StreamableHttpService<Listening, NeverSessionManager>,
+    readiness: Readiness,
 }
 
 /// The two ends of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ends {
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
     pub(super) local: IpAddr,
 }
 
@@ -69,8 +77,14 @@ pub(super) struct Ends {
 type Held = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 impl Service {
-    pub(super) fn new(config: &Http, door: Door, server: Server, end: CancellationToken) -> Self {
-        let Server { handler, path, max_body_bytes, ready } = server;
+    pub(super) fn new(
+        config: &Http,
+        door: Door,
+        server: Server,
+        stop: &CancellationToken,
+        end: CancellationToken,
+    ) -> Self {
+        let Server { live, max_body_bytes, ready } = server;
         // Hosts and origins are judged before rmcp sees a request. Without sessions there is nothing that one client
         // could take from another, and nothing that many could fill.
         let settings = StreamableHttpServerConfig::default()
@@ -79,47 +93,51 @@ impl Service {
             .with_json_response(true)
             .with_max_request_body_bytes(max_body_bytes)
             .with_cancellation_token(end);
-        let mcp = StreamableHttpService::new(move || Ok(handler.clone()), Arc::default(), settings);
+        let front = Front::for_network(live.clone(), stop.clone());
+        let for_listening = front.clone();
+        let listening = move || Ok(for_listening.listening());
+        let listening = StreamableHttpService::new(listening, Arc::default(), settings.clone());
+        let mcp = StreamableHttpService::new(move || Ok(front.handler()), Arc::default(), settings);
         Self {
             names: Names::new(&config.hosts, &config.origins),
+            proxies: Proxies::new(config),
             door,
             rate: Rate::per_minute(config.requests_per_minute),
             requests: Arc::new(Semaphore::new(config.concurrent_requests)),
             bodies: Arc::new(Semaphore::new(BODIES_KIB as usize)),
             max_body_bytes,
             client_timeout: Duration::from_millis(config.client_timeout_ms),
-            path,
+            readiness: Readiness::new(live.clone(), ready),
+            live,
             mcp,
-            ready,
+            listening,
         }
     }
 
     /// Answers one request.
     pub(super) async fn answer(&self, request: Request<Incoming>, ends: Ends, place: &Place) -> Reply {
         let (head, body) = request.into_parts();
+        let client = self.proxies.client(&head.headers, ends.peer);
         let origin = head.headers.get(header::ORIGIN).cloned();
         match guard::route(&head, &self.names, ends.local, self.max_body_bytes) {
             Ok(Route::Mcp { body_bytes }) => {
-                let reply = self.message(head, body, body_bytes, ends, place).await;
+                let reply = self.message(head, body, body_bytes, client, place).await;
                 reply::finished(reply, origin)
             }
             Ok(Route::Preflight) => reply::finished(reply::preflight(), origin),
             Ok(Route::Health) => {
                 reply::finished(reply::json(StatusCode::OK, &json!({"status": "ok"})), origin)
             }
-            Ok(Route::Ready) => reply::finished(self.readiness(), origin),
+            Ok(Route::Metadata) => match self.door.metadata() {
+                Some(metadata) => reply::finished(reply::json(StatusCode::OK, metadata.document()), origin),
+                None => reply::finished(reply::refused(&Refusal::not_found()), None),
+            },
+            Ok(Route::Ready) => reply::finished(self.readiness.reply().await, origin),
             Err(refusal) => {
-                log(&refusal, ends);
+                log(&refusal, client);
                 discard(&head, body).await;
                 reply::finished(reply::refused(&refusal), None)
             }
-        }
-    }
-
-    fn readiness(&self) -> Reply {
-        match *self.ready.borrow() {
-            true => reply::json(StatusCode::OK, &json!({"status": "ready"})),
-            false => reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "starting"})),
         }
     }
 
@@ -128,10 +146,10 @@ impl Service {
         head: Parts,
         body: Incoming,
         body_bytes: usize,
-        ends: Ends,
+        client: Client,
         place: &Place,
     ) -> Reply {
-        let identity = match self.admitted(&head, ends) {
+        let identity = match self.admitted(&head, client).await {
             Ok(identity) => identity,
             Err(refusal) => {
                 discard(&head, body).await;
@@ -141,31 +159,30 @@ impl Service {
         match self.received(body, body_bytes).await {
             Ok((body, held)) => self.dispatched(head, body, held, identity, place).await,
             Err(refusal) => {
-                log(&refusal, ends);
+                log(&refusal, client);
                 reply::refused(&refusal)
             }
         }
     }
 
     /// Who sends it, if he may and has not sent too many.
-    fn admitted(&self, head: &Parts, ends: Ends) -> Result<Arc<Identity>, Refusal> {
-        let peer = ends.peer.ip();
+    async fn admitted(&self, head: &Parts, client: Client) -> Result<Arc<Identity>, Refusal> {
         let identity =
-            self.door.identify(&head.headers, peer).map_err(|Rejected { refusal, recorded }| {
+            self.door.identify(&head.headers, client).await.map_err(|Rejected { refusal, recorded }| {
                 if recorded {
-                    self.path.record_rejected(&peer.to_string(), &refusal.reason);
+                    self.live.path().record_rejected(&client.to_string(), &refusal.reason);
                 }
                 refusal
             })?;
         let key = match self.door {
-            Door::Open => network(peer).to_string(),
-            Door::Tokens { .. } => identity.origin().to_string(),
+            Door::Open => format!("{:?}", client.counted()),
+            Door::Tokens { .. } | Door::OAuth { .. } => identity.origin().to_string(),
         };
         self.rate.take(&key, Instant::now()).map_err(|wait| {
             let reason =
                 format!("too many requests of {} (`server.http.requests_per_minute`)", identity.shown());
             let refusal = Refusal::wait(StatusCode::TOO_MANY_REQUESTS, reason, wait);
-            log(&refusal, ends);
+            log(&refusal, client);
             refusal
         })?;
         Ok(identity)
@@ -224,7 +241,12 @@ impl Service {
         // The token has served its purpose; nothing further in has to know it.
         request.headers_mut().remove(header::AUTHORIZATION);
         request.extensions_mut().insert(identity);
-        let reply = self.mcp.handle(request).await;
+        // rmcp sees to it that header and body say the same.
+        let listens = request.headers().get("mcp-method").is_some_and(|method| method == LISTEN);
+        let reply = match listens {
+            true => self.listening.handle(request).await,
+            false => self.mcp.handle(request).await,
+        };
         // The guard has looked at the media type, so what rmcp could not take was the body.
         let reply = match reply.status() {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
@@ -248,8 +270,8 @@ async fn discard(head: &Parts, body: Incoming) {
     }
 }
 
-fn log(refusal: &Refusal, ends: Ends) {
-    info!(target: "http", peer = %ends.peer, status = refusal.status.as_u16(), reason = refusal.reason, "refused");
+fn log(refusal: &Refusal, client: Client) {
+    info!(target: "http", peer = %client, status = refusal.status.as_u16(), reason = refusal.reason, "refused");
 }
 
 /// What the configuration says about who is let in.
@@ -257,12 +279,20 @@ fn log(refusal: &Refusal, ends: Ends) {
 /// # Errors
 ///
 /// When tokens are needed and cannot be read, or there is none.
-pub(super) fn door(config: &crate::config::Config, http: &Http) -> anyhow::Result<Door> {
-    if http.auth == HttpAuth::None {
-        return Ok(Door::Open);
+pub(super) async fn door(config: &crate::config::Config, http: &Http) -> anyhow::Result<Door> {
+    let failures = Rate::per_minute(http.failures_per_minute);
+    match (http.auth, &http.oauth) {
+        (HttpAuth::None, _) => return Ok(Door::Open),
+        (HttpAuth::OAuth, Some(oauth)) => {
+            let resource = Box::new(Resource::open(oauth).await?);
+            return Ok(Door::OAuth { resource, failures });
+        }
+        (HttpAuth::OAuth, None) => {
+            anyhow::bail!("server.http: `auth = \"oauth\"` needs `[server.http.oauth]`")
+        }
+        (HttpAuth::Token, _) => {}
     }
     let file = crate::tokens::File::at(crate::tokens::path(config)?);
-    out_of_reach(file.path(), config)?;
     let shown = file.path().display().to_string();
     let tokens = crate::tokens::Live::open(file)?;
     if tokens.tokens().is_empty() {
@@ -271,22 +301,5 @@ pub(super) fn door(config: &crate::config::Config, http: &Http) -> anyhow::Resul
              use `auth = \"none\"` on a loopback address"
         );
     }
-    Ok(Door::Tokens { tokens, failures: Rate::per_minute(http.failures_per_minute) })
-}
-
-/// Who can write the file of tokens can let in whom he likes, so no tool and no program may be able to.
-fn out_of_reach(tokens: &Path, config: &crate::config::Config) -> anyhow::Result<()> {
-    let folder = tokens.parent().unwrap_or(Path::new("."));
-    // Without the folder there are no tokens, which ends the start just as well.
-    let Ok(folder) = folder.canonicalize() else { return Ok(()) };
-    for (name, root) in config.roots.iter().filter(|(_, root)| root.access == Access::Rw) {
-        if root.path.canonicalize().is_ok_and(|root| folder.starts_with(root)) {
-            anyhow::bail!(
-                "server.http: the tokens in `{}` could be changed through the writable root `{name}`; write another \
-                 place as `server.http.tokens`",
-                tokens.display()
-            );
-        }
-    }
-    Ok(())
+    Ok(Door::Tokens { tokens, failures })
 }

@@ -38,6 +38,11 @@ impl Guard {
         Ok(Self { lock, tools: BTreeMap::new(), stopped: Vec::new() })
     }
 
+    /// Whether anything is pinned.
+    pub(crate) fn has_lock(&self) -> bool {
+        self.lock.is_some()
+    }
+
     /// Those plugins that may be started: library, grants, and tools as far as a manifest is known, are as pinned. A
     /// library that cannot be read is left to the start, which says so.
     pub(crate) async fn startable(

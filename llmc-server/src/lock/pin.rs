@@ -120,6 +120,7 @@ fn secret(config: &Config, name: &str) -> (String, toml::Value) {
     let described = match config.secrets.get(name) {
         Some(SecretSource::File(path)) => format!("file {}", path.display()),
         Some(SecretSource::Env(variable)) => format!("env {variable}"),
+        Some(SecretSource::Command(command)) => format!("command {}", shell_words::join(command)),
         None => "unknown".to_owned(),
     };
     (name.to_owned(), described.into())

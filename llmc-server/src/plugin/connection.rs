@@ -3,7 +3,7 @@
 //! Every byte from a host is hostile. A frame that is too large or of an unknown kind, a result for a call that is
 //! not under way, and too many open requests end the host; the parser never trusts a length.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +21,7 @@ use tracing::{debug, error, info, trace, warn};
 
 use super::stderr::{Rate, printable};
 use super::{CallContext, Services};
+use crate::audit::Audit;
 use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned};
 use crate::secret::Secrets;
@@ -33,6 +34,9 @@ const MAX_REQUESTS: usize = 256;
 
 /// Bytes of all requests of one host that wait for their answer; more end it.
 const MAX_REQUEST_BYTES: usize = 64 << 20;
+
+/// Questions whether a host is there that wait for their answer.
+const MAX_PINGS: usize = 8;
 
 /// How long stderr of a host may stay open after its end.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(100);
@@ -47,6 +51,7 @@ const MAX_LOG_BYTES: usize = 4096;
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) plugin: Arc<str>,
+    pub(crate) audit: Audit,
     pub(crate) services: Arc<dyn Services>,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) max_result_bytes: usize,
@@ -83,6 +88,8 @@ pub(crate) struct Connection {
 #[derive(Default)]
 struct State {
     calls: HashMap<u64, Pending>,
+    /// Those who asked whether the host is there, in their order.
+    pings: VecDeque<oneshot::Sender<()>>,
     /// Why no more calls are accepted.
     closed: Option<Arc<str>>,
 }
@@ -162,6 +169,20 @@ impl Connection {
 
     pub(crate) fn is_open(&self) -> bool {
         self.state().closed.is_none()
+    }
+
+    /// Whether the host answers at all.
+    pub(crate) async fn answers(&self) -> bool {
+        let (sender, answer) = oneshot::channel();
+        {
+            let mut state = self.state();
+            if state.closed.is_some() || state.pings.len() >= MAX_PINGS {
+                return false;
+            }
+            state.pings.push_back(sender);
+        }
+        let ping = Header { kind: to_host::PING, ..Header::default() };
+        self.outbox.send(ping, &[], &[]).is_ok() && answer.await.is_ok()
     }
 
     /// Ends the host; calls under way fail with `reason`, and calls from now on get a new host.
@@ -323,6 +344,7 @@ impl Connection {
                 0 => debug!(plugin = %self.settings.plugin, %reason, "host ended"),
                 calls => warn!(plugin = %self.settings.plugin, %reason, calls, "host ended during calls"),
             }
+            state.pings.clear();
             std::mem::take(&mut state.calls)
         };
         for pending in calls.into_values() {
@@ -360,6 +382,13 @@ impl Connection {
                 Ok(())
             }
             from_host::REQUEST => self.on_request(header, payload),
+            from_host::PONG => {
+                let asked =
+                    self.state().pings.pop_front().ok_or("an answer to a question that nobody asked")?;
+                // Who asked may have lost patience.
+                let _ = asked.send(());
+                Ok(())
+            }
             kind => Err(format!("message kind {kind}")),
         }
     }
@@ -367,7 +396,7 @@ impl Connection {
     /// A request that wants no answer: log or progress.
     fn on_notice(&self, header: Header, payload: &[u8]) {
         match u32::from(header.code) {
-            op::LOG => self.on_log(payload),
+            op::LOG => self.on_log(header.call, payload),
             op::PROGRESS => {
                 let Some(context) = self.context(header.call) else { return };
                 let Some(sink) = &context.progress else { return };
@@ -380,7 +409,7 @@ impl Connection {
         }
     }
 
-    fn on_log(&self, payload: &[u8]) {
+    fn on_log(&self, call: u64, payload: &[u8]) {
         let Some(dropped) = lock(&self.log_rate).pass() else { return };
         let Ok(Logged { level, message }) = serde_json::from_slice(payload) else { return };
         let plugin = &self.settings.plugin;
@@ -388,6 +417,9 @@ impl Connection {
             warn!(%plugin, dropped, "log lines over the rate were dropped");
         }
         let message = printable(self.settings.secrets.mask_and_cut(message, MAX_LOG_BYTES).as_bytes());
+        if let Some(sink) = self.context(call).and_then(|context| context.progress.clone()) {
+            sink.log(&level, &message);
+        }
         match level.as_str() {
             "error" => error!(%plugin, "{message}"),
             "warn" => warn!(%plugin, "{message}"),

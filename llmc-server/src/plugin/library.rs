@@ -11,7 +11,8 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use crate::files;
+use super::signature::{SignatureError, Trust};
+use crate::files::{self, Version};
 
 /// Largest library that is loaded: 256 MiB.
 const MAX_BYTES: u64 = 256 << 20;
@@ -28,6 +29,8 @@ pub(crate) struct Library {
     pub(crate) bytes: u64,
     /// When it was changed last by then.
     pub(crate) modified: Option<SystemTime>,
+    /// Which file it was then.
+    pub(crate) version: Option<Version>,
     /// The digest that the operator expects.
     pub(crate) expected: Option<String>,
     sealed: watch::Receiver<Option<Result<Arc<Sealed>, Arc<LibraryError>>>>,
@@ -38,6 +41,8 @@ pub(crate) struct Library {
 pub(crate) struct Sealed {
     /// SHA-256 in hexadecimal.
     pub(crate) sha256: String,
+    /// Name of the trusted key that signed it.
+    pub(crate) signed_by: Option<String>,
     copy: OwnedFd,
 }
 
@@ -58,6 +63,9 @@ pub(crate) enum LibraryError {
         /// Why.
         source: io::Error,
     },
+    /// Its signature, or the lack of one.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     /// It is another file than the configuration expects.
     #[error(
         "plugin library `{}` has SHA-256 {found}, the configuration expects {expected}; if the change is wanted, \
@@ -79,16 +87,18 @@ impl Library {
     /// # Errors
     ///
     /// When it cannot be opened; see [`LibraryError`].
-    pub(crate) fn begin(path: &Path, expected: Option<&str>) -> Result<Self, LibraryError> {
+    pub(crate) fn begin(path: &Path, expected: Option<&str>, trust: &Trust) -> Result<Self, LibraryError> {
         let failed = |source| LibraryError::Read { path: path.to_owned(), source };
         let (file, bytes) = files::open(path, MAX_BYTES).map_err(failed)?;
-        let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
+        let metadata = file.metadata().ok();
+        let modified = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
+        let version = metadata.as_ref().map(Version::of);
         let (done, sealed) = watch::channel(None);
-        let library =
-            Self { path: path.to_owned(), bytes, modified, expected: expected.map(str::to_owned), sealed };
-        let (path, expected) = (library.path.clone(), library.expected.clone());
+        let (path, expected) = (path.to_owned(), expected.map(str::to_owned));
+        let library = Self { path, bytes, modified, version, expected, sealed };
+        let (path, expected, trust) = (library.path.clone(), library.expected.clone(), trust.clone());
         tokio::task::spawn_blocking(move || {
-            let sealed = Sealed::make(file, &path, expected.as_deref());
+            let sealed = Sealed::make(file, &path, expected.as_deref(), &trust);
             done.send_replace(Some(sealed.map(Arc::new).map_err(Arc::new)));
         });
         Ok(library)
@@ -117,7 +127,7 @@ impl Library {
 
 impl Sealed {
     /// Reads, checks and seals a library.
-    fn make(file: File, path: &Path, expected: Option<&str>) -> Result<Self, LibraryError> {
+    fn make(file: File, path: &Path, expected: Option<&str>, trust: &Trust) -> Result<Self, LibraryError> {
         let failed = |source| LibraryError::Read { path: path.to_owned(), source };
         let mut copy = File::from(memory_file().map_err(failed)?);
         let sha256 = copy_digested(file.take(MAX_BYTES), &mut copy).map_err(failed)?;
@@ -127,7 +137,8 @@ impl Sealed {
         }
         let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
         fcntl_add_seals(&copy, seals).map_err(|errno| failed(errno.into()))?;
-        Ok(Self { sha256, copy: copy.into() })
+        let signed_by = trust.check(path, &copy)?;
+        Ok(Self { sha256, signed_by, copy: copy.into() })
     }
 }
 
@@ -167,7 +178,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"abc").unwrap();
         let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        let begun = Library::begin(file.path(), Some(digest)).unwrap();
+        let begun = Library::begin(file.path(), Some(digest), &Trust::default()).unwrap();
         let library = begun.sealed().await.unwrap();
         assert_eq!((library.sha256.as_str(), begun.sha256().as_deref()), (digest, Some(digest)));
 
@@ -183,7 +194,7 @@ mod tests {
     #[tokio::test]
     async fn another_digest_is_refused_and_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let library = Library::begin(file.path(), Some(&"0".repeat(64))).unwrap();
+        let library = Library::begin(file.path(), Some(&"0".repeat(64)), &Trust::default()).unwrap();
         let error = library.sealed().await.unwrap_err().to_string();
         assert_eq!(library.sha256(), None);
         assert!(error.contains("e3b0c44298fc1c14") && error.contains("`sha256`"), "{error}");
@@ -191,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_device_is_not_a_library() {
-        let error = Library::begin(Path::new("/dev/zero"), None).unwrap_err().to_string();
+        let error = Library::begin(Path::new("/dev/zero"), None, &Trust::default()).unwrap_err().to_string();
         assert!(error.contains("not a regular file"), "{error}");
     }
 }

@@ -64,6 +64,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::plugin::signature::Trust;
 
     struct Folder(tempfile::TempDir);
 
@@ -85,7 +86,8 @@ mod tests {
         }
 
         async fn believed(&self, expected: Option<&str>) -> Option<Value> {
-            let library = Library::begin(&self.0.path().join("libhello.so"), expected).unwrap();
+            let library =
+                Library::begin(&self.0.path().join("libhello.so"), expected, &Trust::default()).unwrap();
             ManifestFile::beside(&library).await.unwrap()
         }
     }

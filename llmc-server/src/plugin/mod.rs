@@ -10,6 +10,7 @@
 pub(crate) mod connection;
 pub(crate) mod library;
 pub(crate) mod manifest;
+pub(crate) mod signature;
 pub(crate) mod spawn;
 mod stderr;
 pub(crate) mod supervisor;
@@ -18,29 +19,36 @@ use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 
 use llmc_wire::host::Failure;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use stderr::forward as forward_stderr;
+pub(crate) use stderr::{forward as forward_stderr, printable};
 pub(crate) use supervisor::Supervisor;
 
-use crate::call::Bounds;
+use crate::call::{Bounds, CallPath, Dialog};
 
-/// What a plugin reports while a call runs.
+/// What a plugin says while a call runs.
 pub(crate) trait Progress: Send + Sync {
     /// `done` of `total`; must not block.
     fn report(&self, done: f64, total: Option<f64>, message: Option<String>);
+
+    /// A line that its plugin logged, secrets masked; must not block.
+    fn log(&self, level: &str, message: &str);
 }
 
 /// A call under way: what its plugin's requests are judged by.
 pub(crate) struct CallContext {
     /// Unique while the server runs.
     pub(crate) id: u64,
+    /// Where it was made, so that calls below it are judged by the same configuration.
+    pub(crate) path: Weak<CallPath>,
     /// For whom it is made, see [`crate::call::Request::origin`].
     pub(crate) origin: Arc<str>,
+    /// See [`crate::call::Request::trace_id`].
+    pub(crate) trace_id: Option<Arc<str>>,
     /// Calls above this one.
     pub(crate) depth: u8,
     pub(crate) deadline: Instant,
@@ -49,24 +57,46 @@ pub(crate) struct CallContext {
     /// Cancelled when the caller withdraws, and when the call ends: whatever was started for it ends with it.
     pub(crate) cancel: CancellationToken,
     pub(crate) progress: Option<Arc<dyn Progress>>,
+    /// Who can be asked something by it.
+    pub(crate) dialog: Arc<Dialog>,
     /// Text that its plugin hands over in pieces, to be kept.
     pub(crate) draft: Mutex<String>,
 }
 
 impl CallContext {
     pub(crate) fn new(
+        path: Weak<CallPath>,
         origin: Arc<str>,
+        trace_id: Option<Arc<str>>,
         depth: u8,
         deadline: Instant,
         bounds: Bounds,
         cancel: &CancellationToken,
         progress: Option<Arc<dyn Progress>>,
+        dialog: Arc<Dialog>,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         // A child: the end of this call must not look like a cancellation of the call above it.
         let (cancel, draft) = (cancel.child_token(), Mutex::default());
-        Self { id, origin, depth, deadline, bounds, cancel, progress, draft }
+        Self { id, path, origin, trace_id, depth, deadline, bounds, cancel, progress, dialog, draft }
+    }
+
+    /// The same call with a later deadline, before it has begun to run.
+    pub(crate) fn later(&self, by: Duration) -> Self {
+        Self {
+            id: self.id,
+            path: Weak::clone(&self.path),
+            origin: Arc::clone(&self.origin),
+            trace_id: self.trace_id.clone(),
+            depth: self.depth,
+            deadline: self.deadline + by,
+            bounds: self.bounds.clone(),
+            cancel: self.cancel.child_token(),
+            progress: self.progress.clone(),
+            dialog: Arc::clone(&self.dialog),
+            draft: Mutex::default(),
+        }
     }
 }
 

@@ -3,11 +3,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use llmc_wire::host::{Init, Ready};
 use serde_json::Value;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
@@ -15,6 +17,7 @@ use super::connection::{Connection, Settings};
 use super::library::{Library, LibraryError};
 use super::manifest::ManifestFile;
 use super::spawn::Spawner;
+use crate::audit;
 
 /// A host that lived this long was no failure of its start.
 const STEADY: Duration = Duration::from_secs(10);
@@ -34,6 +37,10 @@ pub(crate) struct Supervisor {
     load_timeout: Duration,
     current: Mutex<Current>,
     starting: Arc<tokio::sync::Mutex<()>>,
+    /// Calls that it may still take, whichever configuration they began with.
+    workers: Arc<Semaphore>,
+    /// No host is started any more.
+    has_ended: AtomicBool,
 }
 
 #[derive(Default)]
@@ -77,8 +84,21 @@ impl Supervisor {
         settings: Settings,
         load_timeout: Duration,
     ) -> Self {
-        let (current, starting) = Default::default();
-        Self { library, init, roots, program, spawner, settings, load_timeout, current, starting }
+        let (current, starting, has_ended) = Default::default();
+        let workers = Arc::new(Semaphore::new(init.limits.workers as usize));
+        Self {
+            library,
+            init,
+            roots,
+            program,
+            spawner,
+            settings,
+            load_timeout,
+            current,
+            starting,
+            workers,
+            has_ended,
+        }
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -104,6 +124,34 @@ impl Supervisor {
     /// The live host, if there is one.
     pub(crate) fn live(&self) -> Option<Arc<Connection>> {
         self.current().connection.clone().filter(|connection| connection.is_open())
+    }
+
+    /// A place among the calls that it may run at the same time.
+    pub(crate) async fn worker(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+        Arc::clone(&self.workers).acquire_owned().await
+    }
+
+    /// Whether the host answers; one that ended is started again, if its back-off allows that before `until`.
+    pub(crate) async fn answers(self: &Arc<Self>, until: Instant) -> bool {
+        // A start that has begun goes on, whoever loses patience.
+        let (plugin, name) = (Arc::clone(self), Arc::clone(self.name()));
+        match tokio::spawn(async move { plugin.connection(until).await }).await {
+            Ok(Ok(host)) => host.answers().await,
+            Ok(Err(problem)) => {
+                debug!(plugin = %name, %problem, "no host");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Ends the host for good, also one that is just being started.
+    pub(crate) async fn end(&self, reason: &str) {
+        self.has_ended.store(true, Ordering::Release);
+        let _turn = self.starting.lock().await;
+        if let Some(host) = self.live() {
+            host.kill(reason);
+        }
     }
 
     /// The live host, or a new one.
@@ -145,6 +193,9 @@ impl Supervisor {
     /// When the plugin cannot be loaded, or its manifest is not what was known of it.
     async fn start(&self) -> Result<Ready, Unavailable> {
         let begun = Instant::now();
+        if self.has_ended.load(Ordering::Acquire) {
+            return Err(self.unavailable("it was replaced with a new configuration; call again".into()));
+        }
         self.current().count_start(begun);
         let spawned = self.spawner.spawn(&self.program).await.map_err(|error| {
             self.unavailable(format!("failed to start `{}`: {error}", self.program.display()))
@@ -164,6 +215,13 @@ impl Supervisor {
                 .await
                 .map_err(|reason| self.unavailable(reason))?;
         debug!(plugin = %self.name(), pid = connection.process_id(), took = ?begun.elapsed(), "host is ready");
+        self.settings.audit.event(audit::Event::Start {
+            process: "host",
+            pid: connection.process_id(),
+            program: self.program.clone(),
+            plugin: Some(Arc::clone(self.name())),
+            plugin_sha256: Some(sealed.sha256.clone()),
+        });
         let mut current = self.current();
         let manifest = current.manifest.get_or_insert_with(|| ready.manifest.clone());
         if *manifest != ready.manifest {

@@ -21,12 +21,16 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
+use crate::audit::{self, Audit};
 use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned, Spawner};
 use crate::secret::Secrets;
 
 /// How long the runner may take to say what it can do.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Questions whether it is there that wait for their answer.
+const MAX_PINGS: usize = 8;
 
 /// Starts closer together than this wait for each other.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
@@ -36,6 +40,8 @@ pub(crate) struct Link {
     program: PathBuf,
     spawner: Spawner,
     init: Init,
+    secrets: Arc<Secrets>,
+    audit: Audit,
     /// How strong the jails of the runner that runs are.
     isolation: Mutex<Isolation>,
     current: Mutex<Option<Arc<Live>>>,
@@ -51,6 +57,8 @@ struct Live {
     runs: Mutex<Table>,
     /// Numbers of the kits that it has.
     kits: Mutex<BTreeSet<u64>>,
+    /// Those who asked whether it is there, in their order.
+    pings: Mutex<VecDeque<oneshot::Sender<()>>>,
 }
 
 #[derive(Default)]
@@ -72,15 +80,49 @@ struct Slot {
 }
 
 impl Link {
-    pub(crate) fn new(program: PathBuf, spawner: Spawner, init: Init) -> Self {
+    pub(crate) fn new(
+        program: PathBuf,
+        spawner: Spawner,
+        init: Init,
+        secrets: Arc<Secrets>,
+        audit: Audit,
+    ) -> Self {
         let (current, starting) = Default::default();
         let isolation = Mutex::new(Isolation::Namespaces);
-        Self { program, spawner, init, isolation, current, starting }
+        Self { program, spawner, init, secrets, audit, isolation, current, starting }
     }
 
     /// How strong the jails are; known once one has started.
     pub(crate) fn isolation(&self) -> Isolation {
         *lock(&self.isolation)
+    }
+
+    /// Whether the runner answers; one that ended is started again.
+    pub(super) async fn answers(&self) -> bool {
+        let Ok(live) = self.live().await else { return false };
+        let (sender, answer) = oneshot::channel();
+        {
+            let mut pings = lock(&live.pings);
+            if pings.len() >= MAX_PINGS {
+                return false;
+            }
+            pings.push_back(sender);
+        }
+        let ping = Header { kind: to_runner::PING, ..Header::default() };
+        live.outbox.send(ping, &[], &[]).is_ok() && answer.await.is_ok()
+    }
+
+    /// What the runner is told at its start.
+    pub(super) fn init(&self) -> &Init {
+        &self.init
+    }
+
+    /// Ends the runner, also one that is just being started; the next run would start another.
+    pub(super) async fn end(&self) {
+        let _turn = self.starting.lock().await;
+        if let Some(live) = self.current() {
+            live.process.kill();
+        }
     }
 
     /// The first start, in the background; from now on runs wait for it.
@@ -97,7 +139,7 @@ impl Link {
     async fn start(&self) -> Result<Hello, String> {
         let failed = |error: io::Error| format!("failed to start `{}`: {error}", self.program.display());
         let Spawned { process, socket, stderr } = self.spawner.spawn(&self.program).await.map_err(failed)?;
-        tokio::spawn(crate::plugin::forward_stderr(stderr, "runner", Arc::<Secrets>::default(), 100));
+        tokio::spawn(crate::plugin::forward_stderr(stderr, "runner", Arc::clone(&self.secrets), 100));
         socket.set_nonblocking(true).map_err(failed)?;
         let stream = Arc::new(UnixStream::from_std(socket).map_err(failed)?);
         let live = Arc::new(Live {
@@ -106,6 +148,7 @@ impl Link {
             process,
             runs: Mutex::default(),
             kits: Mutex::default(),
+            pings: Mutex::default(),
         });
         let payload = serde_json::to_vec(&self.init).map_err(|error| error.to_string())?;
         let mut reader = Reader { decoder: Decoder::new(MAX_PAYLOAD_BYTES), fds: VecDeque::new() };
@@ -120,6 +163,13 @@ impl Link {
                     Ok(wire::Isolation::Namespaces) | Err(_) => Isolation::Namespaces,
                 };
                 *lock(&self.isolation) = isolation;
+                self.audit.event(audit::Event::Start {
+                    process: "runner",
+                    pid: hello.pid,
+                    program: self.program.clone(),
+                    plugin: None,
+                    plugin_sha256: None,
+                });
                 *lock(&self.current) = Some(Arc::clone(&live));
                 tokio::spawn(live.read(reader, isolation));
                 Ok(hello)
@@ -200,7 +250,9 @@ impl Link {
         let pause = last.map_or(Duration::ZERO, |last| RESTART_PAUSE.saturating_sub(last.elapsed()));
         tokio::time::sleep(pause).await;
         *last = Some(Instant::now());
-        warn!("the runner is started again");
+        if lock(&self.current).is_some() {
+            warn!("the runner is started again");
+        }
         let hello = self.start().await?;
         hello.jails.map_err(|refused| format!("{} ({})", refused.message, refused.layer))?;
         self.current().ok_or_else(|| "the runner ended right after its start".into())
@@ -246,6 +298,7 @@ impl Live {
         let live = Arc::clone(&self);
         let end = tokio::task::spawn_blocking(move || live.process.reap()).await.unwrap_or_default();
         debug!(end, "the runner is gone");
+        lock(&self.pings).clear();
         let slots = {
             let mut table = lock(&self.runs);
             table.closed = true;
@@ -257,6 +310,13 @@ impl Live {
     }
 
     fn on_frame(&self, header: Header, payload: &[u8], fds: Vec<OwnedFd>, isolation: Isolation) {
+        if header.kind == from_runner::PONG {
+            if let Some(asked) = lock(&self.pings).pop_front() {
+                // Who asked may have lost patience.
+                let _ = asked.send(());
+            }
+            return;
+        }
         let mut table = lock(&self.runs);
         match header.kind {
             from_runner::STARTED => {

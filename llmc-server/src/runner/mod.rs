@@ -8,16 +8,17 @@
 //! - [`kit`]: files that a plugin brings along in every run.
 //! - [`programs`]: granted programs, and the rules for their arguments.
 //! - [`link`]: the connection to the runner process.
+//! - [`pool`]: what all runs of one runner share.
 
 mod grant;
 mod kit;
 mod link;
+mod pool;
 mod programs;
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,35 +28,29 @@ use llmc_core::run::{
 };
 use llmc_wire::host::Failure;
 use llmc_wire::runner::{self as wire, Limit, Outcome, Spec, Status};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 pub(crate) use grant::Grant;
-use kit::Kits;
 pub(crate) use link::Link;
+pub(crate) use pool::Pool;
 pub(crate) use programs::{Granted, shown};
 
-use crate::config::{Grants, Limits};
+use crate::config::Grants;
 use crate::plugin::CallContext;
 use crate::plugin::connection::failure;
 
 /// Outcomes that are kept for a plugin that has not asked for them yet.
 const MAX_KEPT: usize = 256;
 
-/// All runs of all plugins.
+/// All runs of all plugins of one configuration.
 pub(crate) struct Runs {
-    link: Arc<Link>,
+    pool: Arc<Pool>,
     grants: BTreeMap<String, Grant>,
     /// Everything that each plugin is granted.
     all_grants: BTreeMap<String, Grants>,
-    next: AtomicU64,
-    kits: Kits,
     table: Mutex<Table>,
-    /// A place for each jail that may live for a call.
-    places: Arc<Semaphore>,
-    /// A place for each jail that may outlive its call, so that those cannot take the places of calls.
-    detached_places: Arc<Semaphore>,
     /// How long a run may wait for a place.
     patience: Duration,
 }
@@ -85,25 +80,12 @@ pub(crate) fn not_granted(plugin: &str, granted: &Grants) -> Failure {
 
 impl Runs {
     pub(crate) fn new(
-        link: Arc<Link>,
+        pool: Arc<Pool>,
         grants: BTreeMap<String, Grant>,
         all_grants: BTreeMap<String, Grants>,
-        limits: &Limits,
+        patience: Duration,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(limits.concurrent_runs as usize));
-        let detached_places = Arc::new(Semaphore::new(limits.detached_runs as usize));
-        let patience = Duration::from_millis(limits.queue_timeout_ms);
-        Self {
-            link,
-            grants,
-            all_grants,
-            next: AtomicU64::new(1),
-            kits: Kits::default(),
-            table: Mutex::default(),
-            places,
-            detached_places,
-            patience,
-        }
+        Self { pool, grants, all_grants, table: Mutex::default(), patience }
     }
 
     fn not_granted(&self, plugin: &str) -> Failure {
@@ -124,18 +106,18 @@ impl Runs {
         let (detached, merge_stderr) = (request.detached, request.merge_stderr);
         let left = context.deadline.saturating_duration_since(Instant::now());
         let left_ms = if detached { u64::MAX } else { u64::try_from(left.as_millis()).unwrap_or(u64::MAX) };
-        let kit = self.kits.unpack(plugin, &mut request)?;
+        let kit = self.pool.kits.unpack(plugin, &mut request)?;
         let spec = Spec { kit, ..grant.spec(plugin, request, left_ms)? };
         let wall_ms = spec.limits.wall_ms;
         // Pipes are made only for as many runs as may live: descriptors of the server are not at a plugin's disposal.
         let place = if detached { self.detached_place()? } else { self.place(context).await? };
         let mut pipes = Pipes::new(&spec, merge_stderr).map_err(|error| out_of_descriptors(&error))?;
 
-        let run = self.next.fetch_add(1, Ordering::Relaxed);
+        let run = self.pool.number();
         let (ended, outcome) = watch::channel(None);
         let mut fds: Vec<_> = pipes.theirs.iter().map(AsFd::as_fd).collect();
         fds.extend(grant.binds());
-        let started = self.link.spawn(run, spec, &fds, ended).await.map_err(|refused| {
+        let started = self.pool.link.spawn(run, spec, &fds, ended).await.map_err(|refused| {
             failure(code::FAILED, format!("not run: {} ({})", refused.message, refused.layer))
         })?;
         let pidfd = Arc::new(started.pidfd);
@@ -158,7 +140,7 @@ impl Runs {
             stderr: pipes.stderr,
             pty,
             job: pipes.job,
-            isolation: self.link.isolation(),
+            isolation: self.pool.link.isolation(),
             wall_ms,
         };
         Ok((started, pipes.ours))
@@ -167,7 +149,8 @@ impl Runs {
     /// Waits for a place among the jails that may live, as long as the call has time.
     async fn place(&self, context: &CallContext) -> Result<OwnedSemaphorePermit, Failure> {
         let left = context.deadline.saturating_duration_since(Instant::now());
-        let place = tokio::time::timeout(self.patience.min(left), Arc::clone(&self.places).acquire_owned());
+        let place =
+            tokio::time::timeout(self.patience.min(left), Arc::clone(&self.pool.places).acquire_owned());
         let cancelled = || failure(code::CANCELLED, "the call was cancelled while it waited for a jail");
         let place = tokio::select! {
             place = place => place,
@@ -184,7 +167,7 @@ impl Runs {
 
     /// A place for a run that outlives its call. Nobody waits for one: it may be taken for an hour.
     fn detached_place(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        Arc::clone(&self.detached_places).try_acquire_owned().map_err(|_| {
+        Arc::clone(&self.pool.detached_places).try_acquire_owned().map_err(|_| {
             failure(
                 code::LIMIT,
                 "not run: as many processes run already as may (`limits.detached_runs`); stop one first",
@@ -197,7 +180,7 @@ impl Runs {
         let mut ended = self.of(plugin, run, |run| run.ended.clone())?;
         let outcome = ended.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
         self.table().runs.remove(&run);
-        Ok(outcome.ok().flatten().unwrap_or_else(|| link::lost(self.link.isolation())))
+        Ok(outcome.ok().flatten().unwrap_or_else(|| link::lost(self.pool.link.isolation())))
     }
 
     /// Ends a run; one that has ended is left alone.
@@ -213,8 +196,8 @@ impl Runs {
     pub(crate) fn signal(&self, plugin: &str, run: u64, signal: RunSignal) -> Result<(), Failure> {
         if self.of(plugin, run, |run| run.ended.borrow().is_none()).is_ok_and(|runs| runs) {
             match signal {
-                RunSignal::Int => self.link.signal(run, 2),
-                RunSignal::Term => self.link.signal(run, 15),
+                RunSignal::Int => self.pool.link.signal(run, 2),
+                RunSignal::Term => self.pool.link.signal(run, 15),
                 RunSignal::Kill => self.kill(plugin, run)?,
             }
         }

@@ -1,12 +1,12 @@
 //! The tokens as they are now: a server notices at once when one is made or revoked.
 
 use std::hint::black_box;
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::error;
 
 use super::{File, Token, digest};
+use crate::files::Version;
 
 /// Tokens that follow their file.
 #[derive(Debug)]
@@ -21,16 +21,12 @@ struct Seen {
     tokens: Arc<Vec<Token>>,
 }
 
-/// What changes when a file is replaced or written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Version([i64; 6]);
-
 impl Live {
     /// # Errors
     ///
     /// When the tokens cannot be read.
     pub(crate) fn open(file: File) -> anyhow::Result<Self> {
-        let version = version(&file);
+        let version = Version::at(file.path());
         let tokens = Arc::new(file.read()?);
         Ok(Self { file, seen: Mutex::new(Seen { version, tokens }) })
     }
@@ -38,7 +34,7 @@ impl Live {
     /// All tokens. None while their file cannot be read: who is not known is not let in.
     pub(crate) fn tokens(&self) -> Arc<Vec<Token>> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let version = version(&self.file);
+        let version = Version::at(self.file.path());
         if version != seen.version {
             let tokens = self.file.read().unwrap_or_else(|problem| {
                 error!("nobody is let in: {problem:#}");
@@ -64,18 +60,6 @@ fn equal(one: &[u8], other: &[u8]) -> bool {
     let differences =
         one.iter().zip(other).fold(0, |differences, (one, other)| black_box(differences | (one ^ other)));
     one.len() == other.len() && differences == 0
-}
-
-fn version(file: &File) -> Option<Version> {
-    let metadata = file.path().metadata().ok()?;
-    Some(Version([
-        metadata.ino().cast_signed(),
-        metadata.size().cast_signed(),
-        metadata.mtime(),
-        metadata.mtime_nsec(),
-        metadata.ctime(),
-        metadata.ctime_nsec(),
-    ]))
 }
 
 #[cfg(test)]

@@ -85,15 +85,19 @@ pub(crate) fn path(config: &Config) -> anyhow::Result<PathBuf> {
     if let Some(path) = config.server.http.as_ref().and_then(|http| http.tokens.clone()) {
         return Ok(path);
     }
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let folder =
-        absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    let folder = state_folder();
     let folder = folder.ok_or_else(|| {
         anyhow::anyhow!(
             "neither XDG_STATE_HOME nor HOME is set; write where tokens are kept as `server.http.tokens`"
         )
     })?;
     Ok(folder.join("llmc/tokens.json"))
+}
+
+/// `$XDG_STATE_HOME`, or `~/.local/state`.
+pub(crate) fn state_folder() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use rmcp::ServiceExt;
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::transport::io::stdio_pipes;
 
-use crate::mcp::Handler;
+use crate::mcp::Front;
 
 /// Serves the client on stdin and stdout until it closes stdin.
 ///
@@ -13,10 +13,10 @@ use crate::mcp::Handler;
 /// # Errors
 ///
 /// When the handshake fails for another reason than a client that left.
-pub(crate) async fn serve(handler: Handler, max_message_bytes: usize) -> anyhow::Result<()> {
+pub(crate) async fn serve(front: Front, max_message_bytes: usize) -> anyhow::Result<()> {
     let (reader, writer) = stdio_pipes();
     let transport = AsyncRwTransport::new_server(reader, writer).with_max_line_length(max_message_bytes);
-    match handler.serve(transport).await {
+    match front.serve(transport).await {
         Ok(service) => {
             service.waiting().await?;
             Ok(())

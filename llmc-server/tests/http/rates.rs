@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::{Http, call, configured, create_token, open, read_reply};
 
@@ -43,7 +43,7 @@ fn one_token_does_not_use_up_the_rate_of_another() {
 
 #[test]
 fn guessing_is_slowed_down_and_holders_of_tokens_are_not() {
-    let mut http = Http::with_token("failures_per_minute = 12", "[audit]\npath = '{work}/audit.jsonl'\n");
+    let mut http = Http::with_token("failures_per_minute = 12", "[audit]\npath = 'audit.jsonl'\n");
     let good = http.token.replace("llmc_wrong".into());
     let statuses: Vec<_> = (0..40).map(|_| http.call("stat", json!({"path": "work:a.txt"})).status).collect();
     assert_eq!(statuses[0], 401);
@@ -52,9 +52,15 @@ fn guessing_is_slowed_down_and_holders_of_tokens_are_not() {
     assert!((10..30).contains(&told), "{statuses:?}");
     http.token = good;
     http.works();
-    let audit = std::fs::read_to_string(http.server.setup.work("audit.jsonl")).unwrap();
-    let records = audit.lines().filter(|line| line.contains("unauthorised")).count();
-    assert_eq!(records, told, "each that was told is recorded, and no more");
+    let is_rejected = |record: &&Value| record["outcome"] == "unauthorised";
+    // The call that worked comes after them.
+    let records = http.server.setup.records(|records| records.iter().any(|record| record["outcome"] == "ok"));
+    assert_eq!(
+        records.iter().filter(is_rejected).count(),
+        told,
+        "each that was told is recorded, and no more"
+    );
+    let audit = std::fs::read_to_string(http.server.setup.audit()).unwrap();
     assert!(audit.contains("\"address\":\"127.0.0.1\"") && !audit.contains("llmc_wrong"), "{audit}");
     http.server.stop();
 }

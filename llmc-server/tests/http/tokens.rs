@@ -137,7 +137,7 @@ fn a_token_opens_its_tools_for_code_too_and_no_other() {
         TOKENS,
         "[plugins.exec]\nlibrary = 'llmc_tools_exec'\n\
          grants = { run = { profile = 'code' }, tools = ['read_file', 'list_dir', 'stat'] }\n\
-         [audit]\npath = '{work}/audit.jsonl'\n",
+         [audit]\npath = 'audit.jsonl'\n",
     );
     let narrow = create_token(&setup, &["narrow", "--tools", "execute_code,read_file"]);
     let wide = create_token(&setup, &["wide"]);
@@ -163,11 +163,13 @@ fn a_token_opens_its_tools_for_code_too_and_no_other() {
     assert!(http.tools().contains(&"stat".to_owned()));
     let stat = run(&http, "stat(path='work:a.txt')['kind']");
     assert!(stat["structuredContent"]["error"].is_null(), "{stat}");
-    let audit = std::fs::read_to_string(http.server.setup.work("audit.jsonl")).unwrap();
-    assert!(
-        audit.contains("\"caller\":\"token narrow\"") && audit.contains("\"caller\":\"token wide\""),
-        "{audit}"
-    );
+    let made =
+        http.server.setup.records(|records| records.iter().any(|record| record["caller"] == "token wide"));
+    let by = |caller: &str| made.iter().filter(|record| record["caller"] == caller).count();
+    assert!(by("token narrow") > 4, "{made:#?}");
+    let of_tokens: Vec<_> = made.iter().filter(|record| record["event"] == "token").collect();
+    assert_eq!(of_tokens.len(), 2, "each token that was made is recorded: {of_tokens:?}");
+    assert_eq!((&of_tokens[0]["token"], &of_tokens[0]["outcome"]), (&json!("narrow"), &json!("created")));
     http.server.stop();
 }
 
@@ -191,5 +193,36 @@ fn kept_outputs_are_those_of_one_token() {
     assert!(read(&http), "another token's handle");
     http.token = Some(mine);
     assert!(!read(&http));
+    http.server.stop();
+}
+
+#[test]
+fn handles_of_te_are_those_of_one_token_and_so_are_its_tools() {
+    let setup = configured(
+        TOKENS,
+        "[plugins.te]\nlibrary = 'te'\n\
+         grants = { roots = ['work'], state = true, tools = ['search_files'] }\n",
+    );
+    let state = setup.folder.path().join("state");
+    let setup = setup.env("XDG_STATE_HOME", state.to_str().unwrap());
+    std::fs::write(setup.work("long.txt"), "needle\n".repeat(20)).unwrap();
+    let both = ["--tools", "te_run,search_files"];
+    let (mine, other) =
+        (create_token(&setup, &["mine"]), create_token(&setup, &[&["other"][..], &both].concat()));
+    let narrow = create_token(&setup, &["narrow", "--tools", "te_run"]);
+    let mut http = Http { token: Some(mine.clone()), ..Http::start(setup) };
+    let grep = |http: &Http| http.call("te_run", json!({"argv": ["grep", "needle"]})).text();
+    let header = |text: &str| serde_json::from_str::<Value>(text.lines().nth(1).unwrap()).unwrap();
+    let handle = header(&grep(&http))["handle"].clone();
+    let read = |http: &Http| http.call("te_run", json!({"handle": handle})).text();
+    assert!(read(&http).contains("long.txt:20: needle"));
+    http.token = Some(other);
+    assert!(header(&read(&http))["error"].is_string(), "another token's handle");
+    assert_eq!(header(&grep(&http))["matches"], 20);
+    http.token = Some(narrow);
+    let refused = grep(&http);
+    assert!(header(&refused)["error"].as_str().unwrap().contains("does not open"), "{refused}");
+    http.token = Some(mine);
+    assert!(read(&http).contains("long.txt:20: needle"));
     http.server.stop();
 }

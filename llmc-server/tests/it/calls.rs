@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::Setup;
+use crate::support::{PATIENCE, Server, Setup, eventually, stage};
 
 fn stress(more: &str) -> Setup {
     Setup::new(&format!(
@@ -105,12 +105,7 @@ fn every_call_is_audited_refused_or_not() {
     server.call("stress_sleep", json!({"ms": 1})).error();
     server.call("no_such_tool", json!({}));
     server.call("stress_nested", json!({"tool": "hello", "arguments": {"name": "Bob"}})).ok();
-    let audit = server.setup.folder.path().join("audit.jsonl");
-    let records: Vec<Value> = std::fs::read_to_string(audit)
-        .unwrap()
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let records = server.recorded_calls(6);
     let seen: Vec<(&str, &str, &str)> = records
         .iter()
         .map(|record| {
@@ -152,23 +147,52 @@ fn a_call_whose_client_left_is_audited() {
 
 #[test]
 fn calls_are_refused_while_the_audit_cannot_be_written() {
-    let config = |on_failure: &str| {
+    let setup = |on_failure: &str| {
         Setup::new(&format!(
-            "[audit]\npath = '/dev/full'\non_failure = '{on_failure}'\n[plugins.hello]\nlibrary = 'hello'"
+            "[audit]\npath = 'audit.db'\non_failure = '{on_failure}'\n[plugins.hello]\nlibrary = 'hello'"
         ))
     };
-    let mut server = config("refuse").serve();
-    // The first call finds out that its record is lost.
-    server.call("hello", json!({"name": "Ada"}));
-    let text = server.call("hello", json!({"name": "Ada"})).error();
-    assert!(text.contains("audit.on_failure"), "{text}");
+    // Somebody else holds the database, as a full disk would.
+    let block = |server: &Server| {
+        let database = rusqlite::Connection::open(server.setup.folder.path().join("audit.db")).unwrap();
+        database.busy_timeout(PATIENCE).unwrap();
+        database.execute_batch("BEGIN IMMEDIATE").unwrap();
+        database
+    };
+    let mut server = setup("refuse").serve();
+    server.call("hello", json!({"name": "Ada"})).ok();
+    let database = block(&server);
+    // The first calls find out that their records are not written.
+    let refused = loop {
+        let called = server.call("hello", json!({"name": "Ada"}));
+        if called.is_error() {
+            break called;
+        }
+    };
+    assert!(refused.error().contains("audit.on_failure"), "{refused:?}");
+    assert!(server.log().contains("audit record could not be written"));
+    database.execute_batch("ROLLBACK").unwrap();
+    drop(database);
+    eventually("calls go on", || !server.call("hello", json!({"name": "Ada"})).is_error());
+    let (folder, config) =
+        (server.setup.folder.path().to_owned(), server.setup.folder.path().join("llmc.toml"));
+    let verified = std::process::Command::new(stage().join("bin/llmc"))
+        .args(["audit", "verify", "--config"])
+        .arg(config)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(verified.status.success(), "{verified:?}");
     server.stop();
 
-    let mut server = config("warn").serve();
-    for _ in 0..3 {
+    let mut server = setup("warn").serve();
+    server.call("hello", json!({"name": "Ada"})).ok();
+    let database = block(&server);
+    while !server.log().contains("audit record could not be written") {
         server.call("hello", json!({"name": "Ada"})).ok();
     }
-    assert!(server.log().contains("audit record could not be written"));
+    server.call("hello", json!({"name": "Ada"})).ok();
+    database.execute_batch("ROLLBACK").unwrap();
     server.stop();
 }
 

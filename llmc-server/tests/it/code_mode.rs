@@ -95,9 +95,9 @@ fn tools_are_found_and_described() {
     let refused = run(&mut server, code);
     assert!(refused.as_str().unwrap().contains("is not granted tool `describe_tool`"), "{refused}");
 
-    let audit = std::fs::read_to_string(server.setup.folder.path().join("audit.jsonl")).unwrap();
-    let record: Value =
-        serde_json::from_str(audit.lines().find(|line| line.contains("search_tools")).unwrap()).unwrap();
+    let is_searched = |record: &&Value| record["tool"] == "search_tools";
+    let records = server.setup.records(|records| records.iter().any(|record| is_searched(&record)));
+    let record = records.iter().find(is_searched).unwrap();
     assert_eq!((&record["caller"], &record["outcome"]), (&json!("client"), &json!("ok")));
     assert_eq!(record.get("plugin"), None);
     server.stop();

@@ -37,6 +37,20 @@ fn a_failed_call_has_its_own_exit_code() {
 }
 
 #[test]
+fn a_call_can_start_only_what_it_needs() {
+    let setup = Setup::new(&format!("{FS}\n[plugins.hello]\nlibrary = 'hello'")).file("a.txt", "content\n");
+    let started = |args: &[&str]| {
+        let output =
+            setup.run("call", &[args, &["read_file", r#"{"path": "a.txt"}"#, "--log", "debug"]].concat());
+        assert_eq!(text(&output.stdout), "content\n", "{}", text(&output.stderr));
+        text(&output.stderr).matches("host is ready").count()
+    };
+    assert_eq!((started(&[]), started(&["--only-needed"])), (2, 1));
+    let output = setup.run("call", &["--only-needed", "no_such_tool"]);
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+}
+
+#[test]
 fn tools_lists_names_plugins_and_descriptions() {
     let output = Setup::new(FS).run("tools", &[]);
     let listed = text(&output.stdout);

@@ -18,3 +18,4 @@ mod operator;
 mod processes;
 mod protocol;
 mod real_client;
+mod reload;

@@ -135,6 +135,27 @@ fn without_namespaces_nothing_that_runs_programs_starts() {
     refused(RUNS, &user_namespaces(), "user namespace");
 }
 
+/// A call that starts only what it needs does without the rest, and is refused what it comes to need.
+#[test]
+fn what_is_started_on_demand_is_refused_on_demand() {
+    let both = format!("{RUNS}\n{HELLO}");
+    let pipes = Missing::call(libc::SYS_mknodat, libc::EPERM);
+    for (missing, layer) in [(user_namespaces(), "user namespace"), (vec![pipes], "trial")] {
+        let call = |tool: &str, arguments: &str| {
+            let output = setup(&both, &missing).run("call", &["--only-needed", tool, arguments]);
+            (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+        };
+        let (code, said) = call("execute_code", r#"{"code": "print(6 * 7)"}"#);
+        assert_eq!((code, said.contains("42")), (Some(5), false), "{said}");
+        assert!(said.contains(layer), "{said}");
+        let (code, said) = call("hello", r#"{"name": "Ada"}"#);
+        assert_eq!((code, said.contains("Ada")), (Some(0), true), "{said}");
+    }
+    let output =
+        setup(&both, &[]).run("call", &["--only-needed", "execute_code", r#"{"code": "print(6 * 7)"}"#]);
+    assert!(text(&output.stdout).contains("42"), "{output:?}");
+}
+
 /// Not a layer is missing, but something that honest work needs: what a jail is like is tried and not believed.
 #[test]
 fn a_jail_that_is_not_as_it_should_be_runs_nothing() {

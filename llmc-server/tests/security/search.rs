@@ -1,11 +1,12 @@
 //! The plugin `search`, as a client sees it: jailed, with an index in its state folder and nothing beside it.
 
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Server, Setup};
+use crate::support::{PATIENCE, Server, Setup, eventually};
 use crate::without::{user_namespaces, without};
 
 const CONFIG: &str = "\
@@ -86,6 +87,112 @@ fn the_index_outlives_the_host() {
     assert_eq!((&status["files"], status.get("notes")), (&json!(2), None), "{status}");
     assert_eq!(best(&mut server, "total_price"), "work:src/price.rs");
     server.stop();
+}
+
+/// Kills that come in the middle of indexing; files, and how many of them each run finds changed.
+const KILLS: usize = 100;
+const FILES: usize = 300;
+const CHANGED: usize = 100;
+/// Runs that may be over before they are killed.
+const MAX_RUNS: usize = 4 * KILLS;
+/// Hosts that are killed before the server is replaced too: it waits longer after each of them.
+const KILLS_PER_SERVER: usize = 2;
+
+/// A server over the root of a folder, with its state under this name.
+fn server_over(folder: &Path, state: &str) -> Server {
+    let config = CONFIG
+        .replace("{work}", folder.join("work").to_str().unwrap())
+        .replace("'state'", &format!("'{}'", folder.join(state).display()));
+    Setup::new("").with_text(&config).log_filter("warn").serve()
+}
+
+fn write_files(work: &Path, count: usize, generation: usize) {
+    for file in 0..count {
+        let function = |n: usize| {
+            format!("/// Says {generation}.\nfn f{n}_of_{file}() {{\n    g{generation}_{n}();\n}}\n\n")
+        };
+        let folder = work.join(format!("d{}", file % 7));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(format!("f{file}.rs")), (0..30).map(function).collect::<String>())
+            .unwrap();
+    }
+}
+
+/// Has the host killed while it indexes; tells whether it was still at it.
+fn kill_in_the_middle(server: &mut Server, delay: Duration) -> bool {
+    let params = json!({"name": "reindex", "arguments": {}, "_meta": {"progressToken": "killed"}});
+    let id = server.send("tools/call", params);
+    server.notifications.clear();
+    let begun = Instant::now();
+    let is_indexing = |server: &Server| {
+        server.notifications.iter().any(|message| message["params"]["total"].as_f64().unwrap_or(0.0) > 0.0)
+    };
+    while !is_indexing(server) && begun.elapsed() < PATIENCE {
+        if server.is_answered_within(id, Duration::from_millis(1)) {
+            break;
+        }
+    }
+    std::thread::sleep(delay);
+    let hosts = server.children("llmc-host");
+    let [host] = hosts.as_slice() else { panic!("one host: {hosts:?}") };
+    // A child of the server's until that has seen its end, so the number is still its own.
+    kill_process(Pid::from_raw(host.cast_signed()).unwrap(), Signal::KILL).unwrap();
+    let is_hit = server.called(id).is_error();
+    eventually("the host is there again", || {
+        server.children("llmc-host") != hosts && !server.call("index_status", json!({})).is_error()
+    });
+    is_hit
+}
+
+/// What a server tells of its index: what it holds, and what it finds.
+fn told(server: &mut Server) -> Vec<Value> {
+    let mut status = server.call("reindex", json!({})).ok().clone();
+    assert_eq!((&status["freshness"], status.get("notes")), (&json!("fresh"), None), "{status}");
+    status["bytes"].take();
+    let mut told = vec![status];
+    for file in (0..FILES).step_by(11) {
+        // Found by all kinds of lists, with one best answer: what is equally good has no order.
+        let name = format!("f{}_of_{file}", file % 30);
+        for query in [name.clone(), format!("\"fn {name}\"")] {
+            told.push(
+                server.call("search_code", json!({"query": query, "limit": 1})).ok()["results"].clone(),
+            );
+        }
+        told.push(server.call("symbol_lineage", json!({"name": name})).ok().clone());
+        let path = format!("work:d{}/f{file}.rs", file % 7);
+        told.push(server.call("inspect", json!({"target": path, "max_tokens": 2_000})).ok().clone());
+    }
+    for name in ["g0_3", "g1_3"] {
+        told.push(server.call("where_used", json!({"name": name, "limit": 500})).ok().clone());
+    }
+    told
+}
+
+#[test]
+fn a_hundred_hosts_killed_while_indexing_leave_the_index_that_one_run_makes() {
+    let ground = Setup::new("");
+    let (folder, work) = (ground.folder.path(), ground.work(""));
+    write_files(&work, FILES, 0);
+    let (mut hits, mut runs) = (0, 0);
+    while hits < KILLS {
+        let mut server = server_over(folder, "killed");
+        for _ in 0..KILLS_PER_SERVER {
+            runs += 1;
+            assert!(runs < MAX_RUNS, "{hits} of {runs} kills came in the middle");
+            write_files(&work, CHANGED, runs);
+            let delay = Duration::from_millis((runs * 37 % 150).try_into().unwrap());
+            hits += usize::from(kill_in_the_middle(&mut server, delay));
+        }
+        server.stop();
+    }
+    eprintln!("{hits} of {runs} kills came in the middle");
+    let mut killed = server_over(folder, "killed");
+    let mut undisturbed = server_over(folder, "undisturbed");
+    let (after_kills, after_none) = (told(&mut killed), told(&mut undisturbed));
+    assert_eq!(after_none[0]["files"], FILES);
+    assert_eq!(after_kills, after_none);
+    killed.stop();
+    undisturbed.stop();
 }
 
 #[test]

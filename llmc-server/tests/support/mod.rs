@@ -2,6 +2,8 @@
 //!
 //! The programs come from the stage folder that `cargo xtask build` (and so `cargo xtask test`) makes.
 
+pub(crate) mod canary;
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -14,8 +16,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use canary::Nest;
+
 /// Longest wait for anything that should happen at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Holds a canary in the environment of every server; the name looks like that of a key.
+pub(crate) const CANARY_VARIABLE: &str = "CANARY_API_KEY";
 
 /// The staged installation.
 pub(crate) fn stage() -> PathBuf {
@@ -49,6 +56,7 @@ type Prepare = Box<dyn Fn(&mut Command)>;
 /// A configuration in a folder of its own, beside an empty `work` root.
 pub(crate) struct Setup {
     pub(crate) folder: TempDir,
+    pub(crate) nest: Nest,
     text: String,
     env: Vec<(String, String)>,
     args: Vec<String>,
@@ -65,7 +73,15 @@ impl Setup {
             "{stress}",
             if text.contains("{stress}") { stress_library() } else { PathBuf::new() }.to_str().unwrap(),
         );
-        Self { folder, text, env: Vec::new(), args: Vec::new(), log_filter: "debug".into(), prepare: None }
+        Self {
+            folder,
+            nest: Nest::new(),
+            text,
+            env: Vec::new(),
+            args: Vec::new(),
+            log_filter: "debug".into(),
+            prepare: None,
+        }
     }
 
     /// Takes another text, for what the folder must be known for.
@@ -85,6 +101,27 @@ impl Setup {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, text).unwrap();
         self
+    }
+
+    /// Where an audit with `path = 'audit.jsonl'` is.
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.folder.path().join("audit.jsonl")
+    }
+
+    /// Records of that audit, as soon as there are those that are waited for: they are written a little after the calls.
+    pub(crate) fn records(&self, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let begun = Instant::now();
+        loop {
+            let text = std::fs::read_to_string(self.audit()).unwrap_or_default();
+            let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+            let records = whole.lines().map(|line| serde_json::from_str(line).unwrap());
+            let records: Vec<Value> = records.filter(|record: &Value| record.get("seq").is_some()).collect();
+            if enough(&records) {
+                return records;
+            }
+            assert!(begun.elapsed() < PATIENCE, "not the records that were waited for: {records:#?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Sets a variable in the environment of the server.
@@ -114,10 +151,12 @@ impl Setup {
     /// The command `llmc VERB` with this configuration.
     pub(crate) fn command(&self, verb: &str) -> Command {
         let file = self.folder.path().join("llmc.toml");
-        std::fs::write(&file, &self.text).unwrap();
+        let text = if verb == "serve" { self.nest.configured(&self.text) } else { self.text.clone() };
+        std::fs::write(&file, text).unwrap();
         let mut command = Command::new(stage().join("bin/llmc"));
         command.arg(verb).arg("--config").arg(&file).args(&self.args);
-        command.env_clear().env("PATH", "/usr/bin:/bin").envs(self.env.iter().cloned());
+        command.env_clear().env("PATH", "/usr/bin:/bin").env(CANARY_VARIABLE, canary::value("environment"));
+        command.envs(self.env.iter().cloned());
         command.current_dir(self.folder.path());
         if let Some(prepare) = &self.prepare {
             prepare(&mut command);
@@ -133,11 +172,14 @@ impl Setup {
         let pid = Pid::from_child(&child);
         let (sender, output) = channel();
         std::thread::spawn(move || sender.send(child.wait_with_output()));
-        output.recv_timeout(PATIENCE).map(Result::unwrap).unwrap_or_else(|_| {
+        let output = output.recv_timeout(PATIENCE).map(Result::unwrap).unwrap_or_else(|_| {
             // Nobody has waited for it, so its number is still its own.
             let _ = kill_process(pid, Signal::KILL);
             panic!("`llmc {verb}` did not end within {PATIENCE:?}")
-        })
+        });
+        canary::check("stdout", &output.stdout);
+        canary::check("stderr", &output.stderr);
+        output
     }
 
     /// Starts `llmc serve` and shakes hands.
@@ -165,6 +207,8 @@ pub(crate) struct Server {
     /// Lines on stdout that are no JSON-RPC message: there must never be one.
     garbage: Vec<String>,
     stderr: Arc<Mutex<String>>,
+    /// Where a canary was found in stdout.
+    sung: Arc<Mutex<bool>>,
     next_id: u64,
 }
 
@@ -176,8 +220,13 @@ impl Server {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let stdout = child.stdout.take().unwrap();
+        let sung: Arc<Mutex<bool>> = Arc::default();
+        let heard = Arc::clone(&sung);
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
+                if canary::sings(&line) {
+                    *heard.lock().unwrap() = true;
+                }
                 if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                     break;
                 }
@@ -193,11 +242,18 @@ impl Server {
         });
         let stdin = child.stdin.take();
         let (answers, notifications, garbage) = Default::default();
-        Self { setup, child, stdin, lines, answers, notifications, garbage, stderr, next_id: 1 }
+        Self { setup, child, stdin, lines, answers, notifications, garbage, stderr, sung, next_id: 1 }
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Records of calls, as soon as there are so many; see [`Setup::records`].
+    pub(crate) fn recorded_calls(&self, count: usize) -> Vec<Value> {
+        let is_call = |record: &&Value| record["event"] == "call";
+        let records = self.setup.records(|records| records.iter().filter(is_call).count() >= count);
+        records.into_iter().filter(|record| record["event"] == "call").collect()
     }
 
     /// What the server has logged so far.
@@ -316,12 +372,14 @@ impl Server {
 
     fn sort(&mut self, line: String) {
         match serde_json::from_str::<Value>(&line) {
-            Ok(message) if message["jsonrpc"] == "2.0" => match message["id"].as_u64() {
-                Some(id) if message.get("method").is_none() => {
-                    self.answers.insert(id, message);
+            Ok(message) if message["jsonrpc"] == "2.0" => {
+                match message["id"].as_u64().inspect(|_| self.setup.nest.hear(&message)) {
+                    Some(id) if message.get("method").is_none() => {
+                        self.answers.insert(id, message);
+                    }
+                    _ => self.notifications.push(message),
                 }
-                _ => self.notifications.push(message),
-            },
+            }
             _ => self.garbage.push(line),
         }
     }
@@ -342,6 +400,7 @@ impl Server {
             self.sort(line);
         }
         assert_eq!(self.garbage, Vec::<String>::new(), "stdout belongs to the protocol");
+        self.setup.nest.check_refusals();
         status
     }
 
@@ -370,8 +429,14 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("--- log of the server ---\n{}", self.log());
+            if !canary::sings(self.log().as_bytes()) {
+                eprintln!("--- log of the server ---\n{}", self.log());
+            }
+            return;
         }
+        assert!(!*self.sung.lock().unwrap(), "a canary is in stdout");
+        canary::check("stderr", self.log());
+        self.setup.nest.check_files(self.setup.folder.path());
     }
 }
 

@@ -11,9 +11,15 @@ from _llmc import dumps, loads, receive, send
 
 def connect(job):
     """Called once, by `boot.py`."""
-    global tools, _progress
+    global tools, secret, _progress
     calls = Calls(job["max_calls"], job["max_open"])
     tools = Tools(calls, job["tools"])
+
+    def secret(name):
+        """The value of a secret that the operator granted to code. It is masked wherever it would be shown."""
+        return calls.call("llmc.secret", {"name": name})
+
+    secret.__module__ = "llmc"
     _progress = Progress(calls)
 
 

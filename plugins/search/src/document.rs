@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use crate::chunk::{Chunk, chunks};
 use crate::files;
+use crate::meaning::Model;
 use crate::syntax::{Extractor, Language, Outline};
 use crate::words::push_indexed;
 
@@ -39,6 +40,8 @@ pub(crate) struct Piece {
     pub(crate) body: String,
     /// The text in small letters, for what no word finds.
     pub(crate) grams: String,
+    /// What it means, if there is a model.
+    pub(crate) vector: Option<Vec<i8>>,
 }
 
 /// Identifies a content.
@@ -83,6 +86,18 @@ pub(crate) fn document(
     document
 }
 
+impl Document {
+    /// Adds what its chunks mean: their words with those of the path before them.
+    pub(crate) fn add_vectors(&mut self, model: &Model, text: &str) {
+        let lines: Vec<&str> = text.lines().collect();
+        for piece in &mut self.pieces {
+            let Chunk { first_line, last_line, .. } = piece.chunk;
+            let own = lines.get(first_line as usize - 1..last_line as usize).unwrap_or_default();
+            piece.vector = model.vector(&format!("{} {}", self.path_words, own.join("\n")));
+        }
+    }
+}
+
 fn piece(chunk: Chunk, outline: &Outline, lines: &[&str]) -> Piece {
     let own = lines.get(chunk.first_line as usize - 1..chunk.last_line as usize).unwrap_or_default();
     let mut piece = Piece {
@@ -90,6 +105,7 @@ fn piece(chunk: Chunk, outline: &Outline, lines: &[&str]) -> Piece {
         head: String::new(),
         body: String::new(),
         grams: own.join("\n").to_lowercase(),
+        vector: None,
         chunk,
     };
     for index in &piece.chunk.symbols {

@@ -5,7 +5,7 @@ use std::path::Path;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use llmc_core::{Root, ToolError, ToolResult};
 
-use crate::store::{ChunkRow, Reader, StoreError};
+use crate::store::{Brief, Reader, StoreError};
 
 /// Conditions that a result must meet.
 #[derive(Debug, Default)]
@@ -67,27 +67,22 @@ impl Filter {
         language_fits && (self.kinds.is_empty() || self.kinds.iter().any(kind)) && self.takes_path(root, path)
     }
 
-    pub(crate) fn takes(&self, row: &ChunkRow, reader: &Reader) -> Result<bool, StoreError> {
-        if !self.takes_file(&row.root, &row.path, &row.language, row.is_test) {
-            return Ok(false);
-        }
-        let by_file = |wanted: &Wanted| !matches!(wanted, Wanted::Symbol(_));
-        if self.kinds.is_empty()
-            || self.kinds.iter().any(by_file) && self.takes_class(&row.language, row.is_test)
-        {
+    /// Whether a chunk of a wanted file is wanted.
+    pub(crate) fn takes_chunk(&self, brief: &Brief, reader: &Reader) -> Result<bool, StoreError> {
+        if self.kinds.is_empty() || self.takes_class(brief) {
             return Ok(true);
         }
-        let kinds = reader.kinds_between(row.file, row.first_line, row.last_line)?;
+        let kinds = reader.kinds_between(brief.file, brief.first_line, brief.last_line)?;
         Ok(kinds.iter().any(|kind| {
             self.kinds.iter().any(|wanted| matches!(wanted, Wanted::Symbol(name) if name == kind))
         }))
     }
 
-    fn takes_class(&self, language: &str, is_test: bool) -> bool {
+    fn takes_class(&self, brief: &Brief) -> bool {
         self.kinds.iter().any(|wanted| match wanted {
-            Wanted::Code => !is_test && !is_document(language),
-            Wanted::Tests => is_test,
-            Wanted::Docs => is_document(language),
+            Wanted::Code => !brief.is_test && !brief.is_document,
+            Wanted::Tests => brief.is_test,
+            Wanted::Docs => brief.is_document,
             Wanted::Symbol(_) => false,
         })
     }

@@ -30,7 +30,7 @@ pub(crate) fn grep(roots: &[Root], query: &Query, filter: &Filter, time: Duratio
     let by_symbol = filter.kinds.iter().any(|kind| matches!(kind, Wanted::Symbol(_)));
     let mut grepped = Grepped { hits: Vec::new(), complete: true };
     for root in roots {
-        let Some(walked) = files::walk(root.dir, &go_on) else {
+        let Some(walked) = files::walk(root.dir, &mut files::Lists::default(), &go_on) else {
             grepped.complete = false;
             continue;
         };

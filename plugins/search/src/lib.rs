@@ -5,10 +5,11 @@
 //! - `store`: the database; `index`: keeping it up to date.
 //! - `query`, `filter`, `rank`, `pack`, `tokens`: from a question to an answer within its budget.
 //! - `grep`: an answer while there is no index.
+//! - `meaning`: what texts mean, by a model of the operator's; behind the feature `embeddings`.
 //! - `tools`: what a model calls.
 //!
-//! Left out on purpose: embeddings, ranking by meaning, anything that has to be downloaded. Uses are names at places: no
-//! types are inferred.
+//! Left out on purpose: anything that has to be downloaded, and watching for changes, see `files::walk`. Uses are names
+//! at places: no types are inferred.
 #![forbid(unsafe_code)]
 
 mod chunk;
@@ -18,6 +19,7 @@ mod filter;
 mod grep;
 mod index;
 mod limits;
+mod meaning;
 mod pack;
 mod query;
 mod rank;

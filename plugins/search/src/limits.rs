@@ -36,8 +36,11 @@ pub(crate) const DEFAULT_TOKENS: u32 = 4_000;
 pub(crate) const MAX_TOKENS: u32 = 50_000;
 pub(crate) const MIN_TOKENS: u32 = 100;
 
-/// How old the last look at the files may be before a call looks again.
+/// With at most so many files every call looks at all of them; with more, if the last look is older than this.
+pub(crate) const MAX_QUICK_FILES: usize = if cfg!(test) { 40 } else { 5_000 };
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(2);
+/// A file or directory that changed so shortly before it was read may change again without a new time.
+pub(crate) const RACY: Duration = Duration::from_secs(2);
 /// How long a search waits for the index to be brought up to date.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(3);
 /// How long a search without an index may read files.

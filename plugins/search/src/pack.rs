@@ -19,6 +19,9 @@ const SAME: f64 = 0.95;
 /// A part of a chunk smaller than this is not worth showing.
 const MIN_LINES: usize = 3;
 
+/// How many lines a part grows by, one try after the other: what it costs is counted anew each time.
+const STEPS: [usize; 6] = [8, 8, 4, 2, 1, 1];
+
 /// A piece of an answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Piece {
@@ -37,6 +40,11 @@ struct Candidate {
     likeness: f64,
 }
 
+/// Enough to choose so many from; what comes later would be read for nothing.
+pub(crate) fn candidates(limit: usize) -> usize {
+    limit * 2 + 5
+}
+
 /// Chooses at most `limit` pieces. `cost` tells the tokens of one; together they have at most `budget`. Returns how many
 /// candidates were left out, too.
 pub(crate) fn pack(
@@ -49,10 +57,10 @@ pub(crate) fn pack(
 ) -> (Vec<Piece>, usize) {
     let needles = query.needles();
     let mut candidates: Vec<Candidate> = Vec::new();
-    // Enough to choose from; what comes later would be read for nothing.
-    for hit in hits.into_iter().take(limit * 3 + 10) {
+    for hit in hits.into_iter().take(self::candidates(limit)) {
         let Some(text) = texts.chunk(&hit.row) else { continue };
-        let lines = text.lines(hit.row.first_line, hit.row.last_line).to_vec();
+        let lines = text.part(hit.row.first_line, hit.row.last_line);
+        let lines: Vec<String> = lines.lines().map(str::to_owned).collect();
         let words = words(&lines);
         candidates.push(Candidate { hit, lines, words, likeness: 0.0 });
     }
@@ -116,18 +124,16 @@ fn fitting(
     let mut from = anchor.saturating_sub(1).min(count - least);
     let mut to = from + least;
     let mut fits = Some(piece(from, to)).filter(|piece| cost(piece) <= budget)?;
-    // More of what follows than of what goes before, for as long as either fits.
-    let mut steps = [true, true];
-    while steps.iter().any(|step| *step) {
-        for (index, (more_from, more_to)) in [(0, 2), (1, 0)].into_iter().enumerate() {
+    // More of what follows than of what goes before, in steps that get smaller.
+    for step in STEPS {
+        for (more_from, more_to) in [(0, 2 * step), (step, 0)] {
             let (next_from, next_to) = (from.saturating_sub(more_from), (to + more_to).min(count));
-            steps[index] = steps[index] && (next_from, next_to) != (from, to);
-            if steps[index] {
-                let larger = piece(next_from, next_to);
-                steps[index] = cost(&larger) <= budget;
-                if steps[index] {
-                    (from, to, fits) = (next_from, next_to, larger);
-                }
+            if (next_from, next_to) == (from, to) {
+                continue;
+            }
+            let larger = piece(next_from, next_to);
+            if cost(&larger) <= budget {
+                (from, to, fits) = (next_from, next_to, larger);
             }
         }
     }

@@ -41,6 +41,8 @@ pub(crate) struct Term {
 /// A query, taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Query {
+    /// As it was typed, without control characters.
+    pub(crate) text: String,
     pub(crate) terms: Vec<Term>,
     /// Texts in small letters that are looked for letter by letter.
     pub(crate) literals: Vec<String>,
@@ -70,6 +72,7 @@ impl Query {
         query.join_neighbours();
         query.drop_stop_words();
         query.terms.truncate(MAX_TERMS);
+        query.text = text;
         query
     }
 
@@ -252,7 +255,8 @@ mod tests {
             assert_eq!(Query::parse(text).literals, literals, "{text}");
         }
         for nothing in ["( * \0 \"", ""] {
-            assert_eq!(Query::parse(nothing), Query::default());
+            let query = Query::parse(nothing);
+            assert_eq!(Query { text: String::new(), ..query }, Query::default());
         }
     }
 

@@ -1,15 +1,16 @@
 //! Which chunks answer a query best.
 //!
-//! Several lists are asked for, each sorted by its own measure: words of chunks, names, whole files, exact names and exact
-//! letters. They are fused by reciprocal rank (Cormack, Clarke, Büttcher, SIGIR 2009): a list gives a chunk at place `r`
+//! Several lists are asked for, each sorted by its own measure: words of chunks, names, whole files, exact names, exact
+//! letters, and the meaning if there is a model. They are fused by reciprocal rank (Cormack, Clarke, Büttcher, SIGIR 2009): a list gives a chunk at place `r`
 //! the score `weight / (60 + r)`, so measures that cannot be compared need not be. Boosts then say what a reader would
 //! rather see: definitions before uses before tests.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use crate::filter::{Filter, is_document};
+use crate::filter::Filter;
+use crate::meaning::Model;
 use crate::query::{self, Query};
-use crate::store::{ChunkRow, Reader, StoreError};
+use crate::store::{Brief, ChunkRow, Reader, StoreError};
 use crate::texts::Texts;
 
 /// The constant of the paper.
@@ -19,8 +20,10 @@ const LIST_ROWS: u32 = 80;
 const FILTERED_ROWS: u32 = 2_000;
 /// Chunks that may contain a literal, of which each is looked into.
 const LITERAL_ROWS: u32 = 400;
-/// Fused chunks that are looked at more closely.
-const FUSED: usize = 100;
+/// Definitions of one name.
+const EXACT_ROWS: u32 = 20;
+/// What is less alike by its meaning has nothing to do with it; a cosine.
+const LEAST_LIKENESS: f32 = 0.35;
 
 /// Weights of columns, in the order of the tables.
 const TEXT_COLUMNS: &str = "6.0, 3.0, 2.0, 1.0";
@@ -42,6 +45,8 @@ pub(crate) enum List {
     Files,
     /// The text is there letter by letter.
     Literal,
+    /// It means nearly the same, by the model.
+    Meaning,
 }
 
 impl List {
@@ -54,6 +59,7 @@ impl List {
             Self::Exact => "exact name",
             Self::Files => "files",
             Self::Literal => "literal",
+            Self::Meaning => "meaning",
         }
     }
 
@@ -64,7 +70,7 @@ impl List {
             Self::AllWords => 0.6,
             Self::Names if is_sentence => 0.5,
             Self::Files if is_sentence => 1.0,
-            Self::Names | Self::Files => 0.8,
+            Self::Names | Self::Files | Self::Meaning => 0.8,
             Self::Literal => 1.6,
         }
     }
@@ -81,58 +87,99 @@ pub(crate) struct Hit {
     pub(crate) boosts: Vec<(&'static str, f64)>,
 }
 
-/// The best chunks, the very best first.
+/// The best chunks, the very best first, at most `count`.
 pub(crate) fn hits(
     reader: &Reader,
-    query: &Query,
-    filter: &Filter,
+    question: &Question<'_>,
+    count: usize,
     texts: &mut Texts<'_>,
 ) -> Result<Vec<Hit>, StoreError> {
-    let mut fusion = Fusion { reader, filter, rows: HashMap::new(), lists: Vec::new() };
+    let Question { query, filter, model } = question;
+    let mut fusion =
+        Fusion { reader, filter, briefs: HashMap::new(), files: HashMap::new(), lists: Vec::new() };
     let limit = if filter.is_empty() { LIST_ROWS } else { FILTERED_ROWS };
+    let all = match query.all_words() {
+        Some(all) => reader.matching("text", TEXT_COLUMNS, &all, limit)?,
+        None => Vec::new(),
+    };
     if let Some(any) = query.any_word() {
-        fusion.words(&any, limit)?;
+        // Where many chunks have all words, those that lack some are not among the best; there are ten times as many.
+        let rows = match all.len() >= LIST_ROWS as usize {
+            true => all.clone(),
+            false => reader.matching("text", TEXT_COLUMNS, &any, limit)?,
+        };
+        fusion.add(List::Words, rows)?;
         fusion.names(&any, limit)?;
         fusion.files(&any, limit)?;
     }
-    if let Some(all) = query.all_words() {
-        let rows = reader.matching("text", TEXT_COLUMNS, &all, limit)?;
-        fusion.add(List::AllWords, rows)?;
-    }
+    fusion.add(List::AllWords, all)?;
     fusion.exact_names(query)?;
     for literal in &query.literals {
         fusion.literal(literal, texts)?;
     }
-    Ok(fusion.hits(query))
+    if let Some(vector) = model.and_then(|model| model.vector(&query.text)) {
+        let rows = reader.meaning(&vector, LEAST_LIKENESS, limit as usize)?;
+        fusion.add(List::Meaning, rows)?;
+    }
+    fusion.hits(query, count)
+}
+
+/// What is wanted.
+pub(crate) struct Question<'a> {
+    pub(crate) query: &'a Query,
+    pub(crate) filter: &'a Filter,
+    pub(crate) model: Option<&'a Model>,
 }
 
 struct Fusion<'a> {
     reader: &'a Reader,
     filter: &'a Filter,
-    rows: HashMap<i64, Option<ChunkRow>>,
+    /// What is known of each chunk; nothing if it is not wanted.
+    briefs: HashMap<i64, Option<Brief>>,
+    /// Whether chunks of a file can be wanted.
+    files: HashMap<i64, bool>,
     lists: Vec<(List, Vec<i64>)>,
 }
 
 impl Fusion<'_> {
-    /// The row of a chunk, if it is wanted.
-    fn row(&mut self, id: i64) -> Result<Option<&ChunkRow>, StoreError> {
-        if !self.rows.contains_key(&id) {
-            let row = match self.reader.chunk(id)? {
-                Some(row) if self.filter.takes(&row, self.reader)? => Some(row),
-                _ => None,
-            };
-            self.rows.insert(id, row);
+    /// What is known of a chunk, if it is wanted.
+    fn brief(&mut self, id: i64) -> Result<Option<Brief>, StoreError> {
+        if let Some(known) = self.briefs.get(&id) {
+            return Ok(*known);
         }
-        Ok(self.rows.get(&id).and_then(Option::as_ref))
+        let brief = match self.reader.brief(id)? {
+            Some(brief) if self.takes(&brief)? => Some(brief),
+            _ => None,
+        };
+        self.briefs.insert(id, brief);
+        Ok(brief)
+    }
+
+    fn takes(&mut self, brief: &Brief) -> Result<bool, StoreError> {
+        if self.filter.is_empty() {
+            return Ok(true);
+        }
+        let takes_file = match self.files.get(&brief.file) {
+            Some(known) => *known,
+            None => {
+                let file = self.reader.file_row(brief.file)?;
+                let takes = file.is_some_and(|file| {
+                    self.filter.takes_file(&file.root, &file.path, &file.language, file.is_test)
+                });
+                self.files.insert(brief.file, takes);
+                takes
+            }
+        };
+        Ok(takes_file && self.filter.takes_chunk(brief, self.reader)?)
     }
 
     fn add(&mut self, list: List, chunks: Vec<i64>) -> Result<(), StoreError> {
-        let mut wanted: Vec<i64> = Vec::new();
+        let (mut wanted, mut seen) = (Vec::new(), HashSet::new());
         for id in chunks {
             if wanted.len() >= LIST_ROWS as usize {
                 break;
             }
-            if self.row(id)?.is_some() && !wanted.contains(&id) {
+            if self.brief(id)?.is_some() && seen.insert(id) {
                 wanted.push(id);
             }
         }
@@ -140,16 +187,10 @@ impl Fusion<'_> {
         Ok(())
     }
 
-    fn words(&mut self, expression: &str, limit: u32) -> Result<(), StoreError> {
-        let rows = self.reader.matching("text", TEXT_COLUMNS, expression, limit)?;
-        self.add(List::Words, rows)
-    }
-
     fn names(&mut self, expression: &str, limit: u32) -> Result<(), StoreError> {
         let mut chunks = Vec::new();
         for symbol in self.reader.matching("defs", DEFS_COLUMNS, expression, limit)? {
-            let Some(symbol) = self.reader.symbol(symbol)? else { continue };
-            chunks.extend(self.reader.chunk_at(symbol.file, symbol.name_line)?.map(|row| row.id));
+            chunks.extend(self.reader.chunk_of(symbol)?);
         }
         self.add(List::Names, chunks)
     }
@@ -158,15 +199,15 @@ impl Fusion<'_> {
     fn files(&mut self, expression: &str, limit: u32) -> Result<(), StoreError> {
         let mut best: HashMap<i64, i64> = HashMap::new();
         for id in self.lists.iter().find(|(list, _)| *list == List::Words).map_or(&[][..], |(_, ids)| ids) {
-            if let Some(Some(row)) = self.rows.get(id) {
-                best.entry(row.file).or_insert(*id);
+            if let Some(Some(brief)) = self.briefs.get(id) {
+                best.entry(brief.file).or_insert(*id);
             }
         }
         let mut chunks = Vec::new();
         for file in self.reader.matching("docs", DOCS_COLUMNS, expression, limit)? {
             match best.get(&file) {
                 Some(id) => chunks.push(*id),
-                None => chunks.extend(self.reader.chunk_at(file, 1)?.map(|row| row.id)),
+                None => chunks.extend(self.reader.first_chunk(file)?),
             }
         }
         self.add(List::Files, chunks)
@@ -175,9 +216,7 @@ impl Fusion<'_> {
     fn exact_names(&mut self, query: &Query) -> Result<(), StoreError> {
         let mut chunks = Vec::new();
         for name in query.names() {
-            for symbol in self.reader.symbols_named(name, 20)? {
-                chunks.extend(self.reader.chunk_at(symbol.file, symbol.name_line)?.map(|row| row.id));
-            }
+            chunks.extend(self.reader.chunks_named(name, EXACT_ROWS)?);
         }
         self.add(List::Exact, chunks)
     }
@@ -190,22 +229,20 @@ impl Fusion<'_> {
         };
         let mut found: Vec<(bool, bool, usize, i64)> = Vec::new();
         for id in candidates {
-            let Some(row) = self.row(id)?.cloned() else { continue };
-            let Some(text) = texts.chunk(&row) else { continue };
-            let count = text
-                .lines(row.first_line, row.last_line)
-                .iter()
-                .filter(|line| line.to_lowercase().contains(literal))
-                .count();
+            let Some(brief) = self.brief(id)? else { continue };
+            let Some(file) = self.reader.file_row(brief.file)? else { continue };
+            let Some(text) = texts.of(&file.root, &file.path) else { continue };
+            let lines = text.part(brief.first_line, brief.last_line).to_lowercase();
+            let count = lines.lines().filter(|line| line.contains(literal)).count();
             if count > 0 {
-                found.push((row.is_test, is_document(&row.language), usize::MAX - count, id));
+                found.push((brief.is_test, brief.is_document, usize::MAX - count, id));
             }
         }
         found.sort_unstable();
         self.add(List::Literal, found.into_iter().map(|(.., id)| id).collect())
     }
 
-    fn hits(mut self, query: &Query) -> Vec<Hit> {
+    fn hits(self, query: &Query, count: usize) -> Result<Vec<Hit>, StoreError> {
         let mut scores: HashMap<i64, (f64, Vec<(List, usize)>)> = HashMap::new();
         for (list, ids) in &self.lists {
             for (index, id) in ids.iter().enumerate() {
@@ -215,45 +252,43 @@ impl Fusion<'_> {
                 places.push((*list, place));
             }
         }
-        let mut hits: Vec<Hit> = scores
-            .into_iter()
-            .filter_map(|(id, (score, places))| {
-                let row = self.rows.remove(&id).flatten()?;
-                let boosts = boosts(&row, query);
-                let score = boosts.iter().fold(score, |score, (_, factor)| score * factor);
-                Some(Hit { row, score, places, boosts })
-            })
-            .collect();
+        let mut named = HashSet::new();
+        for name in query.names() {
+            named.extend(self.reader.name_ids(name)?);
+        }
+        let mut best = Vec::with_capacity(scores.len());
+        for (id, (score, places)) in scores {
+            let Some(Some(brief)) = self.briefs.get(&id) else { continue };
+            let boosts = boosts(brief, query, &named);
+            let score = boosts.iter().fold(score, |score, (_, factor)| score * factor);
+            best.push((score, id, places, boosts));
+        }
+        best.sort_by(|one, other| other.0.total_cmp(&one.0).then_with(|| one.1.cmp(&other.1)));
+        let mut hits = Vec::new();
+        for (score, id, places, boosts) in best.into_iter().take(count) {
+            hits.extend(self.reader.chunk(id)?.map(|row| Hit { row, score, places, boosts }));
+        }
         // Ties are broken by place, so that the same question has the same answer.
         hits.sort_by(|one, other| {
             other.score.total_cmp(&one.score).then_with(|| {
                 (&one.row.path, one.row.first_line).cmp(&(&other.row.path, other.row.first_line))
             })
         });
-        hits.truncate(FUSED);
-        hits
+        Ok(hits)
     }
 }
 
-fn boosts(row: &ChunkRow, query: &Query) -> Vec<(&'static str, f64)> {
+/// `named` are the names that the query may be about.
+fn boosts(brief: &Brief, query: &Query, named: &HashSet<i64>) -> Vec<(&'static str, f64)> {
     let mut boosts = Vec::new();
-    if row.is_test && !query.wants_tests {
-        boosts.push(("test", 0.6));
+    if brief.is_test {
+        boosts.push(("test", if query.wants_tests { 1.6 } else { 0.6 }));
     }
-    if row.is_test && query.wants_tests {
-        boosts.push(("test", 1.6));
+    if brief.is_document {
+        boosts.push(("document", if query.wants_docs { 1.3 } else { 0.7 }));
     }
-    if is_document(&row.language) && !query.wants_docs {
-        boosts.push(("document", 0.7));
-    }
-    if is_document(&row.language) && query.wants_docs {
-        boosts.push(("document", 1.3));
-    }
-    if let Some((name, kind)) = &row.symbol {
-        let is_named = query.names().any(|wanted| wanted.eq_ignore_ascii_case(name));
-        if is_named && kind != "heading" {
-            boosts.push(("definition", 1.3));
-        }
+    if brief.name.is_some_and(|name| named.contains(&name)) {
+        boosts.push(("definition", 1.3));
     }
     boosts
 }

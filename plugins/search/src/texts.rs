@@ -8,24 +8,38 @@ use llmc_core::Root;
 use crate::files;
 use crate::store::ChunkRow;
 
-/// The lines of a file as it is now.
+/// A file as it is now.
 #[derive(Debug)]
-pub(crate) struct Text(Vec<String>);
+pub(crate) struct Text {
+    text: String,
+    /// Where each line begins, and the end.
+    starts: Vec<usize>,
+}
 
 impl Text {
-    pub(crate) fn new(text: &str) -> Self {
-        Self(text.lines().map(str::to_owned).collect())
+    pub(crate) fn new(text: String) -> Self {
+        let ends = memchr::memchr_iter(b'\n', text.as_bytes()).map(|end| end + 1);
+        let mut starts: Vec<usize> = std::iter::once(0).chain(ends).collect();
+        if starts.last() != Some(&text.len()) {
+            starts.push(text.len());
+        }
+        Self { text, starts }
+    }
+
+    /// Lines from one number to another with what is between them, as far as there are such.
+    pub(crate) fn part(&self, first: u32, last: u32) -> &str {
+        let first = (first.max(1) as usize - 1).min(self.starts.len() - 1);
+        let last = (last as usize).clamp(first, self.starts.len() - 1);
+        &self.text[self.starts[first]..self.starts[last]]
     }
 
     /// Lines from one number to another, as far as there are such.
-    pub(crate) fn lines(&self, first: u32, last: u32) -> &[String] {
-        let first = (first.max(1) as usize - 1).min(self.0.len());
-        let last = (last as usize).clamp(first, self.0.len());
-        &self.0[first..last]
+    pub(crate) fn lines(&self, first: u32, last: u32) -> Vec<&str> {
+        self.part(first, last).lines().collect()
     }
 
     pub(crate) fn count(&self) -> u32 {
-        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.starts.len() - 1).unwrap_or(u32::MAX)
     }
 }
 
@@ -47,7 +61,7 @@ impl<'a> Texts<'a> {
         let read = self.read.entry(key).or_insert_with(|| {
             let root = roots.iter().find(|known| known.name == root)?;
             let text = files::read_text(root.dir, path).ok().flatten()?;
-            Some(Rc::new(Text::new(&text)))
+            Some(Rc::new(Text::new(text)))
         });
         read.clone()
     }

@@ -1,8 +1,8 @@
 //! `llmc dev`: build a plugin, load it in its jail, call it; again after every change.
 
 mod calls;
-mod generation;
 mod project;
+mod session;
 
 use std::io::{self, BufRead as _};
 use std::net::SocketAddr;
@@ -13,8 +13,8 @@ use std::time::Duration;
 use clap::Args;
 use tokio::sync::mpsc;
 
-use self::generation::Generation;
 use self::project::{Project, Stamp};
+use self::session::Session;
 use super::output::Paint;
 use super::{chain, note, print};
 use crate::config::Flags;
@@ -77,7 +77,10 @@ impl Dev {
             loop {
                 tokio::select! {
                     () = &mut told => return Ok(ExitCode::SUCCESS),
-                    Some(line) = lines.recv() => self.call(running.as_mut(), &line).await?,
+                    Some(line) = lines.recv() => tokio::select! {
+                        () = &mut told => return Ok(ExitCode::SUCCESS),
+                        called = self.call(running.as_mut(), &line) => called?,
+                    },
                     () = changed(&project, seen, running.as_mut()) => break,
                 }
             }
@@ -85,28 +88,29 @@ impl Dev {
     }
 
     /// Builds and loads, and makes the calls that are wanted; tells whether one of them failed.
-    async fn load(&self, project: &Project, running: &mut Option<Generation>) -> anyhow::Result<bool> {
+    async fn load(&self, project: &Project, running: &mut Option<Session>) -> anyhow::Result<bool> {
         note(&format!("building {}", project.folder.display()));
         let library = project.build().await?;
-        let next = Generation::prepare(&library, &self.flags, self.http).await?;
-        // The address and the hosts of the old one are free before the new one takes their place.
-        if let Some(old) = running.take() {
-            old.end().await;
-        }
-        let generation = running.insert(next.start().await?);
-        print(&generation.described())?;
+        let session = match running {
+            Some(session) => {
+                session.take_up(&library, &self.flags).await?;
+                session
+            }
+            None => running.insert(Session::start(&library, &self.flags, self.http).await?),
+        };
+        print(&session.described())?;
         let mut failed = false;
         for call in &self.calls {
-            failed |= !generation.call(call).await?;
+            failed |= !session.call(call).await?;
         }
         Ok(failed)
     }
 
-    async fn call(&self, running: Option<&mut Generation>, line: &str) -> anyhow::Result<()> {
+    async fn call(&self, running: Option<&mut Session>, line: &str) -> anyhow::Result<()> {
         match running {
             _ if line.trim().is_empty() => {}
-            Some(generation) => {
-                generation.call(line).await?;
+            Some(session) => {
+                session.call(line).await?;
             }
             None => note("nothing is loaded yet"),
         }
@@ -115,11 +119,11 @@ impl Dev {
 }
 
 /// Completes when files of the crate differ from what was seen; shows calls in the meantime.
-async fn changed(project: &Project, seen: Stamp, mut running: Option<&mut Generation>) {
+async fn changed(project: &Project, seen: Stamp, mut running: Option<&mut Session>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        if let Some(generation) = &mut running {
-            for line in generation.calls_ended(Paint::for_stdout()) {
+        if let Some(session) = &mut running {
+            for line in session.calls_ended(Paint::for_stdout()) {
                 // A reader that left ends nothing; Ctrl-C does.
                 let _ = print(&format!("{line}\n"));
             }

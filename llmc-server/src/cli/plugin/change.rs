@@ -60,7 +60,7 @@ impl Add {
         let had_none = editor.config()?.plugins.is_empty();
         editor.add_plugin(&self.name, &library, self.prefix.as_deref())?;
         let file = editor.file.clone();
-        editor.save()?;
+        editor.save(format!("plugin add {}", self.name))?;
         if had_none {
             note(
                 "the configuration had no [plugins], which stands for the built-in ones; now it has this one alone \
@@ -80,19 +80,20 @@ impl Add {
 
 impl Named {
     pub(super) fn remove(self) -> anyhow::Result<ExitCode> {
-        self.change(|editor, name| editor.remove_plugin(name))
+        self.change("remove", |editor, name| editor.remove_plugin(name))
     }
 
     pub(super) fn enable(self) -> anyhow::Result<ExitCode> {
-        self.change(|editor, name| editor.set_disabled(name, false))
+        self.change("enable", |editor, name| editor.set_disabled(name, false))
     }
 
     pub(super) fn disable(self) -> anyhow::Result<ExitCode> {
-        self.change(|editor, name| editor.set_disabled(name, true))
+        self.change("disable", |editor, name| editor.set_disabled(name, true))
     }
 
     fn change(
         self,
+        verb: &str,
         change: impl FnOnce(&mut Editor, &str) -> anyhow::Result<()>,
     ) -> anyhow::Result<ExitCode> {
         let mut editor = Editor::open(self.place.config.as_deref())?;
@@ -102,7 +103,7 @@ impl Named {
                 "the configuration has no [plugins] now, which stands for the built-in ones with all its roots",
             );
         }
-        editor.save()?;
+        editor.save(format!("plugin {verb} {}", self.name))?;
         Ok(ExitCode::SUCCESS)
     }
 }

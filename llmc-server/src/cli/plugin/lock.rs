@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::super::output::{Output, Paint};
 use super::Place;
 use crate::app;
+use crate::audit;
 use crate::config::{self, Config, Flags, Loaded};
 use crate::lock::{self, Drift, Finding, LockError, Pin, lock_path};
 
@@ -86,6 +87,28 @@ impl Ground {
         &self.loaded.config
     }
 
+    /// Writes the lock, and records what became of which plugin.
+    fn write<'a>(
+        &self,
+        lock: &lock::Lock,
+        changes: impl Iterator<Item = (&'static str, &'a String)>,
+    ) -> anyhow::Result<()> {
+        let records: Vec<_> = changes
+            .map(|change| Ok((audit::Change::begin(self.config())?, change)))
+            .collect::<anyhow::Result<_>>()?;
+        lock.write(&self.file)?;
+        for (record, (outcome, plugin)) in records {
+            record.done(audit::Event::Plugin {
+                outcome,
+                plugin: plugin.clone(),
+                plugin_sha256: lock.plugins.get(plugin).map(|pin| pin.sha256.clone()),
+                reason: None,
+                by: audit::by(),
+            })?;
+        }
+        Ok(())
+    }
+
     /// Loads a plugin in a jail without any grant, and looks at it.
     async fn look(&self, name: &str) -> anyhow::Result<Now> {
         let configured = &self.config().plugins[name];
@@ -134,7 +157,13 @@ impl Lock {
         }
         let is_changed = before.as_ref() != Some(&after);
         if is_changed {
-            after.write(&ground.file)?;
+            ground.write(
+                &after,
+                pinned
+                    .iter()
+                    .map(|name| ("pinned", name))
+                    .chain(removed.iter().map(|name| ("unpinned", name))),
+            )?;
         }
         let (paint, flag) = (Paint::for_stdout(), ground.flag());
         let mut text = String::new();
@@ -244,7 +273,7 @@ impl Accept {
             ground.file.display()
         ));
         lock.plugins.insert(name.clone(), now.pin);
-        lock.write(&ground.file)?;
+        ground.write(&lock, [("accepted", name)].into_iter())?;
         self.output.print(&json, &text)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -1,6 +1,7 @@
 //! `llmc plugin list` and `inspect`
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 use llmc_core::Manifest;
@@ -11,9 +12,10 @@ use super::super::output::{Output, Paint};
 use super::Place;
 use super::lock::findings_text;
 use crate::app;
-use crate::config::{self, Config, Plugin};
+use crate::config::{self, Config, ConfigError, Plugin};
 use crate::lock::{self, Drift, Lock, grant_lines, line, lock_path, shown};
-use crate::plugin::library::Library;
+use crate::plugin::library::{Library, Sealed};
+use crate::plugin::signature::Trust;
 use crate::stage::Stage;
 
 /// `llmc plugin list`
@@ -44,6 +46,8 @@ struct Row {
     state: &'static str,
     /// What the lock says of its library and grants.
     lock: &'static str,
+    /// The trusted key that signed the library.
+    signed_by: Option<String>,
     grants: Vec<String>,
 }
 
@@ -55,15 +59,18 @@ impl List {
             Some(file) => Lock::read(&lock_path(file))?,
             None => None,
         };
+        let trust = Trust::of(&loaded.config).map_err(ConfigError::Invalid)?;
         let mut rows = Vec::new();
         let enabled = loaded.config.plugins.iter().map(|(name, plugin)| (name, plugin, "enabled"));
         let disabled = loaded.disabled.iter().map(|(name, plugin)| (name, plugin, "disabled"));
         for (name, plugin, state) in enabled.chain(disabled) {
+            let library = sealed(&stage, plugin, &trust).await;
             rows.push(Row {
                 name: name.clone(),
                 library: plugin.library.clone(),
                 state,
-                lock: locked(&loaded.config, &stage, lock.as_ref(), name, plugin).await,
+                lock: locked(&loaded.config, library.as_deref(), lock.as_ref(), name, plugin),
+                signed_by: library.and_then(|library| library.signed_by.clone()),
                 grants: grant_lines(&lock::grants(&loaded.config, plugin)),
             });
         }
@@ -73,20 +80,24 @@ impl List {
     }
 }
 
+/// The library as it would be loaded; none if it is missing, or a trusted signature does not fit.
+async fn sealed(stage: &Stage, plugin: &Plugin, trust: &Trust) -> Option<Arc<Sealed>> {
+    let library = Library::begin(&stage.plugin(&plugin.library).ok()?, None, trust).ok()?;
+    library.sealed().await.ok()
+}
+
 /// What the lock says of the library and the grants; `verify` also asks the plugin for its tools.
-async fn locked(
+fn locked(
     config: &Config,
-    stage: &Stage,
+    library: Option<&Sealed>,
     lock: Option<&Lock>,
     name: &str,
     plugin: &Plugin,
 ) -> &'static str {
     let Some(lock) = lock else { return "no lock" };
     let Some(pin) = lock.plugins.get(name) else { return "not pinned" };
-    let library = stage.plugin(&plugin.library).ok().and_then(|file| Library::begin(&file, None).ok());
     let Some(library) = library else { return "no library" };
-    let Ok(sealed) = library.sealed().await else { return "no library" };
-    let drift = Drift::of(name, pin, config, &sealed.sha256, &lock::grants(config, plugin), None);
+    let drift = Drift::of(name, pin, config, &library.sha256, &lock::grants(config, plugin), None);
     if drift.is_some() { "drifted" } else { "pinned" }
 }
 
@@ -97,6 +108,7 @@ impl Row {
             "library": self.library,
             "state": self.state,
             "lock": self.lock,
+            "signed_by": self.signed_by,
             "grants": self.grants,
         })
     }
@@ -115,8 +127,9 @@ fn table(rows: &[Row]) -> String {
             _ => paint.warning(&lock),
         };
         let grants = if row.grants.is_empty() { "nothing granted".to_owned() } else { grouped(&row.grants) };
+        let signed = row.signed_by.as_ref().map_or(String::new(), |key| format!("  signed by {key}"));
         let Row { name, library, state, .. } = row;
-        text.push_str(&format!("{name:names$}  {library:libraries$}  {state:8}  {lock}  {grants}\n"));
+        text.push_str(&format!("{name:names$}  {library:libraries$}  {state:8}  {lock}  {grants}{signed}\n"));
     }
     text
 }

@@ -10,7 +10,7 @@ mod walk;
 
 pub(crate) use git::head_commit;
 pub(crate) use open::{as_text, read, read_text};
-pub(crate) use walk::{Found, Walked, walk};
+pub(crate) use walk::{Found, Lists, Walked, walk};
 
 use llmc_core::{Root, ToolError};
 

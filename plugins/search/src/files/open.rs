@@ -65,8 +65,11 @@ pub(crate) fn read_text(dir: impl AsFd, path: &str) -> io::Result<Option<String>
 
 /// The text of a file that people read.
 pub(crate) fn as_text(bytes: Vec<u8>) -> Option<String> {
-    let is_text = !bytes.iter().take(8 << 10).any(|byte| *byte == 0)
-        && bytes.split(|byte| *byte == b'\n').all(|line| line.len() <= MAX_LINE_BYTES);
+    let head = &bytes[..bytes.len().min(8 << 10)];
+    let mut start = 0;
+    let lines = memchr::memchr_iter(b'\n', &bytes).chain([bytes.len()]);
+    let mut lengths = lines.map(|end| end - std::mem::replace(&mut start, end + 1));
+    let is_text = memchr::memchr(0, head).is_none() && lengths.all(|length| length <= MAX_LINE_BYTES);
     is_text.then(|| match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),

@@ -9,7 +9,7 @@ mod schema;
 mod writer;
 
 pub(crate) use error::StoreError;
-pub(crate) use reader::{ChunkRow, Lineage, Reader, SymbolRow};
+pub(crate) use reader::{Brief, ChunkRow, Lineage, Reader, SymbolRow};
 pub(crate) use writer::{Known, Writer};
 
 use std::os::unix::fs::MetadataExt;

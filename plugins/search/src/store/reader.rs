@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{StoreError, schema};
+use crate::meaning::likeness;
 
 /// A connection that reads.
 pub(crate) struct Reader {
@@ -26,6 +27,27 @@ pub(crate) struct ChunkRow {
     pub(crate) last_line: u32,
     /// Name and kind of the symbol that it is about.
     pub(crate) symbol: Option<(String, String)>,
+}
+
+/// What ranking needs of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Brief {
+    pub(crate) file: i64,
+    pub(crate) first_line: u32,
+    pub(crate) last_line: u32,
+    pub(crate) is_test: bool,
+    pub(crate) is_document: bool,
+    /// Number of the name of the symbol that it is about, unless that is a heading.
+    pub(crate) name: Option<i64>,
+}
+
+/// A file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileRow {
+    pub(crate) root: String,
+    pub(crate) path: String,
+    pub(crate) language: String,
+    pub(crate) is_test: bool,
 }
 
 /// A symbol and its file.
@@ -81,6 +103,12 @@ impl Reader {
         Ok(Self { connection: schema::open_reader(&super::file(folder))?, identity })
     }
 
+    /// Whether the pages of the database fit together; reads all of it.
+    pub(crate) fn is_sound(&self) -> Result<bool, StoreError> {
+        let answer: String = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        Ok(answer == "ok")
+    }
+
     /// Asks several questions about the same state.
     pub(crate) fn consistent<T>(
         &self,
@@ -100,12 +128,24 @@ impl Reader {
         expression: &str,
         limit: u32,
     ) -> Result<Vec<i64>, StoreError> {
-        let sql = format!(
-            "SELECT rowid FROM {table} WHERE {table} MATCH ?1 AND rank MATCH 'bm25({weights})' ORDER BY rank LIMIT ?2"
-        );
+        // Not `ORDER BY rank`: the table would sort copies of all rows with their positions.
+        let sql = format!("SELECT rowid, bm25({table}, {weights}) FROM {table} WHERE {table} MATCH ?1");
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map(params![expression, limit], |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let mut rows = statement.query([expression])?;
+        let mut found: Vec<(f64, i64)> = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push((row.get(1)?, row.get(0)?));
+        }
+        // The lower the better; of equals the one that was written first.
+        let order =
+            |one: &(f64, i64), other: &(f64, i64)| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1));
+        let limit = limit as usize;
+        if found.len() > limit {
+            found.select_nth_unstable_by(limit, order);
+            found.truncate(limit);
+        }
+        found.sort_unstable_by(order);
+        Ok(found.into_iter().map(|(_, rowid)| rowid).collect())
     }
 
     /// Rows of the table of letters that contain all of them, in any order.
@@ -122,10 +162,83 @@ impl Reader {
         Ok(self.connection.prepare_cached(&sql)?.query_row([id], chunk_row).optional()?)
     }
 
-    /// The chunk of a file that a line is in, or the next one.
-    pub(crate) fn chunk_at(&self, file: i64, line: u32) -> Result<Option<ChunkRow>, StoreError> {
-        let sql = format!("{CHUNK} WHERE c.file = ?1 AND c.last_line >= ?2 ORDER BY c.first_line LIMIT 1");
-        Ok(self.connection.prepare_cached(&sql)?.query_row(params![file, line], chunk_row).optional()?)
+    /// What ranking needs of a chunk.
+    pub(crate) fn brief(&self, id: i64) -> Result<Option<Brief>, StoreError> {
+        let sql = "SELECT c.file, c.first_line, c.last_line, c.is_test, c.is_document,
+                       CASE WHEN s.kind <> 'heading' THEN s.name END
+                   FROM chunks c LEFT JOIN symbols s ON s.id = c.symbol WHERE c.id = ?1";
+        let row = |row: &Row<'_>| {
+            Ok(Brief {
+                file: row.get(0)?,
+                first_line: row.get(1)?,
+                last_line: row.get(2)?,
+                is_test: row.get(3)?,
+                is_document: row.get(4)?,
+                name: row.get(5)?,
+            })
+        };
+        Ok(self.connection.prepare_cached(sql)?.query_row([id], row).optional()?)
+    }
+
+    /// The first chunk of a file.
+    pub(crate) fn first_chunk(&self, file: i64) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT id FROM chunks WHERE file = ?1 ORDER BY first_line LIMIT 1";
+        Ok(self.connection.prepare_cached(sql)?.query_row([file], |row| row.get(0)).optional()?)
+    }
+
+    /// The chunk with the name of a symbol.
+    pub(crate) fn chunk_of(&self, symbol: i64) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT chunk FROM symbols WHERE id = ?1";
+        let chunk = self.connection.prepare_cached(sql)?.query_row([symbol], |row| row.get(0)).optional()?;
+        Ok(chunk.flatten())
+    }
+
+    /// Numbers of a name, whatever its letter case.
+    pub(crate) fn name_ids(&self, name: &str) -> Result<Vec<i64>, StoreError> {
+        let sql = "SELECT id FROM names WHERE name = ?1 COLLATE NOCASE";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([name], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Chunks with definitions of a name, in the order of [`Self::symbols_named`].
+    pub(crate) fn chunks_named(&self, name: &str, limit: u32) -> Result<Vec<i64>, StoreError> {
+        let sql = "SELECT s.chunk FROM names n JOIN symbols s ON s.name = n.id JOIN files f ON f.id = s.file
+             WHERE n.name = ?1 COLLATE NOCASE AND s.chunk IS NOT NULL
+             ORDER BY n.name <> ?1, s.kind = 'impl', f.is_test, s.kind = 'heading', f.path, s.first_line LIMIT ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params![name, limit], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// A file by its number.
+    pub(crate) fn file_row(&self, file: i64) -> Result<Option<FileRow>, StoreError> {
+        let sql = "SELECT r.name, f.path, f.language, f.is_test FROM files f JOIN roots r ON r.id = f.root
+                   WHERE f.id = ?1";
+        let row = |row: &Row<'_>| {
+            let (root, path) = (row.get(0)?, row.get(1)?);
+            Ok(FileRow { root, path, language: row.get(2)?, is_test: row.get(3)? })
+        };
+        Ok(self.connection.prepare_cached(sql)?.query_row([file], row).optional()?)
+    }
+
+    /// Chunks that mean nearly the same as a vector, the nearest first. Looks at all of them.
+    pub(crate) fn meaning(&self, vector: &[i8], least: f32, limit: usize) -> Result<Vec<i64>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT chunk, vector FROM vectors")?;
+        let mut rows = statement.query([])?;
+        let mut found: Vec<(f32, i64)> = Vec::new();
+        let mut bytes: Vec<i8> = Vec::new();
+        while let Some(row) = rows.next()? {
+            bytes.clear();
+            let blob = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+            bytes.extend(blob.iter().map(|byte| byte.cast_signed()));
+            let likeness = likeness(vector, &bytes);
+            if likeness >= least {
+                found.push((likeness, row.get(0)?));
+            }
+        }
+        found.sort_unstable_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
+        Ok(found.into_iter().take(limit).map(|(_, chunk)| chunk).collect())
     }
 
     pub(crate) fn symbol(&self, id: i64) -> Result<Option<SymbolRow>, StoreError> {
@@ -256,6 +369,11 @@ impl Reader {
              FROM symbols s JOIN names n ON n.id = s.name JOIN files f ON f.id = s.file",
             "SELECT 'use ' || f.path || ' ' || n.name || ' ' || u.usage || ' ' || u.line
              FROM uses u JOIN names n ON n.id = u.name JOIN files f ON f.id = u.file",
+            "SELECT 'vector ' || f.path || ' ' || c.first_line || ' ' || hex(v.vector)
+             FROM vectors v JOIN chunks c ON c.id = v.chunk JOIN files f ON f.id = c.file",
+            "SELECT 'name ' || f.path || ' ' || n.name || ' ' || s.name_line || ' ' || ifnull(c.first_line, '')
+             FROM symbols s JOIN names n ON n.id = s.name JOIN files f ON f.id = s.file
+             LEFT JOIN chunks c ON c.id = s.chunk",
             "SELECT 'rows ' || (SELECT count(*) FROM text) || ' ' || (SELECT count(*) FROM grams) || ' ' ||
              (SELECT count(*) FROM defs) || ' ' || (SELECT count(*) FROM docs)",
         ] {

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{StoreError, schema};
 use crate::document::Document;
+use crate::filter::is_document;
 
 /// Names whose numbers are remembered.
 const MAX_REMEMBERED: usize = 100_000;
@@ -32,10 +33,16 @@ impl Writer {
         Ok(Self { connection: schema::open_writer(&super::file(folder))?, names: HashMap::new() })
     }
 
-    /// Whether the pages of the database fit together; reads all of it.
-    pub(crate) fn is_sound(&self) -> Result<bool, StoreError> {
-        let answer: String = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        Ok(answer == "ok")
+    /// Changes when somebody else has written to the database.
+    pub(crate) fn version(&self) -> Result<i64, StoreError> {
+        Ok(self.connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
+    }
+
+    /// Gives back what was only needed for writing.
+    pub(crate) fn rest(&mut self) -> Result<(), StoreError> {
+        self.names = HashMap::new();
+        self.connection.execute_batch("PRAGMA shrink_memory")?;
+        Ok(())
     }
 
     /// Numbers the roots, and forgets those that are not among these or lie elsewhere now.
@@ -102,8 +109,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes a file in the place of what was known of it.
-    pub(crate) fn put(&mut self, root: i64, document: &Document) -> Result<(), StoreError> {
+    /// Writes a file in the place of what was known of it; returns its number.
+    pub(crate) fn put(&mut self, root: i64, document: &Document) -> Result<i64, StoreError> {
         let old: Option<i64> = self
             .connection
             .prepare_cached("SELECT id FROM files WHERE root = ?1 AND path = ?2")?
@@ -126,23 +133,35 @@ impl Writer {
             document.lines
         ])?;
         let file = self.connection.last_insert_rowid();
-        let symbols = self.put_symbols(file, document)?;
+        let last: i64 = self
+            .connection
+            .prepare_cached("SELECT coalesce(max(id), 0) FROM chunks")?
+            .query_row([], |row| row.get(0))?;
+        let symbols = self.put_symbols(file, document, last + 1)?;
         self.put_uses(file, document, &symbols)?;
-        self.put_chunks(file, document, &symbols)?;
+        self.put_chunks(file, document, &symbols, last + 1)?;
         self.connection
             .prepare_cached("INSERT INTO docs(rowid, path, names, introduction) VALUES(?1, ?2, ?3, ?4)")?
             .execute(params![file, document.path_words, document.name_words, document.introduction])?;
-        Ok(())
+        Ok(file)
     }
 
-    fn put_symbols(&mut self, file: i64, document: &Document) -> Result<Vec<i64>, StoreError> {
+    /// `first_chunk` is the number that the first chunk of the file will get.
+    fn put_symbols(
+        &mut self,
+        file: i64,
+        document: &Document,
+        first_chunk: i64,
+    ) -> Result<Vec<i64>, StoreError> {
         let mut ids: Vec<i64> = Vec::with_capacity(document.outline.symbols.len());
         for symbol in &document.outline.symbols {
             let name = self.name_id(&symbol.name)?;
             let parent = symbol.parent.and_then(|index| ids.get(index).copied());
+            let after = document.pieces.iter().position(|piece| piece.chunk.last_line >= symbol.name_line);
+            let chunk = after.and_then(|index| Some(first_chunk + i64::try_from(index).ok()?));
             let sql =
-                "INSERT INTO symbols(file, name, kind, first_line, last_line, name_line, parent, signature)
-                       VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+                "INSERT INTO symbols(file, name, kind, first_line, last_line, name_line, parent, chunk, signature)
+                       VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
             self.connection.prepare_cached(sql)?.execute(params![
                 file,
                 name,
@@ -151,6 +170,7 @@ impl Writer {
                 symbol.last_line,
                 symbol.name_line,
                 parent,
+                chunk,
                 symbol.signature
             ])?;
             let id = self.connection.last_insert_rowid();
@@ -178,19 +198,32 @@ impl Writer {
         Ok(())
     }
 
-    fn put_chunks(&mut self, file: i64, document: &Document, symbols: &[i64]) -> Result<(), StoreError> {
-        for piece in &document.pieces {
+    fn put_chunks(
+        &mut self,
+        file: i64,
+        document: &Document,
+        symbols: &[i64],
+        first_chunk: i64,
+    ) -> Result<(), StoreError> {
+        let is_document = is_document(document.language.name());
+        for (id, piece) in (first_chunk..).zip(&document.pieces) {
             let chunk = &piece.chunk;
             let symbol = chunk.symbols.first().copied().or(chunk.within).and_then(|index| symbols.get(index));
-            let sql = "INSERT INTO chunks(file, first_line, last_line, symbol) VALUES(?1, ?2, ?3, ?4)";
-            let row = params![file, chunk.first_line, chunk.last_line, symbol];
+            let sql = "INSERT INTO chunks(id, file, first_line, last_line, symbol, is_test, is_document)
+                       VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            let (first, last) = (chunk.first_line, chunk.last_line);
+            let row = params![id, file, first, last, symbol, document.is_test, is_document];
             self.connection.prepare_cached(sql)?.execute(row)?;
-            let id = self.connection.last_insert_rowid();
             let sql = "INSERT INTO text(rowid, names, path, head, body) VALUES(?1, ?2, ?3, ?4, ?5)";
             let row = params![id, piece.names, document.path_words, piece.head, piece.body];
             self.connection.prepare_cached(sql)?.execute(row)?;
             let sql = "INSERT INTO grams(rowid, body) VALUES(?1, ?2)";
             self.connection.prepare_cached(sql)?.execute(params![id, piece.grams])?;
+            if let Some(vector) = &piece.vector {
+                let bytes: Vec<u8> = vector.iter().map(|value| value.cast_unsigned()).collect();
+                let sql = "INSERT INTO vectors(chunk, vector) VALUES(?1, ?2)";
+                self.connection.prepare_cached(sql)?.execute(params![id, bytes])?;
+            }
         }
         Ok(())
     }
@@ -219,6 +252,7 @@ impl Writer {
         for sql in [
             "DELETE FROM text WHERE rowid IN (SELECT id FROM chunks WHERE file = ?1)",
             "DELETE FROM grams WHERE rowid IN (SELECT id FROM chunks WHERE file = ?1)",
+            "DELETE FROM vectors WHERE chunk IN (SELECT id FROM chunks WHERE file = ?1)",
             "DELETE FROM chunks WHERE file = ?1",
             "DELETE FROM defs WHERE rowid IN (SELECT id FROM symbols WHERE file = ?1)",
             "DELETE FROM uses WHERE within IN (SELECT id FROM symbols WHERE file = ?1)",
@@ -237,6 +271,12 @@ impl Writer {
         let sql = "UPDATE roots SET indexed_commit = ?2 WHERE id = ?1 AND indexed_commit IS NOT ?2";
         self.connection.execute(sql, params![root, commit])?;
         Ok(())
+    }
+
+    /// A fact about the index.
+    pub(crate) fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT value FROM meta WHERE key = ?1";
+        Ok(self.connection.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()?)
     }
 
     /// Notes a fact about the index.

@@ -82,6 +82,7 @@ fn explanations_name_lists_and_boosts() {
     let why = |index: usize| answer["results"][index]["why"].as_str().unwrap().to_owned();
     assert!(why(0).contains("exact name 1") && why(0).contains("definition"), "{}", why(0));
     assert!(why(2).contains("test ×0.6"), "{}", why(2));
+    assert_eq!(answer["took_us"].as_array().map(Vec::len), Some(3), "{answer}");
 }
 
 #[test]
@@ -248,6 +249,51 @@ fn changes_are_seen_and_copies_are_shown_once() {
     let kept = ground.dump();
     harness.call::<Reindex>(json!({"full": true})).unwrap();
     assert_eq!(ground.dump(), kept);
+}
+
+#[test]
+fn an_edit_is_found_by_the_next_search() {
+    let ground = Ground::new(PROJECT);
+    let harness = ground.harness();
+    reindex(&harness);
+    for round in 0..5 {
+        let name = format!("brew_{round}_oolong");
+        ground.write("src/tea.rs", &format!("pub fn {name}() {{}}\n"));
+        let answer = search(&harness, &name);
+        assert_eq!((paths(&answer), answer.get("freshness")), (vec!["work:src/tea.rs"], None), "{answer}");
+        assert!(harness.call::<WhereUsed>(json!({"name": name})).unwrap().all_text().contains("defined"));
+    }
+    std::fs::remove_file(ground.work().join("src/tea.rs")).unwrap();
+    assert_eq!(paths(&search(&harness, "brew_4_oolong")), [""; 0]);
+}
+
+#[test]
+fn with_many_files_an_answer_tells_when_they_were_looked_at() {
+    let ground = Ground::new(PROJECT);
+    for file in 0..50 {
+        ground.write(&format!("many/f{file}.rs"), &format!("fn many_{file}() {{}}\n"));
+    }
+    let harness = ground.harness();
+    reindex(&harness);
+    ground.write("src/tea.rs", "pub fn brew_oolong() {}\n");
+    let answer = search(&harness, "brew_oolong");
+    let says_its_age = answer["freshness"].as_str().is_some_and(|told| told.starts_with("of "));
+    assert!(says_its_age || paths(&answer) == ["work:src/tea.rs"], "{answer}");
+    reindex(&harness);
+    assert_eq!(paths(&search(&harness, "brew_oolong")), ["work:src/tea.rs"]);
+}
+
+#[test]
+fn what_is_no_text_is_read_once_and_again_when_it_becomes_one() {
+    let ground = Ground::new(&[("a.rs", "fn a() {}\n")]);
+    std::fs::write(ground.work().join("notes.dat"), b"\0\0brew_oolong").unwrap();
+    let harness = ground.harness();
+    assert_eq!(reindex(&harness)["files"], 1);
+    assert_eq!(paths(&search(&harness, "brew_oolong")), [""; 0]);
+    ground.write("notes.dat", "brew_oolong, and more of it\n");
+    assert_eq!(paths(&search(&harness, "brew_oolong")), ["work:notes.dat"]);
+    std::fs::write(ground.work().join("notes.dat"), b"\0brew_oolong").unwrap();
+    assert_eq!(paths(&search(&harness, "brew_oolong")), [""; 0]);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod answers;
 mod broken;
 mod kills;
+mod meaning;
+mod packing;
 mod queries;
 
 use std::path::{Path, PathBuf};

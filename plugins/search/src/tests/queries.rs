@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::filter::Filter;
 use crate::query::Query;
-use crate::rank;
-use crate::store::Reader;
+use crate::rank::{self, Hit, Question};
+use crate::store::{Reader, StoreError};
 use crate::texts::Texts;
 
 /// An index that queries are asked of.
@@ -17,11 +17,15 @@ static GROUND: LazyLock<Ground> = LazyLock::new(|| {
     ground
 });
 
+pub(super) fn hits(reader: &Reader, query: &Query, texts: &mut Texts<'_>) -> Result<Vec<Hit>, StoreError> {
+    rank::hits(reader, &Question { query, filter: &Filter::default(), model: None }, 25, texts)
+}
+
 /// Asks the database itself, where an error is not hidden by a degraded answer.
 fn ask(reader: &Reader, query: &str) -> usize {
     let ctx = GROUND.harness().context();
     let mut texts = Texts::new(ctx.roots().unwrap());
-    let hits = rank::hits(reader, &Query::parse(query), &Filter::default(), &mut texts);
+    let hits = hits(reader, &Query::parse(query), &mut texts);
     hits.unwrap_or_else(|error| panic!("{query:?}: {error}")).len()
 }
 
@@ -164,7 +168,7 @@ fn a_million_queries_answer() {
         }
         let begun = Instant::now();
         let parsed = Query::parse(&query);
-        if let Err(error) = rank::hits(&reader, &parsed, &Filter::default(), &mut texts) {
+        if let Err(error) = hits(&reader, &parsed, &mut texts) {
             panic!("{query:?}: {error}");
         }
         if begun.elapsed() > longest.0 {

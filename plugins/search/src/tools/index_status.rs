@@ -67,6 +67,7 @@ pub(super) fn status(index: &Index, freshness: &Freshness) -> Status {
     {
         let status = index.status();
         notes.extend(status.rebuilt.as_ref().map(|why| format!("built anew: {why}")));
+        notes.extend(index.no_model.clone());
         if status.too_many_files {
             notes.push(format!(
                 "there are more than {} files; the rest is left out",

@@ -1,7 +1,5 @@
 //! `reindex`.
 
-use std::time::Duration;
-
 use llmc_core::prelude::*;
 
 use super::index_status::{Status, status};
@@ -24,10 +22,10 @@ impl Tool for Reindex {
         let index = index::of(ctx)?;
         if self.full {
             // A round under way would end with what is to be thrown away.
-            index.refresh(Duration::MAX, ctx.remaining() / 2, &|_| !ctx.cancelled());
+            index.rest(ctx.remaining() / 2, &|_| !ctx.cancelled());
             index.forget();
         }
-        let freshness = index.refresh(Duration::ZERO, ctx.remaining().mul_f32(0.9), &|status| {
+        let freshness = index.refresh(ctx.remaining().mul_f32(0.9), &|status| {
             ctx.progress(status.done as f64, (status.total > 0).then_some(status.total as f64), "indexing");
             !ctx.cancelled()
         });

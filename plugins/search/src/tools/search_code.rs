@@ -1,6 +1,7 @@
 //! `search_code`.
 
 use std::fmt::Write as _;
+use std::time::Instant;
 
 use llmc_core::prelude::*;
 
@@ -11,9 +12,9 @@ use crate::index::{self, Freshness};
 use crate::limits::{
     DEFAULT_RESULTS, DEFAULT_TOKENS, MAX_GREP_TIME, MAX_RESULTS, MAX_TOKENS, MAX_WAIT, MIN_TOKENS,
 };
-use crate::pack::{Piece, pack};
+use crate::pack::{Piece, candidates, pack};
 use crate::query::Query;
-use crate::rank::{self, Hit};
+use crate::rank::{self, Hit, Question};
 use crate::syntax::Language;
 use crate::texts::Texts;
 
@@ -73,6 +74,9 @@ pub struct Found {
     /// The indexed commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     commit: Option<String>,
+    /// Microseconds: look at the files, rank, pack. With `explain`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    took_us: Vec<u64>,
 }
 
 /// A piece of a file.
@@ -110,12 +114,15 @@ impl Tool for SearchCode {
         let kinds = self.kinds.iter().map(|kind| kind.wanted()).collect();
         let filter = Filter::new(kinds, self.languages.clone(), self.path.as_deref(), &index.roots)?;
         let mut texts = Texts::new(&index.roots);
+        let mut watch = Watch(Instant::now());
         let mut freshness = index.refresh_for(ctx, MAX_WAIT);
+        let looked = watch.lap();
         let answer = index.ask(|reader| {
-            if reader.meta(index::COMPLETE)?.is_none() && freshness != Freshness::Fresh {
+            if reader.meta(index::COMPLETE)?.is_none() && !freshness.is_whole() {
                 return Ok(None);
             }
-            rank::hits(reader, &query, &filter, &mut texts).map(Some)
+            let question = Question { query: &query, filter: &filter, model: index.model() };
+            rank::hits(reader, &question, candidates(self.limit()), &mut texts).map(Some)
         });
         ctx.check()?;
         let (hits, source) = match answer {
@@ -123,11 +130,11 @@ impl Tool for SearchCode {
             answer => {
                 if let Err(error) = &answer {
                     freshness = match freshness {
-                        Freshness::Fresh => Freshness::Stale(error.to_string()),
+                        Freshness::Fresh | Freshness::Aged(_) => Freshness::Stale(error.to_string()),
                         told => told,
                     };
                     // The broken one is built anew meanwhile.
-                    index.refresh(MAX_GREP_TIME, std::time::Duration::ZERO, &|_| false);
+                    index.refresh_later();
                 }
                 let grepped =
                     grep(&index.roots, &query, &filter, MAX_GREP_TIME.min(ctx.remaining() / 2), ctx);
@@ -141,8 +148,9 @@ impl Tool for SearchCode {
             source: source.into(),
             freshness: unless_fresh(&freshness),
             commit: if source == "index" { commit(&index) } else { None },
+            took_us: if self.explain { vec![looked, watch.lap(), 0] } else { Vec::new() },
         };
-        Ok(self.fill(empty, hits, &query, &mut texts))
+        Ok(self.fill(empty, hits, &query, &mut texts, watch))
     }
 }
 
@@ -158,8 +166,19 @@ impl SearchCode {
         }
     }
 
-    fn fill(&self, mut found: Found, hits: Vec<Hit>, query: &Query, texts: &mut Texts<'_>) -> Found {
-        let limit = self.limit.unwrap_or(DEFAULT_RESULTS).clamp(1, MAX_RESULTS) as usize;
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(DEFAULT_RESULTS).clamp(1, MAX_RESULTS) as usize
+    }
+
+    fn fill(
+        &self,
+        mut found: Found,
+        hits: Vec<Hit>,
+        query: &Query,
+        texts: &mut Texts<'_>,
+        mut watch: Watch,
+    ) -> Found {
+        let limit = self.limit();
         let budget = budget(self.max_tokens, DEFAULT_TOKENS);
         found.more = usize::from(u16::MAX);
         let left = budget.saturating_sub(cost(&found));
@@ -170,12 +189,16 @@ impl SearchCode {
                 source: String::new(),
                 freshness: None,
                 commit: None,
+                took_us: Vec::new(),
             };
             cost(&alone)
         };
         let (pieces, more) = pack(hits, query, texts, limit, left, price);
         found.results = pieces.iter().map(|piece| self.piece(piece)).collect();
         found.more = more;
+        if let Some(packed) = found.took_us.last_mut() {
+            *packed = watch.lap();
+        }
         let dropped = super::shorten(&mut found, budget, |found| found.results.pop().is_some());
         found.more += dropped;
         found
@@ -191,6 +214,18 @@ impl SearchCode {
             text: piece.text.clone(),
             why: self.explain.then(|| why(&piece.hit)),
         }
+    }
+}
+
+/// Tells how long each part of a call took.
+struct Watch(Instant);
+
+impl Watch {
+    /// Microseconds since the last time.
+    fn lap(&mut self) -> u64 {
+        let took = self.0.elapsed();
+        self.0 += took;
+        took.as_micros().try_into().unwrap_or(u64::MAX)
     }
 }
 
@@ -238,6 +273,9 @@ impl StructuredOutput for Found {
         let fresh = self.freshness.as_ref().map_or(String::new(), |told| format!(", {told}"));
         let commit = self.commit.as_ref().map_or(String::new(), |commit| format!(", commit {commit}"));
         let _ = write!(text, "({more}source: {}{fresh}{commit})", self.source);
+        if let [looked, ranked, packed] = self.took_us[..] {
+            let _ = write!(text, "\n(looked at files {looked} µs, ranked {ranked} µs, packed {packed} µs)");
+        }
         text
     }
 }

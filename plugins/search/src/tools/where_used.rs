@@ -85,7 +85,7 @@ impl Tool for WhereUsed {
             ctx.check()?;
             let Some(text) = texts.of(&root, &path) else { continue };
             let lines = text.lines(1, text.count());
-            mentions(&name, &place(&root, &path), &path, lines, &mut extractor, &mut definitions, &mut uses);
+            mentions(&name, &place(&root, &path), &path, &lines, &mut extractor, &mut definitions, &mut uses);
         }
         let (limit, total) = (self.limit.unwrap_or(30).clamp(1, 500) as usize, uses.len());
         uses.truncate(limit);
@@ -136,13 +136,13 @@ fn mentions(
     name: &str,
     place: &str,
     path: &str,
-    lines: &[String],
+    lines: &[&str],
     extractor: &mut Extractor,
     definitions: &mut Vec<Mention>,
     uses: &mut Vec<Mention>,
 ) {
     let numbered = (1u32..).zip(lines).filter(|(_, line)| has_word(line, name));
-    let hits: Vec<(u32, &String)> = numbered.collect();
+    let hits: Vec<(u32, &&str)> = numbered.collect();
     let Some(language) = Language::of(path).filter(|_| !hits.is_empty()) else { return };
     let outline = extractor.outline(language, &lines.join("\n"));
     let known: BTreeMap<u32, Usage> = outline

@@ -1,0 +1,67 @@
+//! What is too old or too much is taken out, and the chain can still be checked.
+
+use super::*;
+use crate::audit::store::Retention;
+
+#[test]
+fn the_oldest_go_when_there_are_too_many_bytes() {
+    for format in FORMATS {
+        let mut ground = Ground::new(format);
+        ground.config.max_bytes = 256 << 10;
+        let mut store = ground.store();
+        let retention = Retention { keep_ms: None, max_bytes: Some(ground.config.max_bytes) };
+        let mut pruned = 0;
+        for first in (0..6000).step_by(200) {
+            append(&mut store, &bodies(first..first + 200));
+            if let Some(out) = store.prune(&retention, 0).unwrap() {
+                pruned += out.records;
+                let report = ground.verify();
+                assert!(report.is_good() && report.first_seq == out.before_seq, "{report:#?}");
+            }
+        }
+        ground.assert_good(6000 - pruned);
+        assert!(pruned > 3000, "{format:?}: {pruned}");
+        let held: u64 = std::fs::read_dir(ground.folder.path())
+            .unwrap()
+            .map(Result::unwrap)
+            .filter(|entry| !entry.file_name().to_string_lossy().contains("-wal"))
+            .map(|entry| entry.metadata().unwrap().len())
+            .sum();
+        assert!(held < 3 * ground.config.max_bytes, "{format:?}: {held} bytes");
+        let rows = ground.rows(&query::Filter { limit: 10_000, ..Default::default() });
+        assert_eq!((rows.len() as u64, rows.last().unwrap().seq), (6000 - pruned, 6000));
+    }
+}
+
+#[test]
+fn the_old_go_and_the_young_stay() {
+    let ground = Ground::new(AuditFormat::Sqlite);
+    let mut store = ground.store();
+    append(&mut store, &bodies(0..1000));
+    let retention = Retention { keep_ms: Some(500), max_bytes: None };
+    assert_eq!(store.prune(&retention, 200).unwrap(), None, "nothing is that old");
+    let pruned = store.prune(&retention, 1000).unwrap().unwrap();
+    assert_eq!((pruned.records, pruned.before_seq), (500, 501));
+    ground.assert_good(500);
+    let pruned = store.prune(&retention, 1_000_000).unwrap().unwrap();
+    assert_eq!(pruned.records, 499, "the last one stays");
+    append(&mut store, &bodies(0..10));
+    ground.assert_good(11);
+}
+
+#[test]
+fn whole_files_go_when_they_are_old() {
+    let ground = Ground::new(AuditFormat::Jsonl);
+    let mut config = ground.config.clone();
+    config.max_bytes = 1;
+    let key = Arc::new(Key::open(&beside(&ground.path(), ".key")).unwrap());
+    let mut store = store::open(&config, &ground.path(), key).unwrap();
+    for first in (0..2000).step_by(100) {
+        append(&mut store, &bodies(first..first + 100));
+    }
+    let retention = Retention { keep_ms: Some(60_000), max_bytes: None };
+    assert_eq!(store.prune(&retention, now_ms()).unwrap(), None);
+    let pruned = store.prune(&retention, now_ms() + 120_000).unwrap().unwrap();
+    ground.assert_good(2000 - pruned.records);
+    assert!(pruned.records > 500);
+}

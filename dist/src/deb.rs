@@ -16,6 +16,7 @@ const PLACES: &[(&str, &str)] = &[
     ("debian/copyright", "usr/share/doc/llmc/copyright"),
     ("debian/sysusers.conf", "usr/lib/sysusers.d/llmc.conf"),
     ("systemd/llmc.service", "usr/lib/systemd/system/llmc.service"),
+    ("systemd/llmc.socket", "usr/lib/systemd/system/llmc.socket"),
 ];
 
 /// What lies here the administrator may change; dpkg keeps it.

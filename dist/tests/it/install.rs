@@ -41,22 +41,15 @@ fn a_session_runs_from_the_unpacked_tarball() {
 fn demo(stage: &Path) -> Command {
     let built = std::env::current_exe().unwrap();
     let built = built.parent().unwrap().parent().unwrap().join("examples/demo");
-    let mut command = Command::new(&built);
     if !built.exists() {
-        let cargo = Path::new(env!("CARGO"));
-        run_cargo(cargo);
+        // Only where these tests are run alone.
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "-p", "llmc-server", "--example", "demo"]).current_dir(sources());
+        assert!(cargo.status().unwrap().success(), "cargo built no demo");
     }
+    let mut command = Command::new(&built);
     command.arg("--stage").arg(stage);
     command
-}
-
-fn run_cargo(cargo: &Path) {
-    let status = Command::new(cargo)
-        .args(["build", "--quiet", "-p", "llmc-server", "--example", "demo"])
-        .current_dir(sources())
-        .status()
-        .unwrap();
-    assert!(status.success(), "cargo built no demo");
 }
 
 #[test]
@@ -75,7 +68,9 @@ fn the_debian_package_unpacks_to_an_installation_that_finds_its_parts() {
     assert!(tools.contains("read_file") && tools.contains("execute_code"), "{tools}");
     let configuration = folder.path().join("etc/llmc/config.toml");
     run(Command::new(&llmc).args(["config", "check", "--config"]).arg(&configuration));
-    assert!(folder.path().join("usr/lib/systemd/system/llmc.service").is_file());
+    for unit in ["llmc.service", "llmc.socket"] {
+        assert!(folder.path().join("usr/lib/systemd/system").join(unit).is_file(), "{unit}");
+    }
 
     let listed = run(Command::new("dpkg-deb").arg("-c").arg(&deb));
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();

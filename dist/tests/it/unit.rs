@@ -42,6 +42,16 @@ fn what_jails_need_is_open_and_the_rest_is_closed() {
 }
 
 #[test]
+fn the_socket_starts_the_service_on_loopback_alone() {
+    let socket = packaging("systemd/llmc.socket");
+    let places = values(&socket, "ListenStream");
+    assert!(!places.is_empty() && places.iter().all(|place| place.starts_with("127.0.0.1:")), "{places:?}");
+    // It starts the service of its own name.
+    assert!(values(&socket, "Service").is_empty() && values(&socket, "Accept").is_empty());
+    assert_eq!(values(&socket, "WantedBy"), ["sockets.target"]);
+}
+
+#[test]
 fn systemd_reads_it_without_a_complaint() {
     if !has("systemd-analyze", "the unit by systemd's own eyes") {
         return;
@@ -51,7 +61,10 @@ fn systemd_reads_it_without_a_complaint() {
         let file = folder.path().join("llmc.service");
         fs::write(&file, unit).unwrap();
         let mut command = Command::new("systemd-analyze");
-        command.args(["verify", "--man=no", "--recursive-errors=no"]).arg(&file);
+        command
+            .args(["verify", "--man=no", "--recursive-errors=no"])
+            .arg(&file)
+            .arg(folder.path().join("llmc.socket"));
         let output = command.output().unwrap();
         // It names what it does not know and ends well all the same.
         format!(
@@ -62,6 +75,7 @@ fn systemd_reads_it_without_a_complaint() {
     };
     // The program is not installed here, and systemd looks for it.
     let unit = packaging("systemd/llmc.service").replace("/usr/bin/llmc", "/bin/true");
+    fs::write(folder.path().join("llmc.socket"), packaging("systemd/llmc.socket")).unwrap();
     assert_eq!(verify(&unit), "");
     assert!(verify(&unit.replace("ProtectHome=yes", "ProtectHome=maybe")).contains("ProtectHome"));
     let exposure = run(Command::new("systemd-analyze")

@@ -7,7 +7,7 @@
 //! - [`report`], [`table`]: what came of it.
 //! - [`files`]: another benchmark, of the file tools; [`exec`]: one of `execute_code`; [`commands`]: one of
 //!   `run_command`.
-//! - [`search`]: another one, of the plugin `search`.
+//! - [`search`]: another one, of the plugin `search`; [`http`]: one of calls over HTTP.
 //! - [`program`]: programs of others.
 //! - [`tokens`]: another count, of what passes through a model.
 //!
@@ -22,6 +22,7 @@ mod cpu;
 mod exec;
 mod files;
 mod hop;
+mod http;
 mod memory;
 mod processes;
 mod program;
@@ -88,6 +89,8 @@ enum What {
     Exec,
     /// Measures the file tools beside `rg`, `fd` and another server instead.
     Files(files::Options),
+    /// Measures calls over HTTP beside a plain server on rmcp and the reference server for Node instead.
+    Http(http::Options),
     /// Measures what the plugin `search` finds and costs, beside `rg` and tantivy, instead.
     Search(search::Options),
     /// Counts the tokens of code mode beside those of single calls instead.
@@ -118,6 +121,10 @@ fn main() -> Result<ExitCode> {
         let mut plan = if cli.quick { exec::Plan::QUICK } else { exec::Plan::FULL };
         plan.rounds = rounds(plan.rounds);
         let report = exec::measure(&cli.stage, &Cpus::choose(cli.cpu)?, plan)?;
+        return finish(&cli, &report, report.is_good());
+    }
+    if let Some(What::Http(options)) = &cli.what {
+        let report = http::measure(&cli.stage, options, cli.quick)?;
         return finish(&cli, &report, report.is_good());
     }
     if let Some(What::Search(options)) = &cli.what {

@@ -116,6 +116,11 @@ impl Bridge {
         survive(self.sender.flush());
     }
 
+    /// The server asked whether anybody is there.
+    pub(crate) fn pong(&self) {
+        survive(self.sender.send(Header { kind: from_host::PONG, ..Header::default() }, b"", &[]));
+    }
+
     /// The server answered request `seq`.
     pub(crate) fn reply(&self, seq: u64, ok: bool, body: Vec<u8>, fds: Vec<OwnedFd>) {
         if let Some(waiting) = locked(&self.waiting).remove(&seq) {

@@ -202,6 +202,7 @@ impl Crew {
                 self.bridge.reply(header.seq, ok, body, frame.fds);
             }
             to_host::CANCEL => self.bridge.cancel(header.call),
+            to_host::PING => self.bridge.pong(),
             kind => eprintln!("llmc-host: ignored message kind {kind} from the server"),
         }
         None

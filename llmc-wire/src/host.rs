@@ -9,6 +9,8 @@
 //!   REPLY seq, ok, body          ->
 //!   CANCEL                       ->
 //!                                <-   DONE ok, body
+//!   PING                         ->
+//!                                <-   PONG
 //! ```
 //!
 //! Bodies are JSON; the server forwards only bytes that it has parsed and written anew.
@@ -27,6 +29,8 @@ pub mod to_host {
     pub const REPLY: u8 = 3;
     /// The caller no longer wants `call`.
     pub const CANCEL: u8 = 4;
+    /// Are you there?
+    pub const PING: u8 = 5;
 }
 
 /// Message kinds that the host sends.
@@ -39,6 +43,8 @@ pub mod from_host {
     pub const DONE: u8 = 67;
     /// The plugin asks for operation `code`; `seq` 0 wants no reply.
     pub const REQUEST: u8 = 68;
+    /// The answer to one `PING`, whatever calls are under way.
+    pub const PONG: u8 = 69;
 }
 
 /// `code` of a success.

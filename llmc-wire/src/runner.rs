@@ -8,6 +8,8 @@
 //!                                    <-   STARTED run + pidfd    or   REFUSED run {layer, message}
 //!   SIGNAL run, signal               ->
 //!                                    <-   EXITED run {outcome}
+//!   PING                             ->
+//!                                    <-   PONG
 //! ```
 //!
 //! The server ends a run by a signal through the pidfd: process 1 of the jail dies, and the kernel ends the rest.
@@ -25,6 +27,8 @@ pub mod to_runner {
     /// Signal `code`, 2 (`SIGINT`) or 15 (`SIGTERM`), to every process of the jail of `call`. No answer; a jail that
     /// has ended needs no signal.
     pub const SIGNAL: u8 = 131;
+    /// Are you there?
+    pub const PING: u8 = 132;
 }
 
 /// Message kinds that the runner sends.
@@ -32,12 +36,18 @@ pub mod from_runner {
     /// [`super::Hello`] as JSON; the answer to `INIT`.
     pub const HELLO: u8 = 193;
     /// The jail of `call` has started; its pidfd comes with the frame, and the other side of its terminal if it has one.
+    /// `code` is [`super::PARKED`] for one that waited ready.
     pub const STARTED: u8 = 194;
     /// [`super::Refused`] as JSON: nothing of `call` was executed.
     pub const REFUSED: u8 = 195;
     /// [`super::Outcome`] as JSON: the jail of `call` is gone.
     pub const EXITED: u8 = 196;
+    /// The answer to one `PING`.
+    pub const PONG: u8 = 197;
 }
+
+/// In [`from_runner::STARTED`]: the jail had been made ahead of time.
+pub const PARKED: u16 = 1;
 
 /// Largest [`Spec`] in bytes of JSON; the runner accepts no larger frame.
 pub const MAX_SPEC_BYTES: usize = 8 << 20;

@@ -5,7 +5,9 @@
 #![expect(clippy::print_stdout, reason = "telling the builder what happens is this program's job")]
 
 mod audit;
+mod canary;
 mod ci;
+mod clients;
 mod conformance;
 mod new_plugin;
 mod rust_text;

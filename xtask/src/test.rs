@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::canary::{self, Canary};
+use crate::clients;
 use crate::conformance;
 use crate::stage::{self, Profile, Stage};
 use crate::workspace::{self, Workspace, shown};
@@ -26,8 +28,16 @@ const PREREQUISITES: &[Prerequisite] = &[
         package: "python3",
         tests: "everything that runs Python code (`execute_code`)",
     },
+    Prerequisite {
+        program: "chromium-headless-shell",
+        package: "chromium-headless-shell",
+        tests: "the console in a browser",
+    },
     Prerequisite { program: "git", package: "git", tests: "`run_command` with a real program" },
 ];
+
+/// Where clients of others are installed, beside the stage.
+const CLIENTS: &str = "clients";
 
 const FOLDERS: [&str; 2] = ["/usr/bin", "/usr/local/bin"];
 
@@ -38,9 +48,14 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
     }
     let stage = stage::build(workspace, Profile::Dev, stage::FOLDER)?;
     show_kernel(&stage);
+    let clients = stage.dir.with_file_name(CLIENTS);
+    clients::install(workspace, &clients);
 
     let mut cargo = workspace.cargo(["test", "--workspace", "--no-fail-fast"]);
+    let mut canary = Canary::new()?;
     cargo.env("LLMC_STAGE", &stage.dir).env("LLMC_STAGE_TESTS", &stage.tests);
+    cargo.env(canary::VARIABLE, canary.value());
+    cargo.env("LLMC_CLIENTS", &clients);
     cargo.env("LLMC", stage.program());
     cargo.args(filter.map(|filter| ["--", filter]).into_iter().flatten());
 
@@ -49,6 +64,10 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
     let mut tally = Tally::default();
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line?;
+        if canary.hears(&line) {
+            println!("[a line with the canary of this run]");
+            continue;
+        }
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
         tally.read(&line);
@@ -57,6 +76,8 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
     tally.end();
 
     println!("\n{} passed, {} failed", tally.passed, tally.failed);
+    let target = stage.dir.parent().context("the stage is in no folder")?;
+    canary.search(&workspace.root, target)?;
     match tally {
         Tally { failed: 1.., .. } => bail!("some tests failed"),
         _ if !status.success() => bail!("`{}` failed ({status})", shown(&cargo)),

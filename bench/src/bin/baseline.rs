@@ -3,32 +3,65 @@
 //! It offers the same two tools as the llmc beside it. Their schemas and the form of their answers come from a
 //! file that the benchmark writes after it has asked llmc, so that both sides parse and send the same bytes.
 
+use std::convert::Infallible;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, ListToolsResult,
     PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
 use rmcp::transport::io::stdio_pipes;
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let (root, like) =
-        arguments.next().zip(arguments.next()).context("usage: bench-baseline ROOT LIKE.json")?;
+        arguments.next().zip(arguments.next()).context("usage: bench-baseline ROOT LIKE.json [--http]")?;
+    let over_http = arguments.next().is_some();
     let like: Like = serde_json::from_slice(&std::fs::read(like)?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let service = Baseline { root, like: Arc::new(like) }.serve(stdio_pipes()).await?;
+        let baseline = Baseline { root, like: Arc::new(like) };
+        if over_http {
+            return serve_http(baseline).await;
+        }
+        let service = baseline.serve(stdio_pipes()).await?;
         service.waiting().await?;
         Ok(())
     })
+}
+
+/// As rmcp serves HTTP at its fastest: without sessions, answers in JSON.
+async fn serve_http(baseline: Baseline) -> Result<()> {
+    let settings =
+        StreamableHttpServerConfig::default().with_legacy_session_mode(false).with_json_response(true);
+    let sessions: Arc<NeverSessionManager> = Arc::default();
+    let service = StreamableHttpService::new(move || Ok(baseline.clone()), sessions, settings);
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let _ = writeln!(std::io::stderr(), "serving MCP at http://{}/mcp", listener.local_addr()?);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let service = service.clone();
+        let answer = service_fn(move |request| {
+            let service = service.clone();
+            async move { Ok::<_, Infallible>(service.handle(request).await) }
+        });
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+    }
 }
 
 /// What llmc said.

@@ -11,8 +11,9 @@ use anyhow::Context as _;
 use llmc_wire::host::{HostLimits, Init, InitRoot};
 use rustix::fs::fstat;
 
+use super::Shown;
 use crate::audit::Audit;
-use crate::call::Hub;
+use crate::call::{CallPath, Generation, Hub};
 use crate::config::{Config, ConfigError, Flags, Grants, Plugin, Program};
 use crate::files::Version;
 use crate::plugin::connection::Settings;
@@ -44,7 +45,7 @@ impl Ground {
 /// A configuration as far as the next one may want to keep it.
 pub(super) struct Parts {
     pub(super) secrets: Arc<Secrets>,
-    pub(super) instructions: Arc<str>,
+    instructions: Arc<str>,
     pool: Option<Arc<Pool>>,
     plugins: Vec<Part>,
 }
@@ -157,6 +158,17 @@ impl Parts {
         match (&self.pool, &before.pool) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
             (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+
+    /// With a path that leads to them.
+    pub(super) fn generation(&self, path: CallPath, shown: Arc<Shown>) -> Generation {
+        Generation {
+            path: Arc::new(path),
+            plugins: self.supervisors().into(),
+            pool: self.pool.clone(),
+            instructions: Arc::clone(&self.instructions),
+            shown,
         }
     }
 

@@ -13,7 +13,7 @@ use super::verify::{self, Report, Trust};
 use crate::config::AuditFormat;
 
 /// Outcomes of calls that the server let pass: whether the tool then failed is its own affair.
-const PASSED: [&str; 3] = ["ok", "tool_error", "tool_failed"];
+const PASSED: [&str; 4] = ["ok", "tool_error", "tool_failed", "input_required"];
 
 /// Which records are wanted; what is absent restricts nothing.
 #[derive(Clone, Debug)]

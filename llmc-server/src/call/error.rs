@@ -39,8 +39,16 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// What refuses calls in this way, where it is always the same.
+    fn rule(self) -> Option<&'static str> {
+        match self {
+            Self::Declined | Self::Unconfirmed => Some("policy.confirm"),
+            _ => None,
+        }
+    }
+
     /// The name in audit records and in the metadata of results.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::UnknownTool => "unknown_tool",
             Self::NotFound => "not_found",
@@ -76,7 +84,7 @@ pub(crate) struct CallError {
 
 impl CallError {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), rule: None }
+        Self { kind, message: message.into(), rule: kind.rule().map(Cow::Borrowed) }
     }
 
     /// Names what refused it.

@@ -6,13 +6,21 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::CallPath;
+use crate::app::Shown;
+use crate::plugin::Supervisor;
+use crate::runner::Pool;
 
 /// One configuration, made ready.
 #[derive(Clone)]
 pub(crate) struct Generation {
     pub(crate) path: Arc<CallPath>,
+    pub(crate) plugins: Arc<[Arc<Supervisor>]>,
+    /// The runner, if anything may run.
+    pub(crate) pool: Option<Arc<Pool>>,
     /// What the model is told about this server.
     pub(crate) instructions: Arc<str>,
+    /// For the console.
+    pub(crate) shown: Arc<Shown>,
 }
 
 /// The generation that counts now.

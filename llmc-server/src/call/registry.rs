@@ -12,6 +12,7 @@ use super::schema::{Schema, nearest};
 use super::template::Template;
 use crate::config::{self, is_name};
 use crate::plugin::Supervisor;
+use crate::telemetry::{METRICS, OfTool};
 
 /// Tools, prompts and resources that one plugin may have.
 const MAX_ITEMS: usize = 512;
@@ -38,6 +39,8 @@ pub(crate) struct Entry {
     pub(crate) long: bool,
     /// Of a resource.
     pub(crate) resource: Option<Offered>,
+    /// What is counted of it.
+    pub(crate) metrics: Arc<OfTool>,
 }
 
 /// A resource's place in the world.
@@ -129,6 +132,18 @@ impl Registry {
         let entries = entries.into_iter().map(|entry| entry.map(named)).collect::<Result<_, _>>()?;
         let (prompts, resources, stopped) = Default::default();
         Ok(Self { entries, prompts, resources, stopped })
+    }
+
+    /// Adds the tool that tells models how the server fares.
+    ///
+    /// # Errors
+    ///
+    /// When it is no tool.
+    pub(crate) fn add_metrics(&mut self) -> Result<(), ManifestError> {
+        let refused = |problem: String| ManifestError { plugin: "server".into(), problem };
+        let entry = Builtin::GetMetrics.entry().map_err(refused)?;
+        self.entries.insert(entry.name.clone(), Arc::new(entry));
+        Ok(())
     }
 
     /// A tool.
@@ -269,6 +284,7 @@ fn entry(name: String, index: u16, item: &Item, plugin: &Arc<Supervisor>) -> Res
     let output = item.output_schema.as_ref().map(Schema::compile).transpose();
     let output = output.map_err(|problem| format!("output schema: {problem}"))?;
     Ok(Entry {
+        metrics: METRICS.tool(&Entry::shown(item.kind, &name)),
         name,
         title: item.title.clone(),
         description: item.description.clone(),

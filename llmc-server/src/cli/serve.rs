@@ -1,7 +1,6 @@
 //! `llmc serve`
 
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -10,7 +9,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, App};
-use crate::config::{self, Config, ConfigError, Flags, Http, HttpAuth};
+use crate::config::{self, Config, ConfigError, Flags, Http, HttpAuth, Listen};
+use crate::console::Console;
+use crate::console::facts::Facts;
 use crate::http::{self, Listener};
 use crate::mcp::Front;
 use crate::reload::{self, HangUp};
@@ -21,11 +22,12 @@ use crate::transport;
 pub(super) struct Serve {
     #[command(flatten)]
     flags: Flags,
-    /// Serve MCP over Streamable HTTP at this address, such as 127.0.0.1:8765. stdin and stdout are then served only if
+    /// Serve MCP over Streamable HTTP at this address, such as 127.0.0.1:8765, unix:/path or systemd. stdin and stdout are then served only if
     /// stdin is a pipe or a socket, as when a client started the server.
     #[arg(long, value_name = "ADDRESS")]
-    http: Option<SocketAddr>,
-    /// Who may call over HTTP: holders of a token (`llmc token create`), or with `none` everybody, on loopback only.
+    http: Option<Listen>,
+    /// Who may call over HTTP: holders of a token (`llmc token create`), with `oauth` holders of an access token as the
+    /// configuration says, or with `none` everybody, on loopback only.
     #[arg(long, value_enum, value_name = "WHO")]
     http_auth: Option<HttpAuth>,
     /// With HTTP: leave stdin and stdout alone, whatever they are.
@@ -56,8 +58,8 @@ impl Serve {
 
     fn apply(&self, config: &mut Config) -> Result<(), String> {
         let by_file = config.server.http.clone();
-        if let Some(listen) = self.http {
-            config.server.http.get_or_insert_with(|| Http::on(listen)).listen = listen;
+        if let Some(listen) = &self.http {
+            config.server.http.get_or_insert_with(|| Http::on(listen.clone())).listen = listen.clone();
         }
         let http = config.server.http.as_mut();
         match (http, self.http_auth) {
@@ -85,9 +87,13 @@ impl Serve {
         let (ready, is_ready) = watch::channel(false);
         let stop = CancellationToken::new();
         // Said whatever is logged: a person who starts a server wants to know where it is.
-        let _ = writeln!(io::stderr(), "llmc: serving MCP at http://{}/mcp", listener.address()?);
+        let _ = writeln!(io::stderr(), "llmc: serving MCP at {}/mcp", listener.address()?);
         let max_bytes = app.config.limits.max_message_bytes;
-        let server = http::Server { live: app.live.clone(), max_body_bytes: max_bytes, ready: is_ready };
+        let wants_console = app.config.server.http.as_ref().is_some_and(|http| http.console);
+        let console = wants_console
+            .then(|| Console::begin(Facts::new(app.live.clone(), app.stage(), is_ready.clone())));
+        let server =
+            http::Server { live: app.live.clone(), max_body_bytes: max_bytes, ready: is_ready, console };
         let serving = tokio::spawn(listener.serve(server, stop.clone()));
         let front = Front::new(app.live.clone());
         let with_stdio = !self.no_stdio && is_pipe_or_socket();

@@ -109,7 +109,9 @@ fn resolve(config: &mut Config, folder: &Path) {
     config.audit.path.iter_mut().for_each(from_folder);
     config.server.state.iter_mut().for_each(from_folder);
     config.server.state_key.iter_mut().for_each(from_folder);
-    config.server.http.iter_mut().filter_map(|http| http.tokens.as_mut()).for_each(from_folder);
+    if let Some(http) = &mut config.server.http {
+        http.resolve(folder);
+    }
     for source in config.secrets.values_mut() {
         if let SecretSource::File(path) = source {
             from_folder(path);

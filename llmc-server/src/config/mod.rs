@@ -6,8 +6,11 @@
 mod edit;
 mod flags;
 mod http;
+mod listen;
 mod load;
+mod oauth;
 mod programs;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,11 +22,14 @@ use serde::{Deserialize, Serialize};
 pub(crate) use edit::{Editor, GrantWord, no_plugin};
 pub use flags::Flags;
 pub(crate) use flags::{FS_TOOLS, parse_root};
-pub use http::{Http, HttpAuth};
+pub use http::{Http, HttpAuth, HttpMetrics};
+pub use listen::{Listen, ProxyHeader, Tls, TrustedProxy};
 pub use load::{ConfigError, Loaded, load};
 pub(crate) use load::{flag, is_name, is_path, parse, user_file};
+pub use oauth::{Algorithm, OAuth};
 pub use programs::Program;
 pub(crate) use programs::{NO_RULES, header, is_narrow, name_of};
+pub use telemetry::Telemetry;
 
 /// 1,048,576 bytes.
 const MIB: usize = 1 << 20;
@@ -51,6 +57,8 @@ pub struct Config {
     pub policy: Policy,
     /// What is recorded.
     pub audit: Audit,
+    /// Who is told how the server fares.
+    pub telemetry: Telemetry,
     /// The file that this was read from; no key of it.
     #[serde(skip)]
     pub file: Option<PathBuf>,

@@ -1,16 +1,18 @@
 //! Who sends a request.
 
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 use hyper::header::{self, HeaderMap};
 
-use super::rate::{Rate, network};
+use super::peer::{Client, Counted};
+use super::rate::Rate;
 use super::refusal::Refusal;
 use crate::call::Identity;
-use crate::tokens::Live;
+use crate::oauth::{self, Metadata, Refused, Resource};
+use crate::telemetry::METRICS;
+use crate::tokens::{Live, Scope};
 
 /// Longer ones are not looked at.
 const MAX_TOKEN_BYTES: usize = 256;
@@ -20,7 +22,9 @@ pub(super) enum Door {
     /// Everybody who got here.
     Open,
     /// Holders of a token.
-    Tokens { tokens: Live, failures: Rate<IpAddr> },
+    Tokens { tokens: Live, failures: Rate<Counted> },
+    /// Holders of an access token of an authorization server.
+    OAuth { resource: Box<Resource>, failures: Rate<Counted> },
 }
 
 /// A request that is not let in, and whether it is worth a record: of a flood the first ones tell enough.
@@ -33,19 +37,31 @@ impl Door {
     /// # Errors
     ///
     /// Why nobody is let in.
-    pub(super) fn identify(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Arc<Identity>, Rejected> {
-        let Self::Tokens { tokens, failures } = self else {
-            return Ok(Arc::new(Identity::anonymous()));
+    pub(super) async fn identify(
+        &self,
+        headers: &HeaderMap,
+        client: Client,
+    ) -> Result<Arc<Identity>, Rejected> {
+        let (counted, refusal, failures) = match self {
+            Self::Open => {
+                return Ok(Arc::new(match client {
+                    Client::Net(_) => Identity::anonymous(),
+                    Client::Local { uid, .. } => Identity::local(uid),
+                }));
+            }
+            Self::Tokens { tokens, failures } => match holder(tokens, headers) {
+                Ok(identity) => return Ok(Arc::new(identity)),
+                Err((counted, reason)) => (counted, Refusal::new(StatusCode::UNAUTHORIZED, reason), failures),
+            },
+            Self::OAuth { resource, failures } => match subject(resource, headers).await {
+                Ok(identity) => return Ok(Arc::new(identity)),
+                Err(refusal) => ("oauth", refusal, failures),
+            },
         };
-        let reason = match presented(headers).map(|text| tokens.find(text)) {
-            Ok(Some(token)) if !token.is_expired() => return Ok(Arc::new(Identity::of(&token))),
-            Ok(Some(token)) => format!("token `{}` has expired", token.name),
-            Ok(None) => "unknown or revoked token".to_owned(),
-            Err(reason) => reason.to_owned(),
-        };
+        METRICS.auth_failure(counted);
         // Only those who have no valid token can be told to wait: others behind the same address are let in.
-        Err(match failures.take(&network(peer), Instant::now()) {
-            Ok(()) => Rejected { refusal: Refusal::new(StatusCode::UNAUTHORIZED, reason), recorded: true },
+        Err(match failures.take(&client.counted(), Instant::now()) {
+            Ok(()) => Rejected { refusal, recorded: true },
             Err(wait) => {
                 let reason = "too many requests without a valid token from this address";
                 Rejected {
@@ -55,10 +71,68 @@ impl Door {
             }
         })
     }
+
+    /// What clients are told about access tokens, where these are taken.
+    pub(super) fn metadata(&self) -> Option<&Metadata> {
+        match self {
+            Self::OAuth { resource, .. } => Some(&resource.metadata),
+            Self::Open | Self::Tokens { .. } => None,
+        }
+    }
+}
+
+/// The holder of one of our own tokens.
+///
+/// # Errors
+///
+/// Why nobody holds it, as it is counted and as it is told.
+fn holder(tokens: &Live, headers: &HeaderMap) -> Result<Identity, (&'static str, String)> {
+    match presented(headers, MAX_TOKEN_BYTES).map(|text| tokens.find(text)) {
+        Ok(Some(token)) if !token.is_expired() => Ok(Identity::of(&token)),
+        Ok(Some(token)) => Err(("expired", format!("token `{}` has expired", token.name))),
+        Ok(None) => Err(("unknown", "unknown or revoked token".to_owned())),
+        Err(reason) => Err(("none", reason.to_owned())),
+    }
+}
+
+/// Whom an access token speaks of.
+async fn subject(resource: &Resource, headers: &HeaderMap) -> Result<Identity, Refusal> {
+    let challenged = |status, reason: String, error: Option<&str>| Refusal {
+        challenge: Some(resource.metadata.challenge(error)),
+        ..Refusal::new(status, reason)
+    };
+    // RFC 6750, 3.1: who has presented nothing has made no error.
+    if !headers.contains_key(header::AUTHORIZATION) {
+        return Err(challenged(StatusCode::UNAUTHORIZED, "no token".into(), None));
+    }
+    let judged = match presented(headers, oauth::MAX_BYTES) {
+        Ok(token) => resource.subject(token).await,
+        Err(reason) => Err(Refused::Invalid(reason.to_owned())),
+    };
+    judged.map(|subject| Identity::of_subject(&subject.name, subject.tools)).map_err(
+        |refused| match refused {
+            Refused::Invalid(reason) => challenged(StatusCode::UNAUTHORIZED, reason, Some("invalid_token")),
+            Refused::Scope(reason) => challenged(StatusCode::FORBIDDEN, reason, Some("insufficient_scope")),
+            Refused::Unavailable(reason) => {
+                Refusal::wait(StatusCode::SERVICE_UNAVAILABLE, reason, Duration::from_secs(5))
+            }
+        },
+    )
+}
+
+impl Door {
+    /// Whether the token of this origin still opens this, for what lasts longer than a request.
+    pub(super) fn holds(&self, origin: &str, scope: Scope) -> bool {
+        let Self::Tokens { tokens, .. } = self else { return false };
+        tokens.tokens().iter().filter(|token| !token.is_expired()).any(|token| {
+            let identity = Identity::of(token);
+            **identity.origin() == *origin && identity.may(scope)
+        })
+    }
 }
 
 /// The token of `Authorization: Bearer TOKEN`.
-fn presented(headers: &HeaderMap) -> Result<&str, &'static str> {
+fn presented(headers: &HeaderMap, max_bytes: usize) -> Result<&str, &'static str> {
     let value = headers.get(header::AUTHORIZATION).ok_or("no token")?;
     let value = value.to_str().map_err(|_| "the header `authorization` is not text")?;
     let (scheme, token) =
@@ -66,9 +140,9 @@ fn presented(headers: &HeaderMap) -> Result<&str, &'static str> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err("the header `authorization` holds no `Bearer TOKEN`");
     }
-    match token.len() {
-        1..=MAX_TOKEN_BYTES => Ok(token),
-        _ => Err("the token has an impossible length"),
+    match (1..=max_bytes).contains(&token.len()) {
+        true => Ok(token),
+        false => Err("the token has an impossible length"),
     }
 }
 
@@ -80,7 +154,7 @@ mod tests {
     fn only_a_bearer_token_is_looked_at() {
         let of = |value: &str| {
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
-            presented(&headers).map(str::to_owned)
+            presented(&headers, MAX_TOKEN_BYTES).map(str::to_owned)
         };
         assert_eq!(of("Bearer abc").as_deref(), Ok("abc"));
         assert_eq!(of("bearer abc").as_deref(), Ok("abc"));
@@ -95,6 +169,6 @@ mod tests {
         ] {
             assert!(of(value).is_err(), "{value}");
         }
-        assert!(presented(&HeaderMap::new()).is_err());
+        assert!(presented(&HeaderMap::new(), MAX_TOKEN_BYTES).is_err());
     }
 }

@@ -5,46 +5,54 @@
 //! `shape` (what kind of body), and then rmcp, which reads the message; `exchange` is between them for clients of
 //! earlier revisions, which are asked by requests. `service` puts them in this order.
 //!
-//! HTTP/1.1 alone, without compression and without sessions; a proxy that ends TLS speaks it to us.
+//! HTTP/1.1 alone, without compression and without sessions; over TCP or a Unix socket (`socket`), with `tls` or without.
+//! Behind a proxy, `peer` knows for whom it asks.
 
 mod auth;
 mod authority;
 mod connections;
+mod console;
 mod exchange;
 mod guard;
 mod introduction;
 mod patience;
+mod peer;
 mod rate;
+mod reach;
+mod readiness;
 mod refusal;
 mod reply;
 mod service;
 mod shape;
+mod socket;
+mod tls;
 
 use std::convert::Infallible;
 use std::error::Error as _;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, getrlimit};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::call::Live;
 use crate::config::{Config, Http};
+use crate::console::Console;
 pub(crate) use authority::{Authority, Origin};
 use connections::{Connections, Place};
 use patience::Patient;
-pub(crate) use service::check_reach;
+pub(crate) use reach::check as check_reach;
 use service::{Ends, Service};
+use socket::{Socket, Stream};
 
 /// Room for a request line and all headers.
 const MAX_HEAD_BYTES: usize = 16 << 10;
@@ -59,7 +67,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A listener that is bound and not yet served.
 pub(crate) struct Listener {
-    listener: TcpListener,
+    socket: Socket,
+    tls: Option<TlsAcceptor>,
     config: Http,
     door: auth::Door,
 }
@@ -71,6 +80,8 @@ pub(crate) struct Server {
     pub(crate) max_body_bytes: usize,
     /// Whether all processes are up.
     pub(crate) ready: watch::Receiver<bool>,
+    /// Pages for the operator, if he wants them.
+    pub(crate) console: Option<Console>,
 }
 
 impl Listener {
@@ -80,31 +91,34 @@ impl Listener {
     ///
     /// What is wrong.
     pub(crate) async fn bind(config: &Config, http: &Http) -> anyhow::Result<Self> {
-        let door = service::door(config, http)?;
-        let listener = TcpListener::bind(http.listen)
-            .await
-            .with_context(|| format!("server.http: failed to listen on {}", http.listen))?;
-        if !http.listen.ip().to_canonical().is_loopback() {
+        check_reach(config)?;
+        let door = service::door(config, http).await?;
+        let tls = http.tls.as_ref().map(tls::acceptor).transpose()?;
+        let socket = Socket::bind(config, http).await?;
+        if tls.is_none()
+            && let Some(address) = socket.address().filter(|address| !address.to_canonical().is_loopback())
+        {
             warn!(
-                listen = %http.listen,
-                "HTTP is not encrypted: put a proxy that ends TLS in front, on this machine or on a network that you trust"
+                listen = %address,
+                "HTTP is not encrypted: write `server.http.tls`, or put a proxy that ends TLS in front, on this machine \
+                 or on a network that you trust"
             );
         }
-        Ok(Self { listener, config: http.clone(), door })
+        Ok(Self { socket, tls, config: http.clone(), door })
     }
 
-    /// The address, with the port that was chosen if the configuration said 0.
+    /// Where clients reach it, with the port that was chosen if the configuration said 0.
     ///
     /// # Errors
     ///
     /// When the socket cannot be asked.
-    pub(crate) fn address(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+    pub(crate) fn address(&self) -> std::io::Result<String> {
+        self.socket.shown(self.tls.is_some())
     }
 
     /// Serves clients until `stop` says so, and then those calls that are under way, for a while.
     pub(crate) async fn serve(self, server: Server, stop: CancellationToken) {
-        let Self { listener, config, door } = self;
+        let Self { socket, tls, config, door } = self;
         let end = CancellationToken::new();
         let service = Arc::new(Service::new(&config, door, server, &stop, end.clone()));
         let connections = Connections::new(most_connections(&config));
@@ -114,9 +128,9 @@ impl Listener {
                 biased;
                 () = stop.cancelled() => break,
                 Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
-                accepted = listener.accept() => accepted,
+                accepted = socket.accept() => accepted,
             };
-            let (stream, peer) = match accepted {
+            let (stream, ends) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     warn!(target: "http", %error, "no connection could be taken");
@@ -125,13 +139,17 @@ impl Listener {
                 }
             };
             let Some(place) = connections.admit() else {
-                info!(target: "http", %peer, "refused: all connections are busy (`server.http.connections`)");
+                info!(target: "http", peer = %ends.peer, "refused: all connections are busy (`server.http.connections`)");
                 continue;
             };
             let patience = Duration::from_millis(config.client_timeout_ms);
-            tasks.spawn(connection(stream, peer, place, Arc::clone(&service), patience, stop.clone()));
+            let (service, stop) = (Arc::clone(&service), stop.clone());
+            match tls.clone() {
+                None => tasks.spawn(connection(stream, ends, place, service, patience, stop)),
+                Some(tls) => tasks.spawn(encrypted(tls, stream, ends, place, service, patience, stop)),
+            };
         }
-        drop(listener);
+        drop(socket);
         drain(tasks, Duration::from_millis(config.drain_ms), &end).await;
     }
 }
@@ -146,19 +164,39 @@ async fn drain(mut tasks: JoinSet<()>, patience: Duration, end: &CancellationTok
     tasks.shutdown().await;
 }
 
-/// Serves one connection to its end.
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
+/// Shakes hands, and serves one connection to its end.
+async fn encrypted(
+    tls: TlsAcceptor,
+    stream: Stream,
+    ends: Ends,
     place: Place,
     service: Arc<Service>,
     patience: Duration,
     stop: CancellationToken,
 ) {
-    // An answer is written at once or not at all; nothing is gained by waiting for more.
-    let _ = stream.set_nodelay(true);
-    let Ok(local) = stream.local_addr() else { return };
-    let (ends, place) = (Ends { peer, local: local.ip() }, Arc::new(place));
+    let shaking = tokio::time::timeout(patience, tls.accept(stream));
+    let shaken = tokio::select! {
+        shaken = shaking => shaken,
+        () = place.must_leave() => return,
+        () = stop.cancelled() => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => connection(stream, ends, place, service, patience, stop).await,
+        Ok(Err(error)) => debug!(target: "http", peer = %ends.peer, %error, "no TLS"),
+        Err(_) => debug!(target: "http", peer = %ends.peer, "the handshake took too long"),
+    }
+}
+
+/// Serves one connection to its end.
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ends: Ends,
+    place: Place,
+    service: Arc<Service>,
+    patience: Duration,
+    stop: CancellationToken,
+) {
+    let place = Arc::new(place);
     let of_connection = Arc::clone(&place);
     let answer = service_fn(move |request| {
         let (service, place) = (Arc::clone(&service), Arc::clone(&of_connection));
@@ -182,7 +220,7 @@ async fn connection(
     };
     if let Err(error) = served {
         let cause = error.source().map(ToString::to_string);
-        debug!(target: "http", %peer, %error, cause, "connection ended");
+        debug!(target: "http", peer = %ends.peer, %error, cause, "connection ended");
     }
 }
 

@@ -14,11 +14,13 @@ pub(super) struct Refusal {
     pub(super) allow: Option<&'static str>,
     /// When to come back, with 429 and 503.
     pub(super) retry_after: Option<Duration>,
+    /// What would let the client in, with 401 and 403.
+    pub(super) challenge: Option<String>,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, reason: impl Into<String>) -> Self {
-        Self { status, reason: reason.into(), allow: None, retry_after: None }
+        Self { status, reason: reason.into(), allow: None, retry_after: None, challenge: None }
     }
 
     pub(super) fn bad_request(reason: impl Into<String>) -> Self {

@@ -37,6 +37,14 @@ pub(super) fn json(status: StatusCode, body: &serde_json::Value) -> Reply {
     reply
 }
 
+/// Numbers, in the text format of OpenMetrics, which Prometheus reads.
+pub(super) fn metrics(text: String) -> Reply {
+    let mut reply = plain(StatusCode::OK, text);
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    reply
+}
+
 /// The connection ends with it: what else is in it nobody wants to read.
 pub(super) fn refused(refusal: &Refusal) -> Reply {
     let mut reply = json(refusal.status, &json!({ "error": refusal.shown() }));
@@ -48,8 +56,10 @@ pub(super) fn refused(refusal: &Refusal) -> Reply {
     if let Some(wait) = refusal.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
     }
-    if refusal.status == StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"llmc\""));
+    let challenge = refusal.challenge.as_ref().and_then(|challenge| HeaderValue::from_str(challenge).ok());
+    let realm = || HeaderValue::from_static("Bearer realm=\"llmc\"");
+    if let Some(challenge) = challenge.or_else(|| (refusal.status == StatusCode::UNAUTHORIZED).then(realm)) {
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     reply
 }
@@ -69,7 +79,8 @@ pub(super) fn preflight() -> Reply {
 pub(super) fn finished(mut reply: Reply, origin: Option<HeaderValue>) -> Reply {
     let headers = reply.headers_mut();
     for (name, value) in HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
+        // A page of the console has a policy of its own.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     headers.insert(header::VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = origin {

@@ -1,7 +1,6 @@
 //! One request, from its head to its answer: guard, who sends it, how many, its body, and then the protocol.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use hyper::{Request, StatusCode};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -24,13 +23,20 @@ use super::connections::Place;
 use super::exchange::{Exchanges, Taken};
 use super::guard::{self, Route};
 use super::introduction;
-use super::rate::{Rate, network};
+use super::peer::{Client, Counted, Peer, Proxies};
+use super::rate::Rate;
+use super::readiness::Readiness;
 use super::refusal::Refusal;
 use super::reply::{self, Reply};
-use super::{Server, shape};
+use super::{Server, console, shape};
 use crate::call::{Identity, Live};
-use crate::config::{Access, Http, HttpAuth};
+use crate::config::{Http, HttpAuth, HttpMetrics};
+use crate::console::Console;
+use crate::console::session::Viewer;
 use crate::mcp::{Front, Handler, Listening};
+use crate::oauth::Resource;
+use crate::telemetry::METRICS;
+use crate::tokens::Scope;
 
 /// Bodies up to this size need no share of [`BODIES_KIB`].
 const SMALL_BODY_BYTES: usize = 64 << 10;
@@ -51,25 +57,38 @@ const LISTEN: &str = "subscriptions/listen";
 /// What all connections share.
 pub(super) struct Service {
     names: Names,
+    proxies: Proxies,
     door: Door,
     /// By token, or by address where there are none.
     rate: Rate<String>,
     requests: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
     max_body_bytes: usize,
+    metrics: HttpMetrics,
     client_timeout: Duration,
     live: Live,
     exchanges: Exchanges,
     mcp: StreamableHttpService<Handler, NeverSessionManager>,
     /// For requests that stay open to be told of changes.
     listening: StreamableHttpService<Listening, NeverSessionManager>,
-    ready: watch::Receiver<bool>,
+    readiness: Readiness,
+    console: Option<Console>,
+    /// Browsers speak to us over TLS, so cookies can insist on it.
+    is_encrypted: bool,
+    /// Browsers that may watch at the same time.
+    streams: Arc<Semaphore>,
+    /// Who reads the audit for a page.
+    reading: Semaphore,
+    /// Links that were none.
+    ticket_failures: Rate<Counted>,
+    /// The server is told to end.
+    stop: CancellationToken,
 }
 
 /// The two ends of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ends {
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
     pub(super) local: IpAddr,
 }
 
@@ -84,7 +103,7 @@ impl Service {
         stop: &CancellationToken,
         end: CancellationToken,
     ) -> Self {
-        let Server { live, max_body_bytes, ready } = server;
+        let Server { live, max_body_bytes, ready, console } = server;
         // Hosts and origins are judged before rmcp sees a request. Without sessions there is nothing that one client
         // could take from another, and nothing that many could fill.
         let settings = StreamableHttpServerConfig::default()
@@ -101,46 +120,78 @@ impl Service {
         let mcp = StreamableHttpService::new(move || Ok(front.handler()), Arc::default(), settings);
         Self {
             names: Names::new(&config.hosts, &config.origins),
+            proxies: Proxies::new(config),
             door,
             rate: Rate::per_minute(config.requests_per_minute),
             requests: Arc::new(Semaphore::new(config.concurrent_requests)),
             bodies: Arc::new(Semaphore::new(BODIES_KIB as usize)),
             max_body_bytes,
+            metrics: config.metrics,
             client_timeout: Duration::from_millis(config.client_timeout_ms),
+            readiness: Readiness::new(live.clone(), ready),
             live,
             exchanges,
             mcp,
             listening,
-            ready,
+            console,
+            is_encrypted: config.tls.is_some(),
+            streams: console::streams(),
+            reading: Semaphore::new(1),
+            ticket_failures: Rate::per_minute(config.failures_per_minute),
+            stop: stop.clone(),
         }
     }
 
     /// Answers one request.
-    pub(super) async fn answer(&self, request: Request<Incoming>, ends: Ends, place: &Place) -> Reply {
+    pub(super) async fn answer(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        ends: Ends,
+        place: &Place,
+    ) -> Reply {
         let (head, body) = request.into_parts();
+        let client = self.proxies.client(&head.headers, ends.peer);
         let origin = head.headers.get(header::ORIGIN).cloned();
-        match guard::route(&head, &self.names, ends.local, self.max_body_bytes) {
+        let route = guard::route(&head, &self.names, ends.local, self.max_body_bytes);
+        let name = route.as_ref().map_or("none", Route::name);
+        let reply = match route {
             Ok(Route::Mcp { body_bytes }) => {
-                let reply = self.message(head, body, body_bytes, ends, place).await;
+                let reply = self.message(head, body, body_bytes, client, place).await;
                 reply::finished(reply, origin)
             }
             Ok(Route::Preflight) => reply::finished(reply::preflight(), origin),
             Ok(Route::Health) => {
                 reply::finished(reply::json(StatusCode::OK, &json!({"status": "ok"})), origin)
             }
-            Ok(Route::Ready) => reply::finished(self.readiness(), origin),
+            Ok(Route::Metadata) => match self.door.metadata() {
+                Some(metadata) => reply::finished(reply::json(StatusCode::OK, metadata.document()), origin),
+                None => reply::finished(reply::refused(&Refusal::not_found()), None),
+            },
+            Ok(Route::Ready) => reply::finished(self.readiness.reply().await, origin),
+            // No other origin is told anything.
+            Ok(Route::Console(page)) => {
+                reply::finished(console::answer(self, page, head, body, client, place).await, None)
+            }
+            Ok(Route::Metrics) => reply::finished(self.numbers(&head, client).await, origin),
             Err(refusal) => {
-                log(&refusal, ends);
+                log(&refusal, client);
                 discard(&head, body).await;
                 reply::finished(reply::refused(&refusal), None)
             }
-        }
+        };
+        METRICS.answer(name, reply.status().as_u16());
+        reply
     }
 
-    fn readiness(&self) -> Reply {
-        match *self.ready.borrow() {
-            true => reply::json(StatusCode::OK, &json!({"status": "ready"})),
-            false => reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "starting"})),
+    /// The numbers, for who may read them.
+    async fn numbers(&self, head: &Parts, client: Client) -> Reply {
+        let admitted = match self.metrics {
+            HttpMetrics::Public => Ok(()),
+            HttpMetrics::Token => self.admitted(head, client, Scope::Metrics).await.map(drop),
+        };
+        match admitted {
+            Ok(()) => reply::metrics(METRICS.text()),
+            Err(refusal) => reply::refused(&refusal),
         }
     }
 
@@ -149,10 +200,10 @@ impl Service {
         head: Parts,
         body: Incoming,
         body_bytes: usize,
-        ends: Ends,
+        client: Client,
         place: &Place,
     ) -> Reply {
-        let identity = match self.admitted(&head, ends) {
+        let identity = match self.admitted(&head, client, Scope::Call).await {
             Ok(identity) => identity,
             Err(refusal) => {
                 discard(&head, body).await;
@@ -162,34 +213,87 @@ impl Service {
         match self.received(body, body_bytes).await {
             Ok((body, held)) => self.dispatched(head, body, held, identity, place).await,
             Err(refusal) => {
-                log(&refusal, ends);
+                log(&refusal, client);
                 reply::refused(&refusal)
             }
         }
     }
 
     /// Who sends it, if he may and has not sent too many.
-    fn admitted(&self, head: &Parts, ends: Ends) -> Result<Arc<Identity>, Refusal> {
-        let peer = ends.peer.ip();
+    pub(super) async fn admitted(
+        &self,
+        head: &Parts,
+        client: Client,
+        scope: Scope,
+    ) -> Result<Arc<Identity>, Refusal> {
         let identity =
-            self.door.identify(&head.headers, peer).map_err(|Rejected { refusal, recorded }| {
+            self.door.identify(&head.headers, client).await.map_err(|Rejected { refusal, recorded }| {
                 if recorded {
-                    self.live.path().record_rejected(&peer.to_string(), &refusal.reason);
+                    self.live.path().record_rejected(&client.to_string(), &refusal.reason);
                 }
                 refusal
             })?;
         let key = match self.door {
-            Door::Open => network(peer).to_string(),
-            Door::Tokens { .. } => identity.origin().to_string(),
+            Door::Open => format!("{:?}", client.counted()),
+            Door::Tokens { .. } | Door::OAuth { .. } => identity.origin().to_string(),
         };
-        self.rate.take(&key, Instant::now()).map_err(|wait| {
-            let reason =
-                format!("too many requests of {} (`server.http.requests_per_minute`)", identity.shown());
-            let refusal = Refusal::wait(StatusCode::TOO_MANY_REQUESTS, reason, wait);
-            log(&refusal, ends);
-            refusal
-        })?;
+        self.within_rate(&key, identity.shown(), client)?;
+        if !identity.may(scope) {
+            let reason = format!("{} has not the scope `{scope:?}`", identity.shown()).to_lowercase();
+            self.live.path().record_rejected(&client.to_string(), &reason);
+            METRICS.auth_failure("scope");
+            return Err(Refusal::forbidden(reason));
+        }
         Ok(identity)
+    }
+
+    /// Takes one request of a rate.
+    pub(super) fn within_rate(&self, key: &String, who: &str, client: Client) -> Result<(), Refusal> {
+        self.rate.take(key, Instant::now()).map_err(|wait| {
+            METRICS.limit("requests_per_minute");
+            let reason = format!("too many requests of {who} (`server.http.requests_per_minute`)");
+            let refusal = Refusal::wait(StatusCode::TOO_MANY_REQUESTS, reason, wait);
+            log(&refusal, client);
+            refusal
+        })
+    }
+
+    pub(super) fn console(&self) -> Option<&Console> {
+        self.console.as_ref()
+    }
+
+    /// Whether who opened a session of the console might open one now.
+    pub(super) fn may_stay(&self, viewer: &Viewer) -> bool {
+        viewer.token.as_ref().is_none_or(|token| self.door.holds(token, Scope::Admin))
+    }
+
+    pub(super) fn streams(&self) -> &Arc<Semaphore> {
+        &self.streams
+    }
+
+    pub(super) fn reading(&self) -> &Semaphore {
+        &self.reading
+    }
+
+    pub(super) fn ticket_failures(&self) -> &Rate<Counted> {
+        &self.ticket_failures
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.is_encrypted
+    }
+
+    pub(super) fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    pub(super) fn client_timeout(&self) -> Duration {
+        self.client_timeout
+    }
+
+    /// Records a browser that was not let in.
+    pub(super) fn record_rejected(&self, client: Client, reason: &str) {
+        self.live.path().record_rejected(&client.to_string(), reason);
     }
 
     /// The body, and a place among the requests that are under way.
@@ -211,6 +315,7 @@ impl Service {
             false => Refusal::bad_request("the body ended before its end"),
         })?;
         let body = body.to_bytes();
+        METRICS.http_body_bytes.inc_by(body.len() as u64);
         shape::check(&body)?;
         let place = Arc::clone(&self.requests).try_acquire_owned().map_err(|_| {
             let reason = "too many requests are under way (`server.http.concurrent_requests`)";
@@ -294,8 +399,8 @@ async fn discard(head: &Parts, body: Incoming) {
     }
 }
 
-fn log(refusal: &Refusal, ends: Ends) {
-    info!(target: "http", peer = %ends.peer, status = refusal.status.as_u16(), reason = refusal.reason, "refused");
+fn log(refusal: &Refusal, client: Client) {
+    info!(target: "http", peer = %client, status = refusal.status.as_u16(), reason = refusal.reason, "refused");
 }
 
 /// What the configuration says about who is let in.
@@ -303,12 +408,20 @@ fn log(refusal: &Refusal, ends: Ends) {
 /// # Errors
 ///
 /// When tokens are needed and cannot be read, or there is none.
-pub(super) fn door(config: &crate::config::Config, http: &Http) -> anyhow::Result<Door> {
-    if http.auth == HttpAuth::None {
-        return Ok(Door::Open);
+pub(super) async fn door(config: &crate::config::Config, http: &Http) -> anyhow::Result<Door> {
+    let failures = Rate::per_minute(http.failures_per_minute);
+    match (http.auth, &http.oauth) {
+        (HttpAuth::None, _) => return Ok(Door::Open),
+        (HttpAuth::OAuth, Some(oauth)) => {
+            let resource = Box::new(Resource::open(oauth).await?);
+            return Ok(Door::OAuth { resource, failures });
+        }
+        (HttpAuth::OAuth, None) => {
+            anyhow::bail!("server.http: `auth = \"oauth\"` needs `[server.http.oauth]`")
+        }
+        (HttpAuth::Token, _) => {}
     }
     let file = crate::tokens::File::at(crate::tokens::path(config)?);
-    check_reach(config)?;
     let shown = file.path().display().to_string();
     let tokens = crate::tokens::Live::open(file)?;
     if tokens.tokens().is_empty() {
@@ -317,30 +430,5 @@ pub(super) fn door(config: &crate::config::Config, http: &Http) -> anyhow::Resul
              use `auth = \"none\"` on a loopback address"
         );
     }
-    Ok(Door::Tokens { tokens, failures: Rate::per_minute(http.failures_per_minute) })
-}
-
-/// Who can write the file of tokens can let in whom he likes, so no tool and no program may be able to.
-///
-/// # Errors
-///
-/// When a writable root holds it.
-pub(crate) fn check_reach(config: &crate::config::Config) -> anyhow::Result<()> {
-    if config.server.http.as_ref().is_none_or(|http| http.auth == HttpAuth::None) {
-        return Ok(());
-    }
-    let tokens = crate::tokens::path(config)?;
-    let folder = tokens.parent().unwrap_or(Path::new("."));
-    // Without the folder there are no tokens, which ends the start just as well.
-    let Ok(folder) = folder.canonicalize() else { return Ok(()) };
-    for (name, root) in config.roots.iter().filter(|(_, root)| root.access == Access::Rw) {
-        if root.path.canonicalize().is_ok_and(|root| folder.starts_with(root)) {
-            anyhow::bail!(
-                "server.http: the tokens in `{}` could be changed through the writable root `{name}`; write another \
-                 place as `server.http.tokens`",
-                tokens.display()
-            );
-        }
-    }
-    Ok(())
+    Ok(Door::Tokens { tokens, failures })
 }

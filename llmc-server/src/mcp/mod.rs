@@ -31,8 +31,10 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Map, json};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, info_span};
 
 use crate::call::{CallError, CallPath, Caller, Dialog, Entry, Identity, Kind, Request};
+use crate::telemetry::{Above, parse_traceparent};
 pub(crate) use asking::{capabilities_of, client_of};
 pub(crate) use front::Front;
 use levels::Levels;
@@ -89,7 +91,8 @@ impl Handler {
         let (caller, origin) = self.sender(context)?;
         let (cancel, arguments) = (context.ct.clone(), Map::new());
         let (tool, request_id) = (name.to_owned(), Some(context.id.to_string().into()));
-        let (trace_id, progress, parent) = (None, None, None);
+        let (trace_id, span_above) = trace(context).unzip();
+        let (progress, parent) = (None, None);
         Ok(Request {
             caller,
             origin,
@@ -102,6 +105,7 @@ impl Handler {
             progress,
             dialog,
             parent,
+            span_above,
         })
     }
 
@@ -116,9 +120,10 @@ impl Handler {
         let signals = Signals::start(context.meta.get_progress_token(), least, &context.peer);
         request.progress = signals.as_ref().map(Signals::sink);
         let dialog = Arc::clone(&request.dialog);
+        let span = info_span!("request", id = %context.id);
         let ended = match takes_task {
-            true => self.ended_in_time(request, context).await,
-            false => Ok(self.path.call(request).await),
+            true => self.ended_in_time(request, context).instrument(span).await,
+            false => Ok(self.path.call(request).instrument(span).await),
         };
         if let Some(signals) = signals {
             signals.finish().await;
@@ -437,4 +442,13 @@ fn protocol_error(error: &CallError) -> ErrorData {
         }
         _ => ErrorData::invalid_params(error.message.clone(), data),
     }
+}
+
+/// The trace that a request belongs to: what its message says, else its HTTP header.
+fn trace(context: &RequestContext<RoleServer>) -> Option<(Arc<str>, Above)> {
+    let header = || {
+        let head = context.extensions.get::<Parts>()?;
+        parse_traceparent(head.headers.get("traceparent")?.to_str().ok()?)
+    };
+    context.meta.get_traceparent().and_then(parse_traceparent).or_else(header)
 }

@@ -3,7 +3,7 @@
 //! Every byte from a host is hostile. A frame that is too large or of an unknown kind, a result for a call that is
 //! not under way, and too many open requests end the host; the parser never trusts a length.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +22,7 @@ use tracing::{debug, error, info, trace, warn};
 use super::stderr::{Rate, printable};
 use super::{CallContext, Services};
 use crate::audit::Audit;
+use crate::console::feed::{self, Event};
 use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned};
 use crate::secret::Secrets;
@@ -34,6 +35,9 @@ const MAX_REQUESTS: usize = 256;
 
 /// Bytes of all requests of one host that wait for their answer; more end it.
 const MAX_REQUEST_BYTES: usize = 64 << 20;
+
+/// Questions whether a host is there that wait for their answer.
+const MAX_PINGS: usize = 8;
 
 /// How long stderr of a host may stay open after its end.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(100);
@@ -85,6 +89,8 @@ pub(crate) struct Connection {
 #[derive(Default)]
 struct State {
     calls: HashMap<u64, Pending>,
+    /// Those who asked whether the host is there, in their order.
+    pings: VecDeque<oneshot::Sender<()>>,
     /// Why no more calls are accepted.
     closed: Option<Arc<str>>,
 }
@@ -164,6 +170,20 @@ impl Connection {
 
     pub(crate) fn is_open(&self) -> bool {
         self.state().closed.is_none()
+    }
+
+    /// Whether the host answers at all.
+    pub(crate) async fn answers(&self) -> bool {
+        let (sender, answer) = oneshot::channel();
+        {
+            let mut state = self.state();
+            if state.closed.is_some() || state.pings.len() >= MAX_PINGS {
+                return false;
+            }
+            state.pings.push_back(sender);
+        }
+        let ping = Header { kind: to_host::PING, ..Header::default() };
+        self.outbox.send(ping, &[], &[]).is_ok() && answer.await.is_ok()
     }
 
     /// Ends the host; calls under way fail with `reason`, and calls from now on get a new host.
@@ -325,6 +345,7 @@ impl Connection {
                 0 => debug!(plugin = %self.settings.plugin, %reason, "host ended"),
                 calls => warn!(plugin = %self.settings.plugin, %reason, calls, "host ended during calls"),
             }
+            state.pings.clear();
             std::mem::take(&mut state.calls)
         };
         for pending in calls.into_values() {
@@ -362,6 +383,13 @@ impl Connection {
                 Ok(())
             }
             from_host::REQUEST => self.on_request(header, payload),
+            from_host::PONG => {
+                let asked =
+                    self.state().pings.pop_front().ok_or("an answer to a question that nobody asked")?;
+                // Who asked may have lost patience.
+                let _ = asked.send(());
+                Ok(())
+            }
             kind => Err(format!("message kind {kind}")),
         }
     }
@@ -369,7 +397,14 @@ impl Connection {
     /// A request that wants no answer: log or progress.
     fn on_notice(&self, header: Header, payload: &[u8]) {
         match u32::from(header.code) {
-            op::LOG => self.on_log(header.call, payload),
+            op::LOG => {
+                let context = self.context(header.call);
+                let span = context.as_ref().and_then(|context| context.log.get());
+                match span {
+                    Some(span) => span.in_scope(|| self.on_log(header.call, payload)),
+                    None => self.on_log(header.call, payload),
+                }
+            }
             op::PROGRESS => {
                 let Some(context) = self.context(header.call) else { return };
                 let Some(sink) = &context.progress else { return };
@@ -390,6 +425,7 @@ impl Connection {
             warn!(%plugin, dropped, "log lines over the rate were dropped");
         }
         let message = printable(self.settings.secrets.mask_and_cut(message, MAX_LOG_BYTES).as_bytes());
+        feed::publish(|| Event::Log { plugin, level: &level, message: &message });
         if let Some(sink) = self.context(call).and_then(|context| context.progress.clone()) {
             sink.log(&level, &message);
         }

@@ -25,9 +25,13 @@ use crate::audit::{self, Audit};
 use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned, Spawner};
 use crate::secret::Secrets;
+use crate::telemetry::METRICS;
 
 /// How long the runner may take to say what it can do.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Questions whether it is there that wait for their answer.
+const MAX_PINGS: usize = 8;
 
 /// Starts closer together than this wait for each other.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
@@ -41,6 +45,8 @@ pub(crate) struct Link {
     audit: Audit,
     /// How strong the jails of the runner that runs are.
     isolation: Mutex<Isolation>,
+    /// What it said last.
+    hello: Mutex<Option<Hello>>,
     current: Mutex<Option<Arc<Live>>>,
     /// When it was started last, by the one who starts it.
     starting: Arc<tokio::sync::Mutex<Option<Instant>>>,
@@ -54,6 +60,8 @@ struct Live {
     runs: Mutex<Table>,
     /// Numbers of the kits that it has.
     kits: Mutex<BTreeSet<u64>>,
+    /// Those who asked whether it is there, in their order.
+    pings: Mutex<VecDeque<oneshot::Sender<()>>>,
 }
 
 #[derive(Default)]
@@ -67,6 +75,8 @@ pub(crate) struct Started {
     pub(crate) pidfd: OwnedFd,
     /// The other side of its terminal.
     pub(crate) terminal: Option<OwnedFd>,
+    /// It was made ahead of time.
+    pub(crate) was_parked: bool,
 }
 
 struct Slot {
@@ -82,14 +92,34 @@ impl Link {
         secrets: Arc<Secrets>,
         audit: Audit,
     ) -> Self {
-        let (current, starting) = Default::default();
+        let (hello, current, starting) = Default::default();
         let isolation = Mutex::new(Isolation::Namespaces);
-        Self { program, spawner, init, secrets, audit, isolation, current, starting }
+        Self { program, spawner, init, secrets, audit, isolation, hello, current, starting }
+    }
+
+    /// What the runner said at its last start.
+    pub(crate) fn hello(&self) -> Option<Hello> {
+        lock(&self.hello).clone()
     }
 
     /// How strong the jails are; known once one has started.
     pub(crate) fn isolation(&self) -> Isolation {
         *lock(&self.isolation)
+    }
+
+    /// Whether the runner answers; one that ended is started again.
+    pub(super) async fn answers(&self) -> bool {
+        let Ok(live) = self.live().await else { return false };
+        let (sender, answer) = oneshot::channel();
+        {
+            let mut pings = lock(&live.pings);
+            if pings.len() >= MAX_PINGS {
+                return false;
+            }
+            pings.push_back(sender);
+        }
+        let ping = Header { kind: to_runner::PING, ..Header::default() };
+        live.outbox.send(ping, &[], &[]).is_ok() && answer.await.is_ok()
     }
 
     /// What the runner is told at its start.
@@ -128,6 +158,7 @@ impl Link {
             process,
             runs: Mutex::default(),
             kits: Mutex::default(),
+            pings: Mutex::default(),
         });
         let payload = serde_json::to_vec(&self.init).map_err(|error| error.to_string())?;
         let mut reader = Reader { decoder: Decoder::new(MAX_PAYLOAD_BYTES), fds: VecDeque::new() };
@@ -142,6 +173,7 @@ impl Link {
                     Ok(wire::Isolation::Namespaces) | Err(_) => Isolation::Namespaces,
                 };
                 *lock(&self.isolation) = isolation;
+                *lock(&self.hello) = Some(hello.clone());
                 self.audit.event(audit::Event::Start {
                     process: "runner",
                     pid: hello.pid,
@@ -230,6 +262,7 @@ impl Link {
         tokio::time::sleep(pause).await;
         *last = Some(Instant::now());
         if lock(&self.current).is_some() {
+            METRICS.runner_restarts.inc();
             warn!("the runner is started again");
         }
         let hello = self.start().await?;
@@ -277,6 +310,7 @@ impl Live {
         let live = Arc::clone(&self);
         let end = tokio::task::spawn_blocking(move || live.process.reap()).await.unwrap_or_default();
         debug!(end, "the runner is gone");
+        lock(&self.pings).clear();
         let slots = {
             let mut table = lock(&self.runs);
             table.closed = true;
@@ -288,6 +322,13 @@ impl Live {
     }
 
     fn on_frame(&self, header: Header, payload: &[u8], fds: Vec<OwnedFd>, isolation: Isolation) {
+        if header.kind == from_runner::PONG {
+            if let Some(asked) = lock(&self.pings).pop_front() {
+                // Who asked may have lost patience.
+                let _ = asked.send(());
+            }
+            return;
+        }
         let mut table = lock(&self.runs);
         match header.kind {
             from_runner::STARTED => {
@@ -295,8 +336,9 @@ impl Live {
                 let mut fds = fds.into_iter();
                 if let (Some(started), Some(pidfd)) = (started, fds.next()) {
                     // Without a receiver the call is over, and nobody else would end the run.
+                    let was_parked = header.code == wire::PARKED;
                     if let Err(Ok(Started { pidfd, .. })) =
-                        started.send(Ok(Started { pidfd, terminal: fds.next() }))
+                        started.send(Ok(Started { pidfd, terminal: fds.next(), was_parked }))
                     {
                         super::end(&pidfd);
                     }

@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 /// Shorter lines of a secret, such as the first of a key file, are ordinary text.
 const MIN_LINE_BYTES: usize = 32;
 
-/// Parts of a secret at the beginning or the end of a text are masked from this length on, and from half of the secret
-/// on: what was cut before it came here leaves such parts. Shorter ones would let a caller guess a secret piece by piece,
-/// by looking which of his own texts are masked.
+/// The beginning or the end of a secret is masked from this length on, and from half of the secret on: what was cut before
+/// it came here leaves such parts. Shorter ones would let a caller guess a secret piece by piece, by looking which of his
+/// own texts are masked.
 const MIN_PART_BYTES: usize = 12;
 
 /// Replaces secrets.
@@ -22,11 +22,19 @@ pub(super) struct Mask {
     search: Option<AhoCorasick>,
     labels: Vec<String>,
     forms: Vec<Zeroizing<String>>,
-    /// The shortest part of each form at the end of a text, and at its beginning.
+    /// The shortest beginning of each form that is masked, and the shortest end.
     heads: Option<AhoCorasick>,
     tails: Option<AhoCorasick>,
-    /// Of the longest form.
-    max_bytes: usize,
+    /// Forms without their backslashes, for texts that are escaped any number of times, and their labels.
+    bare: Option<AhoCorasick>,
+    bare_labels: Vec<String>,
+}
+
+/// A piece of a text that is a part of a form.
+struct Part {
+    from: usize,
+    until: usize,
+    form: usize,
 }
 
 impl Mask {
@@ -41,14 +49,28 @@ impl Mask {
         if forms.is_empty() {
             return Self::default();
         }
+        let (mut bare, mut bare_labels) = (Vec::new(), Vec::new());
+        for (name, value) in values {
+            for form in bare_forms(value) {
+                bare.push(form);
+                bare_labels.push(format!("[secret {name}]"));
+            }
+        }
+        let bare = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(bare);
         let search = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(texts(&forms));
-        // A form that is too short to have parts stands whole here, and so never fits as one.
         let heads = AhoCorasick::new(forms.iter().map(|form| &form.as_bytes()[..part_bytes(form)]));
         let tails =
             AhoCorasick::new(forms.iter().map(|form| &form.as_bytes()[form.len() - part_bytes(form)..]));
-        let max_bytes = forms.iter().map(|form| form.len()).max().unwrap_or(0);
         // Building fails only for patterns beyond 2 GiB.
-        Self { search: search.ok(), labels, heads: heads.ok(), tails: tails.ok(), max_bytes, forms }
+        Self {
+            search: search.ok(),
+            labels,
+            heads: heads.ok(),
+            tails: tails.ok(),
+            bare: bare.ok(),
+            bare_labels,
+            forms,
+        }
     }
 
     pub(super) fn text(&self, text: String) -> String {
@@ -57,41 +79,63 @@ impl Mask {
             Some(_) => text,
             None => return text,
         };
-        self.without_parts(text)
+        self.without_parts(self.without_escaped(text))
+    }
+
+    /// Masks what was escaped, by whatever program, however often.
+    fn without_escaped(&self, text: String) -> String {
+        let Some(bare) = self.bare.as_ref().filter(|_| text.contains('\\')) else { return text };
+        let bytes = text.as_bytes();
+        let places: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != b'\\').collect();
+        let stripped: Vec<u8> = places.iter().map(|at| bytes[*at]).collect();
+        let (mut masked, mut at) = (String::new(), 0);
+        for found in bare.find_iter(&stripped) {
+            let (first, last) = (places[found.start()], places[found.end() - 1]);
+            let escapes = bytes[at..first].iter().rev().take_while(|byte| **byte == b'\\').count();
+            masked.push_str(&text[at..first - escapes]);
+            masked.push_str(&self.bare_labels[found.pattern().as_usize()]);
+            at = last + 1;
+        }
+        masked.push_str(&text[at..]);
+        masked
     }
 
     /// Masks what is left of a secret that was cut.
-    fn without_parts(&self, mut text: String) -> String {
-        if let Some((at, form)) = self.part_at_end(text.as_bytes()) {
-            text.truncate(at);
-            text.push_str(&self.labels[form]);
+    fn without_parts(&self, text: String) -> String {
+        let mut parts = self.parts(&text);
+        if parts.is_empty() {
+            return text;
         }
-        if let Some((until, form)) = self.part_at_beginning(text.as_bytes()) {
-            text.replace_range(..until, &self.labels[form]);
+        parts.sort_unstable_by_key(|part| (part.from, std::cmp::Reverse(part.until)));
+        let (mut masked, mut at) = (String::with_capacity(text.len()), 0);
+        for Part { from, until, form } in parts {
+            if from >= at {
+                masked.push_str(&text[at..from]);
+                masked.push_str(&self.labels[form]);
+            }
+            at = at.max(until);
         }
-        text
+        masked.push_str(&text[at..]);
+        masked
     }
 
-    /// Where the text ends with the beginning of a form, the longest one.
-    fn part_at_end(&self, text: &[u8]) -> Option<(usize, usize)> {
-        let from = text.len().saturating_sub(self.max_bytes);
-        let heads = self.heads.as_ref()?.find_overlapping_iter(&text[from..]);
-        let fits = heads.filter_map(|found| {
-            let (at, form) = (from + found.start(), found.pattern().as_usize());
-            self.forms[form].as_bytes().starts_with(&text[at..]).then_some((at, form))
+    /// Where the text has the beginning or the end of a form, as much of it as there is.
+    fn parts(&self, text: &str) -> Vec<Part> {
+        let (Some(heads), Some(tails)) = (&self.heads, &self.tails) else { return Vec::new() };
+        let bytes = text.as_bytes();
+        let heads = heads.find_overlapping_iter(text).map(|found| {
+            let (from, form) = (found.start(), found.pattern().as_usize());
+            let length =
+                bytes[from..].iter().zip(self.forms[form].as_bytes()).take_while(|(one, other)| one == other);
+            Part { from, until: text.floor_char_boundary(from + length.count()), form }
         });
-        fits.min()
-    }
-
-    /// Where the text begins with the end of a form, the longest one.
-    fn part_at_beginning(&self, text: &[u8]) -> Option<(usize, usize)> {
-        let window = &text[..text.len().min(self.max_bytes)];
-        let tails = self.tails.as_ref()?.find_overlapping_iter(window);
-        let fits = tails.filter_map(|found| {
+        let tails = tails.find_overlapping_iter(text).map(|found| {
             let (until, form) = (found.end(), found.pattern().as_usize());
-            self.forms[form].as_bytes().ends_with(&text[..until]).then_some((until, form))
+            let (before, own) = (bytes[..until].iter().rev(), self.forms[form].as_bytes().iter().rev());
+            let length = before.zip(own).take_while(|(one, other)| one == other).count();
+            Part { from: text.ceil_char_boundary(until - length), until, form }
         });
-        fits.max()
+        heads.chain(tails).collect()
     }
 
     pub(super) fn value(&self, value: &mut Value) {
@@ -126,16 +170,10 @@ fn part_bytes(form: &str) -> usize {
     form.len().div_ceil(2).max(MIN_PART_BYTES).min(form.len())
 }
 
-/// The value itself; escaped for JSON, once and twice, and as some writers do beyond what JSON asks for; for URLs; in
-/// hexadecimal; in base64 at each of the three offsets.
+/// The value itself; escaped for JSON; for URLs; in hexadecimal; in base64 at each of the three offsets.
 fn forms_of(value: &str) -> Vec<String> {
     let mut forms = vec![value.to_owned()];
-    let json = json_escaped(value);
-    forms.push(json_escaped(&json));
-    forms.push(json.replace('/', "\\/"));
-    forms.push(ascii_only(&json));
-    forms.push(ascii_only(&json).replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"));
-    forms.push(json);
+    forms.push(json_escaped(value));
     for kept in ["-_.~", "-_.!~*'()", "-_.~/", "-_.~:/?#[]@!$&'()*+,;="] {
         let upper = percent(value, kept);
         forms.push(upper.replace("%20", "+"));
@@ -154,6 +192,20 @@ fn forms_of(value: &str) -> Vec<String> {
             forms.push(engine.encode(&padded)[skip..keep].to_owned());
         }
     }
+    forms.sort_unstable();
+    forms.dedup();
+    forms
+}
+
+/// What is left of the escaped value without backslashes: as JSON needs it, as some writers escape beyond that (all that is
+/// not ASCII, and what means something in HTML), and the value itself.
+fn bare_forms(value: &str) -> Vec<String> {
+    let json = json_escaped(value);
+    let ascii = ascii_only(&json);
+    let html = ascii.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+    let mut forms = [value.to_owned(), html, ascii, json].map(|form| form.replace('\\', "")).to_vec();
+    // Of a secret that is hardly more than backslashes too little is left to tell it by.
+    forms.retain(|form| form.len() >= super::MIN_BYTES);
     forms.sort_unstable();
     forms.dedup();
     forms
@@ -225,7 +277,6 @@ mod tests {
         let mask = mask();
         assert_eq!(mask.text(format!("a {SECRET} b")), "a [secret TOKEN] b");
         assert!(mask.text(json!(SECRET).to_string()).contains("[secret TOKEN]"));
-        assert!(mask.text(json!(json!(SECRET).to_string()).to_string()).contains("[secret TOKEN]"));
         for encoded in [
             "s3cr3t%20%22value%22%2F%2B%3F",
             "s3cr3t%20%22value%22%2f%2b%3f",
@@ -244,7 +295,13 @@ mod tests {
             let encoded = STANDARD.encode(format!("{before}{SECRET}, and more"));
             assert!(mask.text(encoded.clone()).contains("[secret TOKEN]"), "{before:?}: {encoded}");
         }
+        let mut escaped = SECRET.to_owned();
+        for depth in 1..6 {
+            escaped = json!(escaped).to_string();
+            assert!(mask.text(escaped.clone()).contains("[secret TOKEN]"), "{depth}: {escaped}");
+        }
         assert_eq!(mask.text("s3cr3t".into()), "s3cr3t", "a part is not the secret");
+        assert_eq!(mask.text(r"C:\dir\s3cr3t".into()), r"C:\dir\s3cr3t");
     }
 
     #[test]
@@ -275,7 +332,9 @@ mod tests {
         }
         // Less would be a way to guess it.
         assert_eq!(mask.text(secret[..11].into()), &secret[..11]);
-        assert_eq!(mask.text(format!("{} is a part", &secret[..20])), format!("{} is a part", &secret[..20]));
+        // Tools say what they left out in the middle of a text.
+        let shown = mask.text(format!("{}\n... 12 bytes left out ...\n{}", &secret[..20], &secret[12..]));
+        assert_eq!(shown, "[secret KEY]\n... 12 bytes left out ...\n[secret KEY]");
         let whole = format!("{secret}{secret}");
         for at in 0..whole.len() {
             let (one, other) = whole.split_at(at);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::canary;
 use crate::support::{PATIENCE, Server, Setup, stage};
 
 /// What a test server has beside its HTTP settings: file tools over `work`, and the plugin that misbehaves on request.
@@ -155,14 +156,21 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
 }
 
 /// Reads one answer; none if the server closes without one.
-pub(crate) fn read_reply(stream: &mut TcpStream) -> Option<Reply> {
+pub(crate) fn read_reply(stream: &mut impl Read) -> Option<Reply> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         match stream.read(&mut byte) {
             Ok(1) => head.push(byte[0]),
             Ok(_) => return None,
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                return None;
+            }
             Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&head)),
         }
     }
@@ -185,6 +193,7 @@ pub(crate) fn read_reply(stream: &mut TcpStream) -> Option<Reply> {
             let _ = stream.read_to_end(&mut body);
         }
     }
+    canary::check("an answer over HTTP", &body);
     reply.body = String::from_utf8(body).unwrap();
     Some(reply)
 }

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a surprise ends a test where it happens")]
 
+#[path = "../security/prerequisites.rs"]
+#[expect(dead_code, reason = "each test binary uses its part")]
+mod prerequisites;
 #[path = "../files/random.rs"]
 mod random;
 #[path = "../support/mod.rs"]
@@ -13,13 +16,19 @@ mod browser;
 mod client;
 mod connections;
 mod consent;
+mod console;
 mod daemon;
+mod encryption;
 mod fuzz;
 mod heads;
+mod metrics;
+mod oauth;
 mod offers;
 mod protocol;
 mod rates;
+mod readiness;
 mod real_client;
 mod reload;
+mod sockets;
 mod tasks;
 mod tokens;

@@ -21,3 +21,4 @@ mod processes;
 mod protocol;
 mod real_client;
 mod reload;
+mod telemetry;

@@ -15,6 +15,7 @@ mod observe;
 mod prerequisites;
 mod without;
 
+mod audit;
 mod code_attack;
 mod code_bounds;
 mod commands;
@@ -37,6 +38,7 @@ mod processes;
 mod programs;
 mod refusals;
 mod search;
+mod secrets;
 mod signature;
 mod state;
 mod stdout;

@@ -2,6 +2,7 @@
 //!
 //! The programs come from the stage folder that `cargo xtask build` (and so `cargo xtask test`) makes.
 
+pub(crate) mod canary;
 pub(crate) mod modern;
 
 use std::collections::HashMap;
@@ -16,8 +17,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use canary::Nest;
+
 /// Longest wait for anything that should happen at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Holds a canary in the environment of every server; the name looks like that of a key.
+pub(crate) const CANARY_VARIABLE: &str = "CANARY_API_KEY";
 
 /// The staged installation.
 pub(crate) fn stage() -> PathBuf {
@@ -56,6 +62,7 @@ type Prepare = Box<dyn Fn(&mut Command)>;
 /// A configuration in a folder of its own, beside an empty `work` root.
 pub(crate) struct Setup {
     pub(crate) folder: TempDir,
+    pub(crate) nest: Nest,
     text: String,
     env: Vec<(String, String)>,
     args: Vec<String>,
@@ -76,7 +83,15 @@ impl Setup {
             true => text.replace("{fixtures}", test_library("libfixtures.so").to_str().unwrap()),
             false => text,
         };
-        Self { folder, text, env: Vec::new(), args: Vec::new(), log_filter: "debug".into(), prepare: None }
+        Self {
+            folder,
+            nest: Nest::new(),
+            text,
+            env: Vec::new(),
+            args: Vec::new(),
+            log_filter: "debug".into(),
+            prepare: None,
+        }
     }
 
     /// Takes another text, for what the folder must be known for.
@@ -154,10 +169,12 @@ impl Setup {
     /// The command `llmc VERB` with this configuration.
     pub(crate) fn command(&self, verb: &str) -> Command {
         let file = self.folder.path().join("llmc.toml");
-        std::fs::write(&file, &self.text).unwrap();
+        let text = if verb == "serve" { self.nest.configured(&self.text) } else { self.text.clone() };
+        std::fs::write(&file, text).unwrap();
         let mut command = Command::new(stage().join("bin/llmc"));
         command.arg(verb).arg("--config").arg(&file).args(&self.args);
-        command.env_clear().env("PATH", "/usr/bin:/bin").envs(self.env.iter().cloned());
+        command.env_clear().env("PATH", "/usr/bin:/bin").env(CANARY_VARIABLE, canary::value("environment"));
+        command.envs(self.env.iter().cloned());
         command.current_dir(self.folder.path());
         if let Some(prepare) = &self.prepare {
             prepare(&mut command);
@@ -173,11 +190,14 @@ impl Setup {
         let pid = Pid::from_child(&child);
         let (sender, output) = channel();
         std::thread::spawn(move || sender.send(child.wait_with_output()));
-        output.recv_timeout(PATIENCE).map(Result::unwrap).unwrap_or_else(|_| {
+        let output = output.recv_timeout(PATIENCE).map(Result::unwrap).unwrap_or_else(|_| {
             // Nobody has waited for it, so its number is still its own.
             let _ = kill_process(pid, Signal::KILL);
             panic!("`llmc {verb}` did not end within {PATIENCE:?}")
-        })
+        });
+        canary::check("stdout", &output.stdout);
+        canary::check("stderr", &output.stderr);
+        output
     }
 
     /// Starts `llmc serve` and shakes hands.
@@ -205,6 +225,8 @@ pub(crate) struct Server {
     /// Lines on stdout that are no JSON-RPC message: there must never be one.
     garbage: Vec<String>,
     stderr: Arc<Mutex<String>>,
+    /// Where a canary was found in stdout.
+    sung: Arc<Mutex<bool>>,
     next_id: u64,
 }
 
@@ -216,8 +238,13 @@ impl Server {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let stdout = child.stdout.take().unwrap();
+        let sung: Arc<Mutex<bool>> = Arc::default();
+        let heard = Arc::clone(&sung);
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
+                if canary::sings(&line) {
+                    *heard.lock().unwrap() = true;
+                }
                 if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                     break;
                 }
@@ -233,7 +260,7 @@ impl Server {
         });
         let stdin = child.stdin.take();
         let (answers, notifications, garbage) = Default::default();
-        Self { setup, child, stdin, lines, answers, notifications, garbage, stderr, next_id: 1 }
+        Self { setup, child, stdin, lines, answers, notifications, garbage, stderr, sung, next_id: 1 }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -363,12 +390,14 @@ impl Server {
 
     fn sort(&mut self, line: String) {
         match serde_json::from_str::<Value>(&line) {
-            Ok(message) if message["jsonrpc"] == "2.0" => match message["id"].as_u64() {
-                Some(id) if message.get("method").is_none() => {
-                    self.answers.insert(id, message);
+            Ok(message) if message["jsonrpc"] == "2.0" => {
+                match message["id"].as_u64().inspect(|_| self.setup.nest.hear(&message)) {
+                    Some(id) if message.get("method").is_none() => {
+                        self.answers.insert(id, message);
+                    }
+                    _ => self.notifications.push(message),
                 }
-                _ => self.notifications.push(message),
-            },
+            }
             _ => self.garbage.push(line),
         }
     }
@@ -389,6 +418,7 @@ impl Server {
             self.sort(line);
         }
         assert_eq!(self.garbage, Vec::<String>::new(), "stdout belongs to the protocol");
+        self.setup.nest.check_refusals();
         status
     }
 
@@ -417,8 +447,14 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("--- log of the server ---\n{}", self.log());
+            if !canary::sings(self.log().as_bytes()) {
+                eprintln!("--- log of the server ---\n{}", self.log());
+            }
+            return;
         }
+        assert!(!*self.sung.lock().unwrap(), "a canary is in stdout");
+        canary::check("stderr", self.log());
+        self.setup.nest.check_files(self.setup.folder.path());
     }
 }
 

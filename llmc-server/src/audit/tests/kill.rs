@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use super::*;
@@ -63,30 +64,45 @@ fn rounds(format: AuditFormat) {
             .spawn()
             .unwrap();
         let stdout = child.stdout.take().unwrap();
+        let (begun, has_begun) = channel();
         let counted = std::thread::spawn(move || {
             let mut reader = BufReader::new(stdout);
             let mut acknowledged = 0;
             while let Ok(bytes @ [_, ..]) = reader.fill_buf() {
-                acknowledged += bytes.iter().filter(|byte| **byte == ACKNOWLEDGED).count() as u64;
+                let more = bytes.iter().filter(|byte| **byte == ACKNOWLEDGED).count() as u64;
                 let length = bytes.len();
                 reader.consume(length);
+                if acknowledged == 0 && more > 0 {
+                    // Nobody waits for it in every other round.
+                    let _ = begun.send(());
+                }
+                acknowledged += more;
             }
             acknowledged
         });
-        // xorshift64: any moment of the start, of commits, and of what is between them.
+        // xorshift64: any moment of the start in some rounds; of commits, and of what is between them, in the others.
         seed ^= seed << 13;
         seed ^= seed >> 7;
         seed ^= seed << 17;
-        std::thread::sleep(Duration::from_micros(seed % 25_000));
+        if round % 2 == 1 {
+            // It ends with the writer.
+            has_begun.recv().unwrap();
+        }
+        std::thread::sleep(Duration::from_micros(seed % 20_000));
         child.kill().unwrap();
         let output = child.wait_with_output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(!errors.contains("panicked"), "round {round}: {errors}");
         acknowledged += counted.join().unwrap();
-        if !ground.path().exists() {
+        if acknowledged == 0 && !ground.path().exists() {
             continue;
         }
-        let report = ground.verify();
+        let report = match verify(&ground.path(), ground.config.format, &Trust::default()) {
+            Ok(report) => report,
+            // It was killed while it made the tables.
+            Err(_) if acknowledged == 0 => continue,
+            Err(error) => panic!("round {round}: {error}"),
+        };
         assert!(report.is_good() || report.last_seq == 0, "round {round}: {report:#?}");
         assert!(
             report.last_seq >= acknowledged * BATCH,
@@ -94,7 +110,7 @@ fn rounds(format: AuditFormat) {
             report.last_seq
         );
     }
-    assert!(acknowledged > u64::from(ROUNDS), "the writer hardly wrote anything: {acknowledged}");
+    assert!(acknowledged >= u64::from(ROUNDS / 2), "the writer hardly wrote anything: {acknowledged}");
     // What a kill left is gone on with.
     append(&mut ground.store(), &bodies(0..1));
     assert!(ground.verify().is_good());

@@ -100,6 +100,38 @@ async fn what_there_is_no_room_for_is_counted() {
 }
 
 #[tokio::test]
+async fn secrets_are_masked_and_so_are_those_of_a_new_configuration() {
+    let ground = Ground::new(AuditFormat::Jsonl);
+    let secrets = |name: &str| {
+        let file = ground.folder.path().join(name);
+        std::fs::write(&file, format!("{name}-0123456789")).unwrap();
+        let source = config::SecretSource::File(file);
+        let config = Config { secrets: [(name.to_owned(), source)].into(), ..Config::default() };
+        Arc::new(Secrets::read(&config).unwrap())
+    };
+    let config = config::Audit { arguments: config::ArgumentsIn::Redacted, ..ground.config.clone() };
+    let audit = Audit::open(&config, &secrets("OLD")).unwrap();
+    let write = async |text: &str| {
+        let arguments = Arguments { value: serde_json::json!({"text": text}), bytes: Vec::new() };
+        let room = audit.room(Duration::ZERO).await;
+        audit.call(Call { request_id: Some(text.into()), arguments, ..Call::default() }, room);
+    };
+    write("it is OLD-0123456789").await;
+    while ground.rows(&query::Filter::default()).is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    audit.mask(&secrets("NEW"));
+    write("it is NEW-0123456789").await;
+    audit.writer.as_ref().unwrap().close(Duration::from_secs(20));
+    let rows = ground.rows(&query::Filter::default());
+    for (row, name) in rows.iter().zip(["OLD", "NEW"]) {
+        assert_eq!(row.record["request_id"], format!("it is [secret {name}]"));
+        assert_eq!(row.record["arguments"]["text"], format!("it is [secret {name}]"));
+    }
+    assert_eq!(rows.len(), 2);
+}
+
+#[tokio::test]
 async fn a_durable_call_is_on_the_disk_when_it_is_answered() {
     let mut ground = Ground::new(AuditFormat::Sqlite);
     ground.config.durability = Durability::Call;

@@ -18,7 +18,7 @@ use super::calls::Calls;
 use crate::app::{self, App};
 use crate::call::{Caller, Dialog, Request};
 use crate::config::{
-    self, Audit, Config, ConfigError, Durability, Flags, Grants, Http, HttpAuth, Loaded, Plugin,
+    self, Audit, Config, ConfigError, Durability, Flags, Grants, Http, HttpAuth, Listen, Loaded, Plugin,
 };
 use crate::http::{Listener, Server};
 use crate::lock::{self, grant_lines};
@@ -36,7 +36,8 @@ pub(super) struct Session {
 
 /// HTTP, for as long as this lives.
 struct Served {
-    address: SocketAddr,
+    /// Such as `http://127.0.0.1:8765`.
+    address: String,
     task: JoinHandle<()>,
 }
 
@@ -49,7 +50,7 @@ impl Session {
     ) -> anyhow::Result<Self> {
         let manifest = manifest(library, flags).await?;
         let folder = tempfile::Builder::new().prefix("llmc-dev-").tempdir()?;
-        let config = configuration(&manifest.name, library, flags, folder.path(), http)?;
+        let config = configuration(&manifest.name, library, flags, folder.path(), http.map(Listen::Tcp))?;
         let listener = match &config.server.http {
             Some(http) => Some(Listener::bind(&config, http).await?),
             None => None,
@@ -72,7 +73,7 @@ impl Session {
     /// Why it cannot be loaded; the last one goes on then.
     pub(super) async fn take_up(&mut self, library: &Path, flags: &Flags) -> anyhow::Result<()> {
         let manifest = manifest(library, flags).await?;
-        let http = self.app.config.server.http.as_ref().map(|http| http.listen);
+        let http = self.app.config.server.http.as_ref().map(|http| http.listen.clone());
         let config = configuration(&manifest.name, library, flags, self.folder.path(), http)?;
         self.app.reload(config).await?;
         self.name.clone_from(&manifest.name);
@@ -94,7 +95,7 @@ impl Session {
             }
         }
         if let Some(served) = &self.served {
-            text.push_str(&format!("\nserving MCP at http://{}/mcp\n", served.address));
+            text.push_str(&format!("\nserving MCP at {}/mcp\n", served.address));
         }
         text
     }
@@ -121,6 +122,7 @@ impl Session {
             progress: None,
             dialog: Dialog::person(),
             parent: None,
+            span_above: None,
         };
         let answer = self.app.path().call(request).await;
         for line in self.calls_ended(Paint::for_stdout()) {
@@ -154,7 +156,7 @@ fn configuration(
     library: &Path,
     flags: &Flags,
     folder: &Path,
-    http: Option<SocketAddr>,
+    http: Option<Listen>,
 ) -> anyhow::Result<Config> {
     let library = library.to_string_lossy().into_owned();
     let Loaded { mut config, file, .. } = config::load(flags)?;
@@ -203,7 +205,7 @@ fn serve(app: &App, listener: Listener) -> anyhow::Result<Served> {
     let address = listener.address()?;
     let (ready, is_ready) = watch::channel(true);
     let max_body_bytes = app.config.limits.max_message_bytes;
-    let server = Server { live: app.live.clone(), max_body_bytes, ready: is_ready };
+    let server = Server { live: app.live.clone(), max_body_bytes, ready: is_ready, console: None };
     let task = tokio::spawn(async move {
         // Ready for as long as it serves.
         let _ready = ready;

@@ -33,6 +33,7 @@ const CONFIG: &str = "\
 state = 'state'
 [audit]
 path = 'audit.jsonl'
+durability = 'call'
 [roots]
 work = { path = '{root}', access = '{access}' }
 [plugins.fs]
@@ -129,6 +130,7 @@ impl Ground {
     pub(crate) fn audited(&self) -> Vec<(String, String)> {
         let text = fs::read_to_string(self.path("audit.jsonl")).unwrap_or_default();
         let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let records = records.filter(|record| record["event"] == "call");
         let field = |record: &Value, name: &str| record[name].as_str().unwrap_or_default().to_owned();
         records.map(|record| (field(&record, "tool"), field(&record, "outcome"))).collect()
     }

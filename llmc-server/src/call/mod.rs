@@ -365,17 +365,7 @@ impl CallPath {
         let deadline = parent.map_or(own, |parent| parent.deadline.min(own));
         let depth = parent.map_or(0, |parent| parent.depth + 1);
         let bounds = parent.map_or_else(|| Bounds::of(&request.caller), |parent| parent.bounds.clone());
-        CallContext::new(
-            Arc::downgrade(self),
-            Arc::clone(&request.origin),
-            depth,
-            deadline,
-            bounds,
-            &request.cancel,
-            request.progress.clone(),
-            trace,
-            Arc::clone(&request.dialog),
-        )
+        CallContext::new(Arc::downgrade(self), request, depth, deadline, bounds, trace)
     }
 
     fn unknown(&self, item: ItemKind, tool: &str, caller: &Caller) -> CallError {

@@ -277,7 +277,7 @@ impl ServerHandler for Handler {
         if takes_task && self.path.registry.get(&name).is_some_and(|entry| entry.long) {
             match self.tasks.begin(&self.path, request, client_of(&client)) {
                 Ok(task) => return Ok(task.into()),
-                Err(given_back) => request = given_back,
+                Err(given_back) => request = *given_back,
             }
         }
         match self.make(request, &context, takes_task).await? {

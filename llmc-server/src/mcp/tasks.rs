@@ -54,9 +54,9 @@ impl Tasks {
         path: &Arc<CallPath>,
         mut request: Request,
         client: Client,
-    ) -> Result<CreateTaskResult, Request> {
+    ) -> Result<CreateTaskResult, Box<Request>> {
         if !self.has_room(&request.origin) {
-            return Err(request);
+            return Err(Box::new(request));
         }
         let (path, origin, cancel) =
             (Arc::clone(path), Arc::clone(&request.origin), CancellationToken::new());

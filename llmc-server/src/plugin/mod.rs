@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use stderr::{forward as forward_stderr, printable};
 pub(crate) use supervisor::Supervisor;
 
-use crate::call::{Bounds, CallPath, Dialog};
+use crate::call::{Bounds, CallPath, Dialog, Request};
 use crate::telemetry::Trace;
 
 /// What a plugin says while a call runs.
@@ -68,19 +68,18 @@ pub(crate) struct CallContext {
 impl CallContext {
     pub(crate) fn new(
         path: Weak<CallPath>,
-        origin: Arc<str>,
+        request: &Request,
         depth: u8,
         deadline: Instant,
         bounds: Bounds,
-        cancel: &CancellationToken,
-        progress: Option<Arc<dyn Progress>>,
         trace: Trace,
-        dialog: Arc<Dialog>,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         // A child: the end of this call must not look like a cancellation of the call above it.
-        let (cancel, log, draft) = (cancel.child_token(), OnceLock::new(), Mutex::default());
+        let (cancel, log, draft) = (request.cancel.child_token(), OnceLock::new(), Mutex::default());
+        let (origin, dialog) = (Arc::clone(&request.origin), Arc::clone(&request.dialog));
+        let progress = request.progress.clone();
         Self { id, path, origin, depth, deadline, bounds, cancel, progress, trace, log, dialog, draft }
     }
 

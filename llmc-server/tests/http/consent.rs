@@ -21,14 +21,13 @@ fn asking(rest: &str) -> Http {
     Http { token: Some(token), ..Http::start(setup) }
 }
 
-fn audit(http: &Http) -> Vec<Value> {
-    let text = std::fs::read_to_string(http.server.setup.folder.path().join("audit.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn outcomes(http: &Http, tool: &str) -> Vec<String> {
-    let records = audit(http).into_iter().filter(|record| record["tool"] == tool);
-    records.map(|record| record["outcome"].as_str().unwrap().to_owned()).collect()
+/// What became of the first calls of a tool, as soon as so many are recorded.
+fn outcomes(http: &Http, tool: &str, calls: usize) -> Vec<String> {
+    let of_tool = |records: &[Value]| -> Vec<String> {
+        let records = records.iter().filter(|record| record["tool"] == tool);
+        records.map(|record| record["outcome"].as_str().unwrap().to_owned()).collect()
+    };
+    of_tool(&http.server.setup.records(|records| of_tool(records).len() >= calls))
 }
 
 fn delete(path: &str) -> Value {
@@ -64,7 +63,7 @@ fn a_tool_runs_after_a_yes_and_not_before() {
     let done = call(&http, &again(&params, consent(true), &state(&asked)));
     assert_eq!(done.json()["result"]["isError"], json!(false), "{done:?}");
     assert!(!http.server.setup.work("a.txt").exists());
-    assert_eq!(outcomes(&http, "delete_path"), ["input_required", "ok"]);
+    assert_eq!(outcomes(&http, "delete_path", 2), ["input_required", "ok"]);
     http.server.stop();
 }
 
@@ -82,8 +81,8 @@ fn a_no_is_a_no_and_is_recorded() {
         assert!(refused.text().contains(words), "{refused:?}");
     }
     assert!(http.server.setup.work("a.txt").exists());
-    let no = outcomes(&http, "delete_path").into_iter().filter(|outcome| outcome == "declined").count();
-    assert_eq!(no, 3);
+    let outcomes = outcomes(&http, "delete_path", 6);
+    assert_eq!(outcomes.iter().filter(|outcome| *outcome == "declined").count(), 3, "{outcomes:?}");
     http.works();
     http.server.stop();
 }
@@ -105,7 +104,7 @@ fn nothing_but_the_state_that_was_given_opens_anything() {
     for forged in [
         format!("{text}-TAMPERED"),
         format!("{payload}.{}", tag.chars().rev().collect::<String>()),
-        format!("{}.{tag}", payload.replacen('A', "B", 1)),
+        format!("{}{}.{tag}", &payload[..payload.len() - 1], if payload.ends_with('A') { 'B' } else { 'A' }),
         payload.to_owned(),
         "x".repeat(300_000),
         ".".into(),
@@ -135,7 +134,9 @@ fn nothing_but_the_state_that_was_given_opens_anything() {
     let replayed = call(&http, &again(&params, consent(true), &sealed));
     assert_eq!(replayed.json()["error"]["code"], -32602, "{replayed:?}");
     assert!(http.server.setup.work("a.txt").exists());
-    assert!(outcomes(&http, "delete_path").iter().any(|outcome| outcome == "invalid_state"));
+    // Six forged ones, other arguments, another caller, a replay; and what was asked and done between them.
+    let outcomes = outcomes(&http, "delete_path", 12);
+    assert_eq!(outcomes.iter().filter(|outcome| *outcome == "invalid_state").count(), 9, "{outcomes:?}");
     http.server.stop();
 }
 
@@ -160,7 +161,7 @@ fn a_client_that_cannot_ask_learns_what_to_configure() {
     let refused = call(&http, &params);
     assert!(refused.text().contains("confirm_tools = { delete_path = \"never\" }"), "{refused:?}");
     assert!(http.server.setup.work("a.txt").exists());
-    assert_eq!(outcomes(&http, "delete_path"), ["unconfirmed"]);
+    assert_eq!(outcomes(&http, "delete_path", 1), ["unconfirmed"]);
     http.works();
     http.server.stop();
 
@@ -247,7 +248,7 @@ fn earlier_clients_that_cannot_answer_are_refused_or_leave() {
     assert!(lines.any(|line| line.contains("elicitation/create")));
     drop((lines, stream));
     let is_over = |outcome: &String| outcome == "cancelled" || outcome == "abandoned";
-    crate::support::eventually("the call is over", || outcomes(&http, "delete_path").iter().any(is_over));
+    assert!(outcomes(&http, "delete_path", 2).iter().any(is_over));
     assert!(http.server.setup.work("a.txt").exists());
     http.works();
     http.server.stop();

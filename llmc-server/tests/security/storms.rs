@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::neighbour::hello;
 use crate::observe::{Process, adopt_orphans, descendants, descriptors, orphans};
 use crate::prerequisites::{is_root, not_checked};
+use crate::support::canary::NO_AUDIT;
 use crate::support::{Server, Setup, children, eventually};
 
 /// Runs that may live at the same time.
@@ -25,8 +26,10 @@ fn serve(parked: usize) -> Server {
         "[limits]\nconcurrent_runs = {SLOTS}\nparked_runs = {parked}\n[roots]\nwork = {{ path = '{{work}}', access = 'rw' }}\n\
          [plugins.hello]\nlibrary = 'hello'\n[plugins.exec]\nlibrary = 'llmc_tools_exec'\n\
          grants = {{ run = {{ profile = 'code' }} }}\n[plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\
-         grants = {{ roots = ['work'], run = {{ profile = 'workspace', programs = ['sh'] }} }}"
+         grants = {{ roots = ['work'], run = {{ profile = 'workspace', programs = ['sh'] }} }}\n\
+         {NO_AUDIT}"
     );
+    // Descriptors are counted, and a writer of records has one more at times.
     let mut server = Setup::new(&config).log_filter("info").serve();
     hello(&mut server);
     server

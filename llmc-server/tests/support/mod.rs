@@ -169,7 +169,9 @@ impl Setup {
     /// The command `llmc VERB` with this configuration.
     pub(crate) fn command(&self, verb: &str) -> Command {
         let file = self.folder.path().join("llmc.toml");
-        let text = if verb == "serve" { self.nest.configured(&self.text) } else { self.text.clone() };
+        // What is prepared, such as another user, may keep the server out of there.
+        let is_plain = verb == "serve" && self.prepare.is_none();
+        let text = if is_plain { self.nest.configured(&self.text) } else { self.text.clone() };
         std::fs::write(&file, text).unwrap();
         let mut command = Command::new(stage().join("bin/llmc"));
         command.arg(verb).arg("--config").arg(&file).args(&self.args);

@@ -59,7 +59,11 @@ fn npm(source: &Path, folder: &Path) -> Result<()> {
     }
     let mut npm = Command::new("npm");
     npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
-    workspace::check(npm.current_dir(folder).stdin(Stdio::null()))
+    workspace::check(npm.current_dir(folder).stdin(Stdio::null()))?;
+    // The command line of MCP Inspector is published without the file in which it looks for its version.
+    let scope = folder.join("node_modules/@modelcontextprotocol");
+    fs::copy(scope.join("inspector-cli/package.json"), scope.join("package.json"))?;
+    Ok(())
 }
 
 fn pip(source: &Path, folder: &Path) -> Result<()> {

@@ -223,3 +223,12 @@ pub(crate) fn token(setup: &Setup, verb: &str, args: &[&str]) -> std::process::O
     command.args(["token", verb]).args(args).arg("--config").arg(setup.folder.path().join("llmc.toml"));
     command.env_clear().output().unwrap()
 }
+
+/// What a server has recorded in `audit.jsonl`, once it contains this text so many times: records are written together.
+#[track_caller]
+pub(crate) fn audit_until(setup: &Setup, text: &str, times: usize) -> String {
+    let file = setup.folder.path().join("audit.jsonl");
+    let read = || std::fs::read_to_string(&file).unwrap_or_default();
+    crate::support::eventually("recorded", || read().matches(text).count() >= times);
+    read()
+}

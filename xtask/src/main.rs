@@ -9,6 +9,7 @@ mod canary;
 mod ci;
 mod clients;
 mod conformance;
+mod dist;
 mod new_plugin;
 mod rust_text;
 mod sdk;
@@ -68,6 +69,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Makes what is published, in `target/dist`: tarball, Debian package, MCPB bundle, SBOM, checksums.
+    Dist(dist::Dist),
     /// Compares the plugin ABI with its stored layout.
     Abi {
         /// Stores the present layout as the right one.
@@ -101,6 +104,7 @@ fn run(workspace: &Workspace, verb: Verb) -> Result<ExitCode> {
         Verb::Audit => audit::run(workspace)?,
         Verb::NewPlugin { name } => new_plugin::run(workspace, &name)?,
         Verb::Bench { args } => return bench(workspace, &args),
+        Verb::Dist(dist) => dist::run(workspace, &dist)?,
         Verb::Abi { bless } => abi(workspace, bless)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! Builds what is shipped and lays it out as an installation: `bin`, `libexec/llmc`, `lib/llmc/plugins`, `share/llmc`.
 
+use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -51,6 +52,21 @@ pub(crate) enum Profile {
     Release,
 }
 
+/// How and where cargo compiles what is staged.
+pub(crate) struct Recipe {
+    pub(crate) profile: Profile,
+    /// Variables for cargo on top of those of the environment.
+    pub(crate) variables: Vec<(&'static str, OsString)>,
+    /// Which variables cargo must not take over from the environment.
+    pub(crate) without: &'static [&'static str],
+}
+
+impl From<Profile> for Recipe {
+    fn from(profile: Profile) -> Self {
+        Self { profile, variables: Vec::new(), without: &[] }
+    }
+}
+
 /// A finished stage; both paths are absolute.
 pub(crate) struct Stage {
     /// Has the layout of an installation.
@@ -74,13 +90,13 @@ struct Item {
 }
 
 /// Builds programs and plugins and stages them in the folder `name` of the target folder.
-pub(crate) fn build(workspace: &Workspace, profile: Profile, name: &str) -> Result<Stage> {
+pub(crate) fn build(workspace: &Workspace, recipe: impl Into<Recipe>, name: &str) -> Result<Stage> {
     let start = Instant::now();
     let members = workspace.members()?;
     let target = &members.target_directory;
     let stage = Stage { dir: target.join(name), tests: target.join(format!("{name}{TESTS_ENDING}")) };
 
-    let mut items = compile(workspace, profile, &members, &stage)?;
+    let mut items = compile(workspace, &recipe.into(), &members, &stage)?;
     let named = SHARED_FILES.iter().map(|file| workspace.root.join(file)).filter(|file| file.is_file());
     let mut shared: Vec<PathBuf> = named.collect();
     for folder in SHARED_FOLDERS {
@@ -108,7 +124,7 @@ pub(crate) fn build(workspace: &Workspace, profile: Profile, name: &str) -> Resu
 }
 
 /// Compiles what is shipped and tells which files go where.
-fn compile(workspace: &Workspace, profile: Profile, members: &Metadata, stage: &Stage) -> Result<Vec<Item>> {
+fn compile(workspace: &Workspace, recipe: &Recipe, members: &Metadata, stage: &Stage) -> Result<Vec<Item>> {
     let plugins = members.own().filter(|package| package.is_plugin()).map(|package| &*package.name);
     let programs = PROGRAMS.iter().chain(LIBRARIES).map(|(package, ..)| *package);
 
@@ -116,9 +132,13 @@ fn compile(workspace: &Workspace, profile: Profile, members: &Metadata, stage: &
     // benchmark switch on.
     let mut cargo = workspace.cargo(["build", "--message-format", "json-render-diagnostics"]);
     cargo.args(programs.chain(plugins).flat_map(|package| ["-p", package]));
-    if profile == Profile::Release {
+    if recipe.profile == Profile::Release {
         cargo.arg("--release");
     }
+    for name in recipe.without {
+        cargo.env_remove(name);
+    }
+    cargo.envs(recipe.variables.iter().map(|(name, value)| (name, value)));
     let mut child = cargo.stdout(Stdio::piped()).spawn().context("failed to start cargo")?;
     let stdout = child.stdout.take().context("cargo has no stdout")?;
     let mut items = Vec::new();

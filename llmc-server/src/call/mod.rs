@@ -39,7 +39,7 @@ pub(crate) use dialog::{Asker, Asking, Dialog, Round, Unanswered};
 pub(crate) use error::{CallError, Kind};
 pub(crate) use identity::{Identity, origin_of_connection};
 pub(crate) use live::{Generation, Live};
-pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Registry};
+pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Offered, Registry};
 pub(crate) use schema::{Schema, nearest};
 pub(crate) use seal::Seal;
 pub(crate) use services::Hub;
@@ -115,6 +115,16 @@ pub(crate) struct CallPath {
     under_way: Arc<()>,
 }
 
+/// How long calls take.
+pub(crate) struct Times {
+    /// A call at most.
+    pub(crate) call: Duration,
+    /// A person at most, to consent.
+    pub(crate) consent: Duration,
+    /// A call before it becomes a task.
+    pub(crate) task_after: Duration,
+}
+
 /// What the audit wants to know about a call that ended well.
 struct Done {
     envelope: Envelope,
@@ -174,7 +184,8 @@ impl CallPath {
 
     /// The longest that a call which has just begun can take.
     pub(crate) fn longest_call(&self) -> Duration {
-        Duration::from_millis(self.limits.call_timeout_ms.saturating_add(self.limits.grace_ms))
+        let call = Duration::from_millis(self.limits.call_timeout_ms.saturating_add(self.limits.grace_ms));
+        call.saturating_add(self.authority.confirm().patience())
     }
 
     /// Tools that a caller may see, in a fixed order.
@@ -199,6 +210,14 @@ impl CallPath {
     /// When it cannot be kept; the text tells why.
     fn keep(&self, origin: &str, text: String) -> std::io::Result<String> {
         self.shelf.keep(origin, &self.secrets.mask_text(text))
+    }
+
+    pub(crate) fn times(&self) -> Times {
+        Times {
+            call: Duration::from_millis(self.limits.call_timeout_ms),
+            consent: self.authority.confirm().patience(),
+            task_after: Duration::from_millis(self.limits.task_after_ms),
+        }
     }
 
     /// Records a client that was not let in.

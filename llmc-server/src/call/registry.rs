@@ -47,7 +47,10 @@ pub(crate) struct Entry {
 pub(crate) struct Offered {
     pub(crate) uri: Template,
     pub(crate) mime_type: Option<String>,
-    pub(crate) lists: bool,
+    /// It can be listed by whoever may call this tool.
+    pub(crate) lists: Option<Arc<Entry>>,
+    /// It never changes.
+    pub(crate) fixed: bool,
     /// Who may not call this tool may not read it.
     pub(crate) rights_of: Option<Arc<Entry>>,
 }
@@ -300,20 +303,19 @@ fn entry(name: String, index: u16, item: &Item, plugin: &Arc<Supervisor>) -> Res
 /// What a resource says of itself.
 fn offered(item: &Item, tool: impl Fn(&str) -> Option<Arc<Entry>>) -> Result<Offered, String> {
     let resource = item.resource.as_ref().ok_or("it has no address")?;
-    let rights_of = match &resource.rights_of {
-        Some(name) => {
-            let unknown =
-                || format!("it has the rights of tool `{}`, which the plugin does not have", shown(name));
-            Some(tool(name).ok_or_else(unknown)?)
-        }
-        None => None,
+    let known = |name: &String| {
+        let unknown =
+            || format!("it has the rights of tool `{}`, which the plugin does not have", shown(name));
+        tool(name).ok_or_else(unknown)
     };
+    let rights_of = resource.rights_of.as_ref().map(known).transpose()?;
+    let lists = resource.lists.as_ref().map(known).transpose()?;
     let uri = Template::parse(&resource.uri)?;
-    if resource.lists && !uri.has_variables() {
+    if lists.is_some() && !uri.has_variables() {
         return Err("it lists resources, but its address is that of a single one".to_owned());
     }
     let mime_type = resource.mime_type.clone();
-    Ok(Offered { uri, mime_type, lists: resource.lists, rights_of })
+    Ok(Offered { uri, mime_type, lists, fixed: resource.fixed, rights_of })
 }
 
 /// The schema of what a prompt is called with, see `llmc_core::offer::Wanted`, around that of its arguments.

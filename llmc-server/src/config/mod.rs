@@ -359,6 +359,8 @@ pub enum SecretSource {
 pub struct Limits {
     /// Longest time of one call in milliseconds.
     pub call_timeout_ms: u64,
+    /// A call that takes longer goes on as a task, for clients that offer to wait for one, in milliseconds.
+    pub task_after_ms: u64,
     /// How long a cancelled or overdue call may take to end before its host is killed, in milliseconds.
     pub grace_ms: u64,
     /// Longest wait for a free worker of a plugin in milliseconds; after that the plugin is busy.
@@ -403,6 +405,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             call_timeout_ms: 120_000,
+            task_after_ms: 5_000,
             grace_ms: 1_000,
             queue_timeout_ms: 10_000,
             concurrent_calls: 128,

@@ -2,7 +2,8 @@
 //!
 //! In the order in which a request meets them: `connections` (how many), `patience` (how long), `guard` with
 //! `authority` (addressed to us, from no foreign page, read in one way only), `auth` (who), `rate` (how often),
-//! `shape` (what kind of body), and then rmcp, which reads the message. `service` puts them in this order.
+//! `shape` (what kind of body), and then rmcp, which reads the message; `exchange` is between them for clients of
+//! earlier revisions, which are asked by requests. `service` puts them in this order.
 //!
 //! HTTP/1.1 alone, without compression and without sessions; over TCP or a Unix socket (`socket`), with `tls` or without.
 //! Behind a proxy, `peer` knows for whom it asks.
@@ -11,7 +12,9 @@ mod auth;
 mod authority;
 mod connections;
 mod console;
+mod exchange;
 mod guard;
+mod introduction;
 mod patience;
 mod peer;
 mod rate;

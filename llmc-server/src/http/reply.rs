@@ -69,8 +69,7 @@ pub(super) fn preflight() -> Reply {
     let mut reply = plain(StatusCode::NO_CONTENT, Bytes::new());
     let headers = reply.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
-    let allowed =
-        "accept, authorization, content-type, mcp-method, mcp-name, mcp-protocol-version, traceparent";
+    let allowed = "accept, authorization, content-type, mcp-method, mcp-name, mcp-protocol-version, mcp-session-id, traceparent";
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allowed));
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     reply
@@ -88,7 +87,7 @@ pub(super) fn finished(mut reply: Reply, origin: Option<HeaderValue>) -> Reply {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("retry-after, www-authenticate"),
+            HeaderValue::from_static("mcp-session-id, retry-after, www-authenticate"),
         );
     }
     reply

@@ -20,7 +20,9 @@ use tracing::info;
 use super::auth::{Door, Rejected};
 use super::authority::Names;
 use super::connections::Place;
+use super::exchange::{Exchanges, Taken};
 use super::guard::{self, Route};
+use super::introduction;
 use super::peer::{Client, Counted, Peer, Proxies};
 use super::rate::Rate;
 use super::readiness::Readiness;
@@ -65,6 +67,7 @@ pub(super) struct Service {
     metrics: HttpMetrics,
     client_timeout: Duration,
     live: Live,
+    exchanges: Exchanges,
     mcp: StreamableHttpService<Handler, NeverSessionManager>,
     /// For requests that stay open to be told of changes.
     listening: StreamableHttpService<Listening, NeverSessionManager>,
@@ -108,8 +111,9 @@ impl Service {
             .with_legacy_session_mode(false)
             .with_json_response(true)
             .with_max_request_body_bytes(max_body_bytes)
-            .with_cancellation_token(end);
+            .with_cancellation_token(end.clone());
         let front = Front::for_network(live.clone(), stop.clone());
+        let exchanges = Exchanges::new(front.clone(), end);
         let for_listening = front.clone();
         let listening = move || Ok(for_listening.listening());
         let listening = StreamableHttpService::new(listening, Arc::default(), settings.clone());
@@ -126,6 +130,7 @@ impl Service {
             client_timeout: Duration::from_millis(config.client_timeout_ms),
             readiness: Readiness::new(live.clone(), ready),
             live,
+            exchanges,
             mcp,
             listening,
             console,
@@ -341,16 +346,11 @@ impl Service {
         place: &Place,
     ) -> Reply {
         let busy = place.busy();
-        let mut request = Request::from_parts(head, Full::new(body));
+        let mut head = head;
         // The token has served its purpose; nothing further in has to know it.
-        request.headers_mut().remove(header::AUTHORIZATION);
-        request.extensions_mut().insert(identity);
-        // rmcp sees to it that header and body say the same.
-        let listens = request.headers().get("mcp-method").is_some_and(|method| method == LISTEN);
-        let reply = match listens {
-            true => self.listening.handle(request).await,
-            false => self.mcp.handle(request).await,
-        };
+        head.headers.remove(header::AUTHORIZATION);
+        head.extensions.insert(Arc::clone(&identity));
+        let reply = self.told(head, body, &identity).await;
         // The guard has looked at the media type, so what rmcp could not take was the body.
         let reply = match reply.status() {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
@@ -359,6 +359,31 @@ impl Service {
             _ => reply,
         };
         reply::holding(reply, (busy, held))
+    }
+
+    /// The answer of the protocol.
+    async fn told(&self, head: Parts, body: Bytes, identity: &Identity) -> Reply {
+        // rmcp sees to it that header and body say the same.
+        if head.headers.get("mcp-method").is_some_and(|method| method == LISTEN) {
+            return self.listening.handle(Request::from_parts(head, Full::new(body))).await;
+        }
+        let path = self.live.path();
+        let method = introduction::method(&body);
+        let client = match introduction::shown(&head, method.as_deref(), identity, &path.seal()) {
+            Ok(client) => client,
+            Err(refusal) => return reply::refused(&refusal),
+        };
+        let head = match self.exchanges.take(head, &body, method.as_deref(), identity, client).await {
+            Taken::Answered(reply) => return reply,
+            Taken::Left(head) => *head,
+        };
+        let first = (method.as_deref() == Some("initialize")).then(|| introduction::first(&body)).flatten();
+        drop(method);
+        let reply = self.mcp.handle(Request::from_parts(head, Full::new(body))).await;
+        match first {
+            Some(client) => introduction::noted(reply, client, identity, &path.seal()),
+            None => reply,
+        }
     }
 }
 

@@ -1,0 +1,219 @@
+//! Image, compose file and Kubernetes manifests, by what they say: nothing here can run them.
+
+use serde_json::Value;
+
+use crate::{packaging, sources};
+
+fn yaml(text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap()
+}
+
+/// The documents of the manifest file.
+fn manifests() -> Vec<Value> {
+    packaging("kubernetes/llmc.yaml").split("\n---\n").map(yaml).collect()
+}
+
+fn manifest(kind: &str) -> Value {
+    let mut found: Vec<_> = manifests().into_iter().filter(|manifest| manifest["kind"] == kind).collect();
+    assert_eq!(found.len(), 1, "{kind}");
+    found.remove(0)
+}
+
+/// The complaints about a workload, none for one that is fit to be run.
+fn complaints(deployment: &Value) -> Vec<String> {
+    let pod = &deployment["spec"]["template"]["spec"];
+    let mut complaints = Vec::new();
+    let mut want = |holds: bool, what: &str| {
+        if !holds {
+            complaints.push(what.to_owned());
+        }
+    };
+    want(
+        deployment["spec"]["selector"]["matchLabels"] == deployment["spec"]["template"]["metadata"]["labels"],
+        "labels",
+    );
+    want(pod["hostUsers"] == false, "hostUsers");
+    want(pod["automountServiceAccountToken"] == false, "token");
+    for host in ["hostNetwork", "hostPID", "hostIPC"] {
+        want(pod.get(host).is_none_or(|value| value == false), host);
+    }
+    let security = &pod["securityContext"];
+    want(
+        security["runAsNonRoot"] == true && security["runAsUser"].as_u64().is_some_and(|user| user > 0),
+        "user",
+    );
+    want(security["seccompProfile"]["type"] == "Localhost", "seccomp");
+    for container in pod["containers"].as_array().unwrap() {
+        let security = &container["securityContext"];
+        want(security["privileged"] == false, "privileged");
+        want(security["allowPrivilegeEscalation"] == false, "escalation");
+        want(security["readOnlyRootFilesystem"] == true, "root file system");
+        want(security["capabilities"]["drop"] == serde_json::json!(["ALL"]), "capabilities");
+        want(security["capabilities"].get("add").is_none(), "added capabilities");
+        want(
+            security.get("procMount").is_none_or(|mount| mount == "Default" || pod["hostUsers"] == false),
+            "procMount",
+        );
+        want(is_pinned(container["image"].as_str().unwrap()), "image");
+        want(container["livenessProbe"]["httpGet"]["path"] == "/healthz", "liveness");
+        want(container["readinessProbe"]["httpGet"]["path"] == "/readyz", "readiness");
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            let port = &container[probe]["httpGet"]["port"];
+            want(container["ports"].as_array().unwrap().iter().any(|known| known["name"] == *port), probe);
+        }
+        for limit in ["cpu", "memory"] {
+            want(container["resources"]["limits"][limit].is_string(), limit);
+        }
+        for mount in container["volumeMounts"].as_array().unwrap() {
+            let volumes = pod["volumes"].as_array().unwrap();
+            want(volumes.iter().any(|volume| volume["name"] == mount["name"]), "volume");
+        }
+    }
+    for volume in pod["volumes"].as_array().unwrap() {
+        want(volume.get("hostPath").is_none(), "hostPath");
+    }
+    complaints
+}
+
+/// Whether an image has a tag that says which one it is.
+fn is_pinned(image: &str) -> bool {
+    let name = image.rsplit('/').next().unwrap_or(image);
+    name.contains('@') || name.split_once(':').is_some_and(|(_, tag)| !tag.is_empty() && tag != "latest")
+}
+
+#[test]
+fn the_deployment_asks_for_no_more_than_jails_need() {
+    let deployment = manifest("Deployment");
+    assert_eq!(complaints(&deployment), [""; 0]);
+
+    let mut broken = deployment.clone();
+    broken["spec"]["template"]["spec"]["hostUsers"] = true.into();
+    broken["spec"]["template"]["spec"]["containers"][0]["image"] = "llmc:latest".into();
+    broken["spec"]["template"]["spec"]["containers"][0]["securityContext"]["privileged"] = true.into();
+    broken["spec"]["template"]["spec"]["containers"][0].as_object_mut().unwrap().remove("readinessProbe");
+    let found = complaints(&broken);
+    for wanted in ["hostUsers", "image", "privileged", "readiness", "procMount"] {
+        assert!(found.iter().any(|complaint| complaint == wanted), "{wanted}: {found:?}");
+    }
+}
+
+#[test]
+fn all_manifests_have_a_name_and_one_namespace() {
+    for manifest in manifests() {
+        assert!(manifest["apiVersion"].is_string() && manifest["kind"].is_string(), "{manifest}");
+        assert!(manifest["metadata"]["name"].is_string(), "{manifest}");
+        assert!(manifest["kind"] == "Namespace" || manifest["metadata"]["namespace"] == "llmc", "{manifest}");
+    }
+}
+
+#[test]
+fn only_labelled_pods_get_in_and_nothing_gets_out() {
+    let policy = manifest("NetworkPolicy");
+    let labels = &manifest("Deployment")["spec"]["template"]["metadata"]["labels"];
+    let spec = &policy["spec"];
+    assert_eq!(spec["podSelector"]["matchLabels"], *labels);
+    assert_eq!(spec["policyTypes"], serde_json::json!(["Ingress", "Egress"]));
+    assert_eq!(spec["egress"], serde_json::json!([]));
+    let ingress = spec["ingress"].as_array().unwrap();
+    assert_eq!(ingress.len(), 1);
+    let from = ingress[0]["from"].as_array().unwrap();
+    assert!(
+        !from.is_empty() && from.iter().all(|peer| peer["podSelector"]["matchLabels"].is_object()),
+        "{policy}"
+    );
+    assert!(ingress[0]["ports"].is_array());
+    assert_eq!(manifest("Service")["spec"]["selector"], *labels);
+}
+
+#[test]
+fn the_compose_file_is_as_closed_as_jails_allow() {
+    let compose = yaml(&packaging("docker/compose.yaml"));
+    let service = &compose["services"]["llmc"];
+    assert!(is_pinned(service["image"].as_str().unwrap()));
+    assert_eq!(service["read_only"], true);
+    assert_eq!(service["cap_drop"], serde_json::json!(["ALL"]));
+    assert!(service.get("privileged").is_none() && service.get("cap_add").is_none());
+    assert!(!service["user"].as_str().unwrap().starts_with('0'));
+    let options = service["security_opt"].as_array().unwrap();
+    assert!(
+        options.contains(&"no-new-privileges:true".into())
+            && options.contains(&"seccomp=./seccomp.json".into())
+    );
+    for port in service["ports"].as_array().unwrap() {
+        assert!(port.as_str().unwrap().starts_with("127.0.0.1:"), "{port}");
+    }
+    for volume in service["volumes"].as_array().unwrap() {
+        let name = volume.as_str().unwrap().split(':').next().unwrap();
+        assert!(name.starts_with("./") || compose["volumes"].get(name).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn the_image_runs_as_a_user_from_a_pinned_base() {
+    let text = packaging("docker/Dockerfile");
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.starts_with('#')).collect();
+    let values = |word: &str| lines.iter().filter_map(|line| line.strip_prefix(word)).collect::<Vec<_>>();
+    for base in values("FROM ") {
+        assert!(is_pinned(base), "{base}");
+    }
+    let users = values("USER ");
+    assert!(users.last().is_some_and(|user| !user.starts_with('0') && *user != "root"), "{users:?}");
+    assert_eq!(values("HEALTHCHECK ").len(), 1);
+    assert!(values("ADD ").iter().all(|source| !source.contains("://")), "nothing is loaded from elsewhere");
+    let version = llmc_dist::version(&sources()).unwrap();
+    let tarball = llmc_dist::Names::of("${VERSION}").tarball;
+    assert!(values("ADD ").iter().any(|source| source.starts_with(&tarball)), "{tarball}");
+    for (file, text) in
+        [("compose.yaml", packaging("docker/compose.yaml")), ("llmc.yaml", packaging("kubernetes/llmc.yaml"))]
+    {
+        assert!(
+            text.contains(&format!("image: llmc:{version}")),
+            "{file} names another version than {version}"
+        );
+    }
+}
+
+#[test]
+fn tags_are_told_from_none() {
+    assert!(is_pinned("debian:12-slim") && is_pinned("host:5000/llmc@sha256:00"));
+    assert!(!is_pinned("debian") && !is_pinned("debian:latest") && !is_pinned("host:5000/llmc"));
+}
+
+#[test]
+fn the_filter_of_system_calls_leaves_what_jails_are_made_of() {
+    let filter: Value = serde_json::from_str(&packaging("docker/seccomp.json")).unwrap();
+    assert_eq!(filter["defaultAction"], "SCMP_ACT_ALLOW");
+    let mut refused = Vec::new();
+    for group in filter["syscalls"].as_array().unwrap() {
+        assert_eq!(group["action"], "SCMP_ACT_ERRNO", "{group}");
+        refused
+            .extend(group["names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()));
+    }
+    for needed in [
+        "clone",
+        "clone3",
+        "unshare",
+        "setns",
+        "mount",
+        "umount2",
+        "pivot_root",
+        "mount_setattr",
+        "open_tree",
+        "move_mount",
+        "openat2",
+        "seccomp",
+        "landlock_create_ruleset",
+        "landlock_restrict_self",
+        "sethostname",
+        "memfd_create",
+        "pidfd_open",
+        "pidfd_send_signal",
+    ] {
+        assert!(!refused.iter().any(|name| name == needed), "{needed}");
+    }
+    for closed in
+        ["bpf", "init_module", "kexec_load", "reboot", "io_uring_setup", "open_by_handle_at", "keyctl"]
+    {
+        assert!(refused.iter().any(|name| name == closed), "{closed}");
+    }
+}

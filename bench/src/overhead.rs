@@ -75,9 +75,10 @@ pub(crate) fn measure(stage: &Path, cpus: &Cpus, plan: Plan) -> Result<Report> {
         Ok((client, calls.into()))
     };
     let (mut with, mut without) = (start(&with)?, start(&without)?);
-    let processes = [tree(with.0.process())?, tree(without.0.process())?].concat();
     let mut rounds = Vec::new();
     for _ in 0..plan.rounds {
+        // Asked each time: jails that wait come and go.
+        let processes = [tree(with.0.process())?, tree(without.0.process())?].concat();
         let watch = Watch::start(Some(cpus.chosen), &processes)?;
         let mut tools = Vec::new();
         for tool in 0..TOOLS.len() {

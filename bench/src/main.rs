@@ -8,6 +8,7 @@
 //! - [`files`]: another benchmark, of the file tools; [`exec`]: one of `execute_code`; [`commands`]: one of
 //!   `run_command`.
 //! - [`search`]: another one, of the plugin `search`; [`http`]: one of calls over HTTP.
+//! - [`overhead`]: another one, of records and numbers.
 //! - [`program`]: programs of others.
 //! - [`tokens`]: another count, of what passes through a model.
 //!
@@ -24,6 +25,7 @@ mod files;
 mod hop;
 mod http;
 mod memory;
+mod overhead;
 mod processes;
 mod program;
 mod report;
@@ -91,6 +93,8 @@ enum What {
     Files(files::Options),
     /// Measures calls over HTTP beside a plain server on rmcp and the reference server for Node instead.
     Http(http::Options),
+    /// Measures what audit and numbers cost a call, beside llmc without them, instead.
+    Overhead,
     /// Measures what the plugin `search` finds and costs, beside `rg` and tantivy, instead.
     Search(search::Options),
     /// Counts the tokens of code mode beside those of single calls instead.
@@ -125,6 +129,12 @@ fn main() -> Result<ExitCode> {
     }
     if let Some(What::Http(options)) = &cli.what {
         let report = http::measure(&cli.stage, options, cli.quick)?;
+        return finish(&cli, &report, report.is_good());
+    }
+    if let Some(What::Overhead) = &cli.what {
+        let mut plan = if cli.quick { overhead::Plan::QUICK } else { overhead::Plan::FULL };
+        plan.rounds = rounds(plan.rounds);
+        let report = overhead::measure(&cli.stage, &Cpus::choose(cli.cpu)?, plan)?;
         return finish(&cli, &report, report.is_good());
     }
     if let Some(What::Search(options)) = &cli.what {

@@ -126,7 +126,7 @@ pub(crate) fn llmc(stage: &Path, root: &OsStr, config: &Path) -> Command {
 }
 
 /// Calls every tool for the first time.
-fn prepare(client: &mut Client) -> Result<[(Call, Value); 2]> {
+pub(crate) fn prepare(client: &mut Client) -> Result<[(Call, Value); 2]> {
     Ok([client.prepare(TOOLS[0], &json!({"name": "Ada"}), "Hello, Ada!")?, read_note(client)?])
 }
 

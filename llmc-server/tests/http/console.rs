@@ -203,9 +203,9 @@ fn tickets_that_tools_could_write_are_none() {
          [plugins.fs]\nlibrary = 'llmc_tools_fs'\ngrants = { roots = ['work'] }\n",
     );
     let http = Http::start(setup);
-    assert!(http.server.log().contains("are not taken"), "{}", http.server.log());
     let body = json!({"ticket": ticket(&http)}).to_string();
     assert_eq!(post(&http, "/console/session", &body, "").status, 401);
+    http.server.log_until("are not taken");
     http.server.stop();
 }
 

@@ -1,0 +1,129 @@
+//! What it costs to record and count every call: the p50 of calls with the audit and the numbers switched on, beside
+//! the same server without either. Both take turns on one CPU, the thread that writes the audit included.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::client::{Call, Client};
+use crate::cpu::{Cpus, Watch};
+use crate::processes::tree;
+use crate::report::Chosen;
+use crate::servers::{Servers, TOOLS};
+use crate::stats::{Pair, Percentiles, median};
+use crate::turns::latencies;
+
+/// How much longer a call may take, at most.
+const TARGET: f64 = 1.10;
+
+/// How long everything takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) rounds: usize,
+    /// Slices of each tool and side in a round.
+    slices: usize,
+}
+
+impl Plan {
+    pub(crate) const FULL: Self = Self { rounds: 11, slices: 12 };
+    pub(crate) const QUICK: Self = Self { rounds: 3, slices: 3 };
+}
+
+/// Both sides, one call at a time.
+#[derive(Clone, Debug, Serialize)]
+struct Round {
+    foreign_share: f64,
+    /// In the order of [`TOOLS`]; `llmc` with records and numbers, `baseline` without.
+    tools: Vec<Pair<Percentiles>>,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    rounds: Chosen<Round>,
+    /// With to without, in the order of [`TOOLS`]: the median of the rounds' ratios of p50.
+    ratios: Vec<f64>,
+    records: u64,
+}
+
+/// Measures both sides.
+///
+/// # Errors
+///
+/// If one of them does not start, or does not answer as it should.
+pub(crate) fn measure(stage: &Path, cpus: &Cpus, plan: Plan) -> Result<Report> {
+    let servers = Servers::new(stage)?;
+    let folder = tempfile::tempdir()?;
+    let audit = folder.path().join("audit.db");
+    let path = json!(audit);
+    let configuration = |name: &str, text: String| {
+        let file = folder.path().join(name);
+        fs::write(&file, text).map(|()| file)
+    };
+    let with = configuration("with.toml", format!("[audit]\npath = {path}\n"))?;
+    let without = configuration("without.toml", "[telemetry]\nmetrics = false\n".to_owned())?;
+
+    cpus.pin()?;
+    let start = |file: &Path| -> Result<(Client, Vec<Call>)> {
+        let mut command = servers.llmc(&["--plugin", "hello", "--config"]);
+        let mut client = Client::start(command.arg(file))?;
+        let calls = crate::servers::prepare(&mut client)?.map(|(call, _)| call);
+        Ok((client, calls.into()))
+    };
+    let (mut with, mut without) = (start(&with)?, start(&without)?);
+    let mut rounds = Vec::new();
+    for _ in 0..plan.rounds {
+        // Asked each time: jails that wait come and go.
+        let processes = [tree(with.0.process())?, tree(without.0.process())?].concat();
+        let watch = Watch::start(Some(cpus.chosen), &processes)?;
+        let mut tools = Vec::new();
+        for tool in 0..TOOLS.len() {
+            let [llmc, baseline] = latencies(plan.slices, |side| match side {
+                0 => with.0.call(&with.1[tool]),
+                _ => without.0.call(&without.1[tool]),
+            })?;
+            tools.push(Pair { llmc, baseline });
+        }
+        rounds.push(Round { foreign_share: watch.foreign_share(cpus)?, tools });
+    }
+    cpus.unpin()?;
+    let calls = rounds.len() * plan.slices * crate::turns::SLICE * TOOLS.len();
+    let rounds = Chosen::new(rounds, |round| round.foreign_share);
+    let ratio = |tool: usize| {
+        median(rounds.of(|round: &Round| {
+            let Pair { llmc, baseline } = &round.tools[tool];
+            llmc.p50 / baseline.p50
+        }))
+    };
+    let ratios = (0..TOOLS.len()).map(ratio).collect();
+    Ok(Report { rounds, ratios, records: calls as u64 })
+}
+
+impl Report {
+    pub(crate) fn is_good(&self) -> bool {
+        self.ratios.iter().all(|ratio| *ratio <= TARGET)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "audit (SQLite) and numbers, beside neither; {} recorded calls", self.records)?;
+        for (tool, ratio) in self.ratios.iter().enumerate() {
+            let p50 = |side: fn(&Pair<Percentiles>) -> f64| {
+                median(self.rounds.of(move |round: &Round| side(&round.tools[tool])))
+            };
+            let (with, without) = (p50(|pair| pair.llmc.p50), p50(|pair| pair.baseline.p50));
+            let mark = if *ratio <= TARGET { "ok    " } else { "MISSED" };
+            writeln!(
+                formatter,
+                "{mark} {:10} p50 {with:.1} us, without {without:.1} us: {ratio:.3} times (at most {TARGET:.2})",
+                TOOLS[tool]
+            )?;
+        }
+        Ok(())
+    }
+}

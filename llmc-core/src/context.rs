@@ -172,6 +172,20 @@ impl Context {
         self.request(op::CALLER, &json!({})).map(|answer: Answer| answer.caller)
     }
 
+    /// The W3C trace that the call belongs to, 32 hexadecimal digits: what logs and spans of all calls of one request
+    /// have in common. `None` from a server that does not tell.
+    ///
+    /// # Errors
+    /// If the call is over, or the host does not tell.
+    pub fn trace_id(&self) -> ToolResult<Option<String>> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(default)]
+            trace_id: Option<String>,
+        }
+        self.request(op::CALLER, &json!({})).map(|answer: Answer| answer.trace_id)
+    }
+
     /// What the client can be asked. Nothing, where nobody is there to answer.
     ///
     /// # Errors

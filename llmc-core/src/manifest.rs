@@ -66,9 +66,13 @@ pub struct ResourceItem {
     /// Its media type, if all that it can be read as have the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mime_type: Option<String>,
-    /// A template that can name resources that there are.
+    /// Of a template that can name resources that there are: a tool of the same plugin. Who may not call that gets to
+    /// see none of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lists: Option<String>,
+    /// What it holds never changes while the plugin runs.
     #[serde(default, skip_serializing_if = "is_false")]
-    pub lists: bool,
+    pub fixed: bool,
     /// A tool of the same plugin: who may not call that may not read this either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rights_of: Option<String>,

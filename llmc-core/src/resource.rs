@@ -44,8 +44,12 @@ pub trait Resource {
     /// Media type, if it is always the same.
     const MIME_TYPE: &'static str = "";
 
-    /// The template can [`list`](Self::list) resources that there are.
-    const LISTS: bool = false;
+    /// A tool of this plugin: who may call that gets to see what [`list`](Self::list) names. Without one, nothing is
+    /// listed but a single address.
+    const LISTS: &'static str = "";
+
+    /// What it holds never changes while the plugin runs; so clients of earlier revisions may subscribe to changes.
+    const FIXED: bool = false;
 
     /// A tool of this plugin. Who may not call that may not read this either; without one, only callers without
     /// limits on their tools may.
@@ -91,7 +95,8 @@ pub(crate) fn item_of<T: Resource>() -> Item {
         resource: Some(ResourceItem {
             uri: T::URI.to_owned(),
             mime_type: some(T::MIME_TYPE),
-            lists: T::LISTS,
+            lists: some(T::LISTS),
+            fixed: T::FIXED,
             rights_of: some(T::RIGHTS_OF),
         }),
     }

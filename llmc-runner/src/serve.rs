@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use llmc_sandbox::Isolation;
 use llmc_sandbox::jail::{Handover, Jail, Launcher, Stillborn, TreeSignal};
 use llmc_wire::Header;
-use llmc_wire::runner::{File, Hello, Init, MAX_KITS, Program, Refused, Spec, from_runner, to_runner};
+use llmc_wire::runner::{
+    File, Hello, Init, MAX_KITS, PARKED, Program, Refused, Spec, from_runner, to_runner,
+};
 use llmc_wire::socket::{Receiver, Sender, split};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -245,7 +247,8 @@ impl Runner {
     fn tell(&mut self, call: u64, started: Result<Run, Refused>) -> io::Result<()> {
         match started {
             Ok(mut run) => {
-                let header = Header { kind: from_runner::STARTED, call, ..Header::default() };
+                let code = if run.zygote.is_some() { PARKED } else { 0 };
+                let header = Header { kind: from_runner::STARTED, code, call, ..Header::default() };
                 let terminal = run.terminal.take();
                 let mut fds = vec![run.jail.pidfd()];
                 fds.extend(terminal.as_ref().map(AsFd::as_fd));

@@ -26,6 +26,8 @@ use crate::plugin::manifest::ManifestFile;
 use crate::plugin::supervisor::Unavailable;
 use crate::roots::Roots;
 use crate::secret::Secrets;
+use crate::stage::Stage;
+use crate::telemetry::otlp;
 use parts::{Ground, Parts};
 
 /// A server that answers clients.
@@ -40,6 +42,21 @@ pub(crate) struct App {
     is_locked: bool,
     ground: Ground,
     parts: Parts,
+}
+
+/// What a configuration is, for who looks.
+pub(crate) struct Shown {
+    pub(crate) config: Config,
+    /// Plugins that are not what the lock pins, and were not started.
+    pub(crate) stopped: Vec<Drift>,
+    /// Plugins are pinned.
+    pub(crate) is_locked: bool,
+}
+
+impl Shown {
+    fn new(config: &Config, stopped: &[Drift], is_locked: bool) -> Arc<Self> {
+        Arc::new(Self { config: config.clone(), stopped: stopped.to_vec(), is_locked })
+    }
 }
 
 /// Hosts and runner, all of them jailed and ready.
@@ -74,6 +91,11 @@ impl App {
         (&mut self.processes).await?
     }
 
+    /// Where the other programs are.
+    pub(crate) fn stage(&self) -> Stage {
+        self.ground.stage.clone()
+    }
+
     /// The call path that counts now.
     pub(crate) fn path(&self) -> Arc<CallPath> {
         self.live.path()
@@ -100,6 +122,7 @@ pub(crate) async fn start(config: Config, flags: &Flags) -> anyhow::Result<App> 
 pub(crate) async fn start_for(config: Config, flags: &Flags, tool: Option<&str>) -> anyhow::Result<App> {
     let guard = Guard::open(&config)?;
     let is_locked = guard.has_lock();
+    let spans = config.telemetry.otlp.as_deref().map(otlp::start).transpose()?;
     let secrets = Arc::new(Secrets::read(&config)?);
     if let Some(path) = &config.audit.path {
         audit::out_of_reach(path, &config)?;
@@ -115,7 +138,9 @@ pub(crate) async fn start_for(config: Config, flags: &Flags, tool: Option<&str>)
         build(&config, guard, &mut parts, None, prepared, seal.clone(), tool).await?;
     record_stopped(&audit, &stopped);
     let path = CallPath::new(registry, authority, Arc::clone(&parts.secrets), audit, config.limits.clone());
-    let live = Live::new(parts.generation(path));
+    let path = path.with_spans(spans).counting(config.telemetry.metrics);
+    let shown = Shown::new(&config, &stopped, is_locked);
+    let live = Live::new(parts.generation(path, shown));
     let processes = tokio::spawn(async {
         let processes = starting.ready().await?;
         info!(plugins = processes.reports.len(), "ready");
@@ -147,6 +172,9 @@ async fn build(
     prepared.await?;
 
     let mut registry = Registry::new()?;
+    if config.telemetry.get_metrics {
+        registry.add_metrics()?;
+    }
     let mut ended = Vec::new();
     for plugin in &startable {
         let manifest = match plugin.manifest() {

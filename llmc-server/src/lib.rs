@@ -10,6 +10,7 @@
 //! - `call`: the one path of every call.
 //! - `plugin`: hosts, seen from here; `runner`: jails, seen from here.
 //! - `lock`: what each plugin was when the operator agreed to it; one that changed since is stopped.
+//! - `telemetry`: numbers and traces of all this; `console`: pages that show them.
 //! - `roots`, `state`, `secret`, `audit`: what calls are given, what plugins keep, what is hidden in results, what is
 //!   recorded of calls.
 //!
@@ -21,6 +22,7 @@ mod audit;
 mod call;
 pub mod cli;
 pub mod config;
+mod console;
 mod files;
 mod http;
 mod lock;
@@ -35,5 +37,6 @@ mod runner;
 mod secret;
 mod stage;
 mod state;
+mod telemetry;
 mod tokens;
 mod transport;

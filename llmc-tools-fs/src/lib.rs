@@ -21,6 +21,7 @@ mod create_dir;
 mod delete_path;
 pub mod edit;
 mod edit_file;
+mod files;
 mod find_files;
 mod kind;
 pub mod limits;
@@ -53,6 +54,7 @@ pub use copy_path::CopyPath;
 pub use create_dir::CreateDir;
 pub use delete_path::DeletePath;
 pub use edit_file::EditFile;
+pub use files::Files;
 pub use find_files::FindFiles;
 pub use list_dir::ListDir;
 pub use move_path::MovePath;
@@ -66,4 +68,5 @@ pub use write_file::WriteFile;
 llmc_core::export_plugin!("fs":
     ReadFile, ReadFiles, ListDir, Tree, Stat, FindFiles, SearchFiles,
     WriteFile, AppendFile, EditFile, CreateDir, MovePath, CopyPath, DeletePath;
+    resources = [Files];
     grants = [roots: "reads, finds and changes the files that tools are asked for"]);

@@ -10,6 +10,10 @@ pub const MIN_READ_BYTES: u32 = 4;
 pub const MAX_READ_BYTES: u32 = 1024 * 1024;
 /// Files that `read_files` takes at a time; together they are cut to `MAX_READ_BYTES`.
 pub const MAX_READ_FILES: usize = 50;
+/// Largest file that can be read as a resource, in bytes: it goes into a conversation as a whole.
+pub const MAX_RESOURCE_BYTES: u64 = 1024 * 1024;
+/// Files at the tops of the roots that are listed as resources.
+pub const MAX_LISTED_RESOURCES: usize = 200;
 /// Largest image that is returned as one, in bytes: what models take.
 pub const MAX_IMAGE_BYTES: u64 = 3_670_016;
 /// How far `read_file` looks for a line, in bytes from the start of the file.

@@ -132,6 +132,11 @@ impl ListDir {
     }
 }
 
+/// Names and kinds of what is in a directory, hidden entries left out.
+pub(crate) fn shown_names(dir: &OwnedFd, ctx: &Context) -> ToolResult<Vec<(Box<[u8]>, Kind)>> {
+    scan(dir, false, ctx).map(|found| found.names)
+}
+
 #[derive(Default)]
 struct Found {
     names: Vec<(Box<[u8]>, Kind)>,

@@ -36,6 +36,7 @@ pub mod from_runner {
     /// [`super::Hello`] as JSON; the answer to `INIT`.
     pub const HELLO: u8 = 193;
     /// The jail of `call` has started; its pidfd comes with the frame, and the other side of its terminal if it has one.
+    /// `code` is [`super::PARKED`] for one that waited ready.
     pub const STARTED: u8 = 194;
     /// [`super::Refused`] as JSON: nothing of `call` was executed.
     pub const REFUSED: u8 = 195;
@@ -44,6 +45,9 @@ pub mod from_runner {
     /// The answer to one `PING`.
     pub const PONG: u8 = 197;
 }
+
+/// In [`from_runner::STARTED`]: the jail had been made ahead of time.
+pub const PARKED: u16 = 1;
 
 /// Largest [`Spec`] in bytes of JSON; the runner accepts no larger frame.
 pub const MAX_SPEC_BYTES: usize = 8 << 20;

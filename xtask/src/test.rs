@@ -28,6 +28,11 @@ const PREREQUISITES: &[Prerequisite] = &[
         package: "python3",
         tests: "everything that runs Python code (`execute_code`)",
     },
+    Prerequisite {
+        program: "chromium-headless-shell",
+        package: "chromium-headless-shell",
+        tests: "the console in a browser",
+    },
     Prerequisite { program: "git", package: "git", tests: "`run_command` with a real program" },
 ];
 

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use llmc_wire::host::{HostLimits, Init, InitRoot};
 use rustix::fs::fstat;
 
+use super::Shown;
 use crate::audit::Audit;
 use crate::call::{CallPath, Generation, Hub};
 use crate::config::{Config, ConfigError, Flags, Grants, Plugin, Program};
@@ -161,12 +162,13 @@ impl Parts {
     }
 
     /// With a path that leads to them.
-    pub(super) fn generation(&self, path: CallPath) -> Generation {
+    pub(super) fn generation(&self, path: CallPath, shown: Arc<Shown>) -> Generation {
         Generation {
             path: Arc::new(path),
             plugins: self.supervisors().into(),
             pool: self.pool.clone(),
             instructions: Arc::clone(&self.instructions),
+            shown,
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::{App, Built, Parts, build, record_configuration};
+use super::{App, Built, Parts, Shown, build, record_configuration};
 use crate::call::{CallPath, Generation, Schema};
 use crate::config::Config;
 use crate::files::Version;
@@ -79,6 +79,7 @@ impl App {
         guard: Guard,
         parts: &mut Parts,
     ) -> anyhow::Result<Option<Generation>> {
+        let is_locked = guard.has_lock();
         let prepared = tokio::task::spawn_blocking(Schema::prepare);
         let before = Some(&self.parts);
         let Built { registry, authority, stopped, starting } =
@@ -101,7 +102,9 @@ impl App {
         }
         let path =
             self.live.path().next(registry, authority, Arc::clone(&parts.secrets), config.limits.clone());
-        Ok(Some(parts.generation(path)))
+        let path = path.counting(config.telemetry.metrics);
+        let shown = Shown::new(config, &self.stopped, is_locked);
+        Ok(Some(parts.generation(path, shown)))
     }
 
     /// Takes over what cannot change while the server runs; tells what would have been different.
@@ -114,6 +117,10 @@ impl App {
         if config.audit != self.config.audit {
             config.audit.clone_from(&self.config.audit);
             left.push("audit");
+        }
+        if config.telemetry.otlp != self.config.telemetry.otlp {
+            config.telemetry.otlp.clone_from(&self.config.telemetry.otlp);
+            left.push("telemetry.otlp");
         }
         if config.server.state_key != self.config.server.state_key {
             config.server.state_key.clone_from(&self.config.server.state_key);

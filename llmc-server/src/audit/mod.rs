@@ -149,6 +149,12 @@ impl Audit {
     }
 }
 
+/// Records that wait to be written, and whether that fails at the moment.
+pub(crate) fn health() -> (usize, bool) {
+    let writers = open_ones();
+    (writers.iter().map(|writer| writer.waiting()).sum(), writers.iter().any(|writer| writer.is_failing()))
+}
+
 /// Writes what waits; for the end of the process.
 pub(crate) fn finish() {
     let writers = std::mem::take(&mut *open_ones());

@@ -19,6 +19,7 @@ use super::record::{Body, Entry, Event, Scribe, stamped};
 use super::store::{self, Cut, Retention, Store, StoreError};
 use crate::config;
 use crate::secret::Secrets;
+use crate::telemetry::METRICS;
 
 /// Records that may wait.
 const MAX_WAITING: usize = 4096;
@@ -103,6 +104,11 @@ impl Writer {
         &self.places
     }
 
+    /// Records that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue().waiting.len()
+    }
+
     pub(super) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
     }
@@ -135,6 +141,7 @@ impl Writer {
 
     /// Counts an entry that there is no room for.
     pub(super) fn lose(&self) {
+        METRICS.audit_failures.inc();
         self.lost.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -268,6 +275,7 @@ impl Work {
             let scribe = &mut self.scribe;
             let Err(error) = self.store.append(&bodies, &mut |cut| told_of_cut(scribe, cut)) else { break };
             if !self.writer.failing.swap(true, Ordering::Relaxed) {
+                METRICS.audit_failures.inc();
                 warn!(target: "audit", %error, "audit record could not be written");
             }
             for done in batch.iter_mut().filter_map(|queued| queued.done.take()) {
@@ -325,6 +333,7 @@ impl Work {
             let body = self.body(&event.into());
             let scribe = &mut self.scribe;
             if let Err(error) = self.store.append(body.as_slice(), &mut |cut| told_of_cut(scribe, cut)) {
+                METRICS.audit_failures.inc();
                 warn!(target: "audit", %error, "audit record could not be written");
                 return;
             }

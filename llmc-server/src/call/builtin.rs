@@ -1,5 +1,5 @@
 //! The server's own tools: `search_tools` and `describe_tool` for models that do not see all tools in their list, and
-//! `read_more` for results that were too long.
+//! `read_more` for results that were too long; `get_metrics` where the operator wants models to see it.
 //!
 //! They are entries of the registry as any other tool, take the one call path, and tell each caller only of tools
 //! that it may call itself or from code.
@@ -16,6 +16,8 @@ use super::registry::Home;
 use super::schema::nearest;
 use super::{CallError, CallPath, Caller, Entry, Kind, Schema};
 use crate::plugin::CallContext;
+use crate::telemetry::METRICS;
+use crate::telemetry::report::report;
 
 /// Tools that one search names unless told otherwise.
 const DEFAULT_LIMIT: usize = 10;
@@ -35,6 +37,8 @@ pub(crate) enum Builtin {
     DescribeTool,
     /// Reads on in a result that was too long.
     ReadMore,
+    /// Tells how the server fares; there only if the operator wants it.
+    GetMetrics,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +60,7 @@ struct Reachable<'a> {
 }
 
 impl Builtin {
+    /// Those that are always there.
     pub(super) const ALL: [Self; 3] = [Self::SearchTools, Self::DescribeTool, Self::ReadMore];
 
     /// Whether it is for models that do not see all tools.
@@ -68,6 +73,7 @@ impl Builtin {
             Self::SearchTools => "search_tools",
             Self::DescribeTool => "describe_tool",
             Self::ReadMore => "read_more",
+            Self::GetMetrics => "get_metrics",
         }
     }
 
@@ -76,6 +82,7 @@ impl Builtin {
             Self::SearchTools => "Search tools",
             Self::DescribeTool => "Describe tool",
             Self::ReadMore => "Read more",
+            Self::GetMetrics => "Get metrics",
         }
     }
 
@@ -87,6 +94,7 @@ impl Builtin {
             }
             Self::DescribeTool => "Tells arguments and result of a tool, as JSON Schemas.",
             Self::ReadMore => read_more::DESCRIPTION,
+            Self::GetMetrics => "Tells calls, outcomes and durations of all tools since the server started.",
         }
     }
 
@@ -98,13 +106,15 @@ impl Builtin {
             }),
             Self::DescribeTool => json!({"name": {"type": "string"}}),
             Self::ReadMore => read_more::properties(),
+            Self::GetMetrics => json!({}),
         };
-        let required = match self {
-            Self::SearchTools => "query",
-            Self::DescribeTool => "name",
-            Self::ReadMore => "handle",
+        let required: &[&str] = match self {
+            Self::SearchTools => &["query"],
+            Self::DescribeTool => &["name"],
+            Self::ReadMore => &["handle"],
+            Self::GetMetrics => &[],
         };
-        json!({"type": "object", "properties": properties, "required": [required], "additionalProperties": false})
+        json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
     }
 
     fn output_schema(self) -> Value {
@@ -123,6 +133,17 @@ impl Builtin {
                 "annotations": {"type": "object"},
             }),
             Self::ReadMore => read_more::result(),
+            Self::GetMetrics => {
+                let number = json!({"type": "integer"});
+                let tool = json!({"type": "object", "properties": {
+                    "calls": {"type": "object", "additionalProperties": number},
+                    "p50_ms": {"type": ["number", "null"]}, "p95_ms": {"type": ["number", "null"]},
+                }});
+                json!({
+                    "uptime_s": number, "calls_running": number, "runs_live": number,
+                    "tools": {"type": "object", "additionalProperties": tool},
+                })
+            }
         };
         json!({"type": "object", "properties": properties})
     }
@@ -140,6 +161,7 @@ impl Builtin {
             input_schema,
             output_schema: Some(output_schema),
             home: Home::Server(self),
+            metrics: METRICS.tool(self.name()),
             kind: ItemKind::Tool,
             long: false,
             resource: None,
@@ -164,6 +186,7 @@ impl Builtin {
                 let asked: ReadMore = serde_json::from_slice(arguments).map_err(unread)?;
                 asked.answer(&path.shelf, &context.origin)?
             }
+            Self::GetMetrics => Envelope { structured: Some(report(&path.registry)), ..Envelope::default() },
         };
         serde_json::to_vec(&envelope).map_err(|error| CallError::new(Kind::InvalidResult, error.to_string()))
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use llmc_core::ask::{Client, Question};
@@ -54,6 +54,8 @@ enum Way {
 pub(crate) struct Dialog {
     client: Client,
     way: Way,
+    /// Takes the place of `way` once the call goes on without the request that made it.
+    late: OnceLock<Arc<dyn Asker>>,
     rounds: Mutex<Rounds>,
 }
 
@@ -91,7 +93,7 @@ pub(crate) struct Round {
 
 impl Dialog {
     fn new(client: Client, way: Way) -> Arc<Self> {
-        Arc::new(Self { client, way, rounds: Mutex::default() })
+        Arc::new(Self { client, way, late: OnceLock::new(), rounds: Mutex::default() })
     }
 
     /// Nobody can be asked.
@@ -118,16 +120,36 @@ impl Dialog {
         // An answer of whatever kind is an object; anything else is none.
         let sent = answers.into_iter().filter(|(_, answer)| answer.is_object()).collect();
         let rounds = Rounds { sent_state: state, sent, ..Rounds::default() };
-        Arc::new(Self { client, way: Way::Rounds, rounds: Mutex::new(rounds) })
+        Arc::new(Self { client, way: Way::Rounds, late: OnceLock::new(), rounds: Mutex::new(rounds) })
+    }
+
+    /// The call goes on without the request that made it: from now on questions are asked while it waits.
+    pub(crate) fn go_on_live(&self, asker: Arc<dyn Asker>) {
+        // A call goes on like this once.
+        let _ = self.late.set(asker);
+    }
+
+    /// Whether questions were asked that end the call.
+    pub(crate) fn ends_the_call(&self) -> bool {
+        !self.lock().asked.is_empty()
+    }
+
+    /// Who is asked while the call waits.
+    fn asker(&self) -> Option<&Arc<dyn Asker>> {
+        match (self.late.get(), &self.way) {
+            (Some(late), _) => Some(late),
+            (None, Way::Live(asker)) => Some(asker),
+            (None, Way::Nobody | Way::Person | Way::Rounds) => None,
+        }
     }
 
     /// What the client can be asked by calls this deep.
     pub(crate) fn client(&self, depth: u8) -> Client {
         match self.way {
-            Way::Live(_) => self.client,
+            _ if self.asker().is_some() => self.client,
             // To be asked, code would have to run again from its start.
             Way::Rounds if depth == 0 => self.client,
-            Way::Rounds | Way::Nobody | Way::Person => Client::default(),
+            Way::Rounds | Way::Live(_) | Way::Nobody | Way::Person => Client::default(),
         }
     }
 
@@ -163,9 +185,9 @@ impl Dialog {
         if let Some(question) = questions.values().find(|question| !client.can(&question.method)) {
             return Err(self.lacks(&question.method));
         }
-        match &self.way {
-            Way::Live(asker) => self.ask_live(&**asker, questions).await,
-            Way::Rounds | Way::Nobody | Way::Person => self.ask_in_rounds(questions),
+        match self.asker() {
+            Some(asker) => self.ask_live(&**asker, questions).await,
+            None => self.ask_in_rounds(questions),
         }
     }
 
@@ -254,10 +276,7 @@ impl Dialog {
 
     /// Asks one question while the call waits.
     pub(super) fn ask_now(&self, key: &str, question: Question) -> Option<Asking> {
-        match &self.way {
-            Way::Live(asker) => Some(asker.ask(key, question)),
-            Way::Nobody | Way::Person | Way::Rounds => None,
-        }
+        self.asker().map(|asker| asker.ask(key, question))
     }
 
     /// Seals what the next round needs to know.

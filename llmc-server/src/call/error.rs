@@ -48,7 +48,7 @@ impl Kind {
     }
 
     /// The name in audit records and in the metadata of results.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::UnknownTool => "unknown_tool",
             Self::NotFound => "not_found",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::tokens::Token;
+use crate::tokens::{Scope, Token, calling};
 
 /// Digits of a token's digest that tell it from another one that had the same name before.
 const DIGEST_DIGITS: usize = 16;
@@ -19,18 +19,19 @@ pub(crate) struct Identity {
     shown: String,
     origin: Arc<str>,
     tools: Option<Arc<BTreeSet<String>>>,
+    scopes: BTreeSet<Scope>,
 }
 
 impl Identity {
     /// Anybody, where no token is asked for.
     pub(crate) fn anonymous() -> Self {
-        Self { shown: "http".to_owned(), origin: "http".into(), tools: None }
+        Self { shown: "http".to_owned(), origin: "http".into(), tools: None, scopes: calling() }
     }
 
     /// Anybody who may connect to our Unix socket, where no token is asked for.
     pub(crate) fn local(uid: u32) -> Self {
         let shown = format!("http uid {uid}");
-        Self { origin: shown.as_str().into(), shown, tools: None }
+        Self { origin: shown.as_str().into(), shown, tools: None, scopes: calling() }
     }
 
     /// The holder of a token.
@@ -40,13 +41,14 @@ impl Identity {
             shown: format!("token {}", token.name),
             origin: format!("token {} {digits}", token.name).into(),
             tools: token.tools.clone().map(Arc::new),
+            scopes: token.scopes.clone(),
         }
     }
 
     /// Whom an access token speaks of.
     pub(crate) fn of_subject(name: &str, tools: Option<BTreeSet<String>>) -> Self {
         let shown = format!("oauth {name}");
-        Self { origin: shown.as_str().into(), shown, tools: tools.map(Arc::new) }
+        Self { origin: shown.as_str().into(), shown, tools: tools.map(Arc::new), scopes: calling() }
     }
 
     /// For the log and the audit.
@@ -62,6 +64,12 @@ impl Identity {
     /// The only tools that it may use, if that is limited.
     pub(super) fn tools(&self) -> Option<&Arc<BTreeSet<String>>> {
         self.tools.as_ref()
+    }
+
+    /// Whether its token is good for this; one for administrators is good for the numbers, too.
+    pub(crate) fn may(&self, scope: Scope) -> bool {
+        let is_enough = |own: &Scope| *own == scope || (*own == Scope::Admin && scope == Scope::Metrics);
+        self.scopes.iter().any(is_enough)
     }
 
     /// Whether its token opens a tool.

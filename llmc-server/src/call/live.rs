@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::CallPath;
+use crate::app::Shown;
 use crate::plugin::Supervisor;
 use crate::runner::Pool;
 
@@ -18,6 +19,8 @@ pub(crate) struct Generation {
     pub(crate) pool: Option<Arc<Pool>>,
     /// What the model is told about this server.
     pub(crate) instructions: Arc<str>,
+    /// For the console.
+    pub(crate) shown: Arc<Shown>,
 }
 
 /// The generation that counts now.

@@ -22,14 +22,16 @@ mod services;
 mod shelf;
 mod template;
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use llmc_core::Envelope;
 use llmc_core::manifest::ItemKind;
 use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, info_span};
 
 pub(crate) use authorise::{Authority, Caller};
 pub(crate) use bounds::Bounds;
@@ -37,7 +39,7 @@ pub(crate) use dialog::{Asker, Asking, Dialog, Round, Unanswered};
 pub(crate) use error::{CallError, Kind};
 pub(crate) use identity::{Identity, origin_of_connection};
 pub(crate) use live::{Generation, Live};
-pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Registry};
+pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Offered, Registry};
 pub(crate) use schema::{Schema, nearest};
 pub(crate) use seal::Seal;
 pub(crate) use services::Hub;
@@ -45,9 +47,13 @@ use shelf::Shelf;
 
 use crate::audit::{self, Audit, Room};
 use crate::config::Limits;
+use crate::console::feed::{self, Event};
 use crate::plugin::connection::{CallFailure, Connection};
 use crate::plugin::{CallContext, Progress};
 use crate::secret::Secrets;
+use crate::telemetry::metrics::{Ended, Held};
+use crate::telemetry::otlp::{Span, Spans};
+use crate::telemetry::{Above, METRICS, Trace, new_trace_id};
 
 /// Longest tool name that is shown whole, in bytes; twice what a name can have.
 const MAX_NAME_BYTES: usize = 128;
@@ -70,7 +76,7 @@ pub(crate) struct Request {
     pub(crate) arguments: Map<String, Value>,
     /// Of JSON-RPC, for the audit.
     pub(crate) request_id: Option<Arc<str>>,
-    /// Of W3C trace context, for the audit; calls below it keep it.
+    /// The trace that it belongs to, 32 hexadecimal digits; without one it begins a trace. Calls below it keep it.
     pub(crate) trace_id: Option<Arc<str>>,
     pub(crate) cancel: CancellationToken,
     pub(crate) progress: Option<Arc<dyn Progress>>,
@@ -78,6 +84,8 @@ pub(crate) struct Request {
     pub(crate) dialog: Arc<Dialog>,
     /// The call that makes this one.
     pub(crate) parent: Option<Parent>,
+    /// The span above it in this trace.
+    pub(crate) span_above: Option<Above>,
 }
 
 /// The call above a nested call.
@@ -100,8 +108,21 @@ pub(crate) struct CallPath {
     running: Arc<Semaphore>,
     /// What did not fit into results.
     shelf: Shelf,
+    spans: Option<Arc<Spans>>,
+    /// Whether calls are counted.
+    counted: bool,
     /// Held by each call that is under way.
     under_way: Arc<()>,
+}
+
+/// How long calls take.
+pub(crate) struct Times {
+    /// A call at most.
+    pub(crate) call: Duration,
+    /// A person at most, to consent.
+    pub(crate) consent: Duration,
+    /// A call before it becomes a task.
+    pub(crate) task_after: Duration,
 }
 
 /// What the audit wants to know about a call that ended well.
@@ -120,10 +141,21 @@ impl CallPath {
     ) -> Self {
         let running = Arc::new(Semaphore::new(limits.concurrent_calls));
         let (shelf, audit, under_way) = (Shelf::new(&limits), Arc::new(audit), Arc::default());
-        Self { shelf, registry, authority, secrets, audit, limits, running, under_way }
+        let (spans, counted) = (None, true);
+        Self { shelf, registry, authority, secrets, audit, limits, running, spans, counted, under_way }
     }
 
-    /// The path of the next configuration: records go where they went, and what was kept stays.
+    /// Counts calls or not.
+    pub(crate) fn counting(self, counted: bool) -> Self {
+        Self { counted, ..self }
+    }
+
+    /// Tells somebody of the span of each call.
+    pub(crate) fn with_spans(self, spans: Option<Spans>) -> Self {
+        Self { spans: spans.map(Arc::new), ..self }
+    }
+
+    /// The path of the next configuration: records and spans go where they went, and what was kept stays.
     pub(crate) fn next(
         &self,
         registry: Registry,
@@ -136,7 +168,8 @@ impl CallPath {
             false => Arc::new(Semaphore::new(limits.concurrent_calls)),
         };
         let (audit, shelf, under_way) = (Arc::clone(&self.audit), self.shelf.with(&limits), Arc::default());
-        Self { shelf, registry, authority, secrets, audit, limits, running, under_way }
+        let (spans, counted) = (self.spans.clone(), self.counted);
+        Self { shelf, registry, authority, secrets, audit, limits, running, spans, counted, under_way }
     }
 
     /// What seals rounds of calls; the next configuration opens what this one sealed.
@@ -151,7 +184,8 @@ impl CallPath {
 
     /// The longest that a call which has just begun can take.
     pub(crate) fn longest_call(&self) -> Duration {
-        Duration::from_millis(self.limits.call_timeout_ms.saturating_add(self.limits.grace_ms))
+        let call = Duration::from_millis(self.limits.call_timeout_ms.saturating_add(self.limits.grace_ms));
+        call.saturating_add(self.authority.confirm().patience())
     }
 
     /// Tools that a caller may see, in a fixed order.
@@ -178,8 +212,17 @@ impl CallPath {
         self.shelf.keep(origin, &self.secrets.mask_text(text))
     }
 
+    pub(crate) fn times(&self) -> Times {
+        Times {
+            call: Duration::from_millis(self.limits.call_timeout_ms),
+            consent: self.authority.confirm().patience(),
+            task_after: Duration::from_millis(self.limits.task_after_ms),
+        }
+    }
+
     /// Records a client that was not let in.
     pub(crate) fn record_rejected(&self, address: &str, reason: &str) {
+        feed::publish(|| Event::Rejected { address, reason });
         let (address, reason) = (address.to_owned(), self.secrets.mask_text(reason.to_owned()));
         self.audit.event(audit::Event::Rejected { outcome: "unauthorised", address, reason });
     }
@@ -187,29 +230,39 @@ impl CallPath {
     /// Makes a call; whatever becomes of it is audited, also that its caller left before its end.
     pub(crate) async fn call(self: &Arc<Self>, mut request: Request) -> Result<Envelope, CallError> {
         let (begun, _under_way) = (Instant::now(), Arc::clone(&self.under_way));
+        let _running = self.counted.then(|| Held::of(&METRICS.calls_running));
         let tool = std::mem::take(&mut request.tool);
-        let context = Arc::new(self.context(&request, begun));
+        let trace_id = request.trace_id.get_or_insert_with(new_trace_id);
+        let trace = Trace::begin(Arc::clone(trace_id), request.span_above);
+        let context = Arc::new(self.context(&request, begun, trace));
         let entry = self.registry.find(request.item, &tool).cloned();
+        let shown = self.secrets.mask_and_cut(Entry::shown(request.item, &tool), MAX_NAME_BYTES);
+        let caller = request.caller.to_string();
+        let span = info_span!("call", id = context.id, tool = shown, caller, trace = &*context.trace.id);
+        let _ = context.log.set(span.clone());
         let mut account = Account {
             path: self,
+            span: span.clone(),
             begun,
+            trace: context.trace.clone(),
             entry: entry.clone(),
             room: Room::default(),
             record: Some(audit::Call {
                 call: context.id,
                 parent: request.parent.as_ref().map(|parent| parent.id),
-                caller: request.caller.to_string(),
+                caller,
                 transport: request.caller.transport(),
                 origin: Some(Arc::clone(&request.origin)),
                 request_id: request.request_id.take(),
                 trace_id: request.trace_id.clone(),
-                tool: self.secrets.mask_and_cut(Entry::shown(request.item, &tool), MAX_NAME_BYTES),
+                tool: shown,
                 outcome: "abandoned",
                 ..audit::Call::default()
             }),
         };
         account.room = self.audit.room(Duration::from_millis(self.limits.queue_timeout_ms)).await;
-        let result = self.steps(&tool, request, entry.as_deref(), &context, &mut account).await;
+        let steps = self.steps(&tool, request, entry.as_deref(), &context, &mut account);
+        let result = steps.instrument(span).await;
         // Runs that the call started end with it, whoever else still looks at it.
         context.cancel.cancel();
         let result = result.map_err(|error| self.masked(error));
@@ -306,7 +359,7 @@ impl CallPath {
         }
     }
 
-    fn context(self: &Arc<Self>, request: &Request, begun: Instant) -> CallContext {
+    fn context(self: &Arc<Self>, request: &Request, begun: Instant, trace: Trace) -> CallContext {
         let own = begun + Duration::from_millis(self.limits.call_timeout_ms);
         let parent = request.parent.as_ref();
         let deadline = parent.map_or(own, |parent| parent.deadline.min(own));
@@ -315,12 +368,12 @@ impl CallPath {
         CallContext::new(
             Arc::downgrade(self),
             Arc::clone(&request.origin),
-            request.trace_id.clone(),
             depth,
             deadline,
             bounds,
             &request.cancel,
             request.progress.clone(),
+            trace,
             Arc::clone(&request.dialog),
         )
     }
@@ -356,7 +409,8 @@ impl CallPath {
     /// A nested call does not take a place among all calls: the call above it holds one and waits for this one.
     async fn turn(&self, entry: &Entry, context: &CallContext) -> Result<Turn, CallError> {
         let wait = Duration::from_millis(self.limits.queue_timeout_ms);
-        let until = (Instant::now() + wait).min(context.deadline);
+        let begun = Instant::now();
+        let until = (begun + wait).min(context.deadline);
         let both = async {
             let among_all = match context.depth {
                 0 => Some(Arc::clone(&self.running).acquire_owned().await),
@@ -372,7 +426,12 @@ impl CallPath {
         tokio::select! {
             biased;
             places = tokio::time::timeout_at(until.into(), both) => match places {
-                Ok((all, of_plugin)) => Ok(Turn { _all: all, _of_plugin: of_plugin }),
+                Ok((all, of_plugin)) => {
+                    if self.counted {
+                        METRICS.queue.observe(begun.elapsed());
+                    }
+                    Ok(Turn { _all: all, _of_plugin: of_plugin })
+                }
                 Err(_) => Err(CallError::new(
                     Kind::Busy,
                     format!(
@@ -438,6 +497,8 @@ impl CallPath {
 struct Account<'a> {
     path: &'a CallPath,
     begun: Instant,
+    trace: Trace,
+    span: tracing::Span,
     entry: Option<Arc<Entry>>,
     room: Room,
     /// Until it is written.
@@ -445,6 +506,39 @@ struct Account<'a> {
 }
 
 impl Account<'_> {
+    /// Tells all who count or watch, but the audit.
+    fn tell(&self, record: &audit::Call, took: Duration) {
+        let audit::Call { outcome, result_bytes, caller, tool, .. } = record;
+        let plugin = record.plugin.as_deref();
+        let argument_bytes = record.arguments.bytes.len();
+        if self.path.counted {
+            let ended = Ended { outcome, duration: took, argument_bytes, result_bytes: *result_bytes };
+            METRICS.call(self.entry.as_ref().map(|entry| &*entry.metrics), &ended);
+            if let Some(Cow::Borrowed(rule)) = &record.rule
+                && let Some(limit) = rule.strip_prefix("limits.")
+            {
+                METRICS.limit(limit);
+            }
+        }
+        if let Some(spans) = self.path.spans.as_ref().filter(|_| self.trace.sampled()) {
+            let (trace, ended) = (&self.trace, SystemTime::now());
+            spans.send(&Span { trace, tool, plugin, caller, call: record.call, outcome, ended, took });
+        }
+        feed::publish(|| Event::Call {
+            call: record.call,
+            parent: record.parent,
+            trace: &self.trace.id,
+            caller,
+            tool,
+            plugin,
+            outcome,
+            reason: record.reason.as_deref(),
+            argument_bytes,
+            result_bytes: *result_bytes,
+            duration_us: record.duration_us,
+        });
+    }
+
     fn close(&mut self, result: &Result<Done, CallError>) {
         let Some(record) = &mut self.record else { return };
         match result {
@@ -472,7 +566,11 @@ impl Account<'_> {
         let plugin = self.entry.as_ref().and_then(|entry| entry.plugin());
         record.plugin = plugin.map(|plugin| Arc::clone(plugin.name()));
         record.plugin_sha256 = plugin.and_then(|plugin| plugin.library.sha256());
-        record.duration_us = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let took = self.begun.elapsed();
+        record.duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let span = self.span.clone();
+        let _here = span.enter();
+        self.tell(&record, took);
         self.path.audit.call(record, std::mem::take(&mut self.room))
     }
 }

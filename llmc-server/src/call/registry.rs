@@ -12,6 +12,7 @@ use super::schema::{Schema, nearest};
 use super::template::Template;
 use crate::config::{self, is_name};
 use crate::plugin::Supervisor;
+use crate::telemetry::{METRICS, OfTool};
 
 /// Tools, prompts and resources that one plugin may have.
 const MAX_ITEMS: usize = 512;
@@ -38,13 +39,18 @@ pub(crate) struct Entry {
     pub(crate) long: bool,
     /// Of a resource.
     pub(crate) resource: Option<Offered>,
+    /// What is counted of it.
+    pub(crate) metrics: Arc<OfTool>,
 }
 
 /// A resource's place in the world.
 pub(crate) struct Offered {
     pub(crate) uri: Template,
     pub(crate) mime_type: Option<String>,
-    pub(crate) lists: bool,
+    /// It can be listed by whoever may call this tool.
+    pub(crate) lists: Option<Arc<Entry>>,
+    /// It never changes.
+    pub(crate) fixed: bool,
     /// Who may not call this tool may not read it.
     pub(crate) rights_of: Option<Arc<Entry>>,
 }
@@ -126,6 +132,18 @@ impl Registry {
         let entries = entries.into_iter().map(|entry| entry.map(named)).collect::<Result<_, _>>()?;
         let (prompts, resources, stopped) = Default::default();
         Ok(Self { entries, prompts, resources, stopped })
+    }
+
+    /// Adds the tool that tells models how the server fares.
+    ///
+    /// # Errors
+    ///
+    /// When it is no tool.
+    pub(crate) fn add_metrics(&mut self) -> Result<(), ManifestError> {
+        let refused = |problem: String| ManifestError { plugin: "server".into(), problem };
+        let entry = Builtin::GetMetrics.entry().map_err(refused)?;
+        self.entries.insert(entry.name.clone(), Arc::new(entry));
+        Ok(())
     }
 
     /// A tool.
@@ -266,6 +284,7 @@ fn entry(name: String, index: u16, item: &Item, plugin: &Arc<Supervisor>) -> Res
     let output = item.output_schema.as_ref().map(Schema::compile).transpose();
     let output = output.map_err(|problem| format!("output schema: {problem}"))?;
     Ok(Entry {
+        metrics: METRICS.tool(&Entry::shown(item.kind, &name)),
         name,
         title: item.title.clone(),
         description: item.description.clone(),
@@ -284,20 +303,19 @@ fn entry(name: String, index: u16, item: &Item, plugin: &Arc<Supervisor>) -> Res
 /// What a resource says of itself.
 fn offered(item: &Item, tool: impl Fn(&str) -> Option<Arc<Entry>>) -> Result<Offered, String> {
     let resource = item.resource.as_ref().ok_or("it has no address")?;
-    let rights_of = match &resource.rights_of {
-        Some(name) => {
-            let unknown =
-                || format!("it has the rights of tool `{}`, which the plugin does not have", shown(name));
-            Some(tool(name).ok_or_else(unknown)?)
-        }
-        None => None,
+    let known = |name: &String| {
+        let unknown =
+            || format!("it has the rights of tool `{}`, which the plugin does not have", shown(name));
+        tool(name).ok_or_else(unknown)
     };
+    let rights_of = resource.rights_of.as_ref().map(known).transpose()?;
+    let lists = resource.lists.as_ref().map(known).transpose()?;
     let uri = Template::parse(&resource.uri)?;
-    if resource.lists && !uri.has_variables() {
+    if lists.is_some() && !uri.has_variables() {
         return Err("it lists resources, but its address is that of a single one".to_owned());
     }
     let mime_type = resource.mime_type.clone();
-    Ok(Offered { uri, mime_type, lists: resource.lists, rights_of })
+    Ok(Offered { uri, mime_type, lists, fixed: resource.fixed, rights_of })
 }
 
 /// The schema of what a prompt is called with, see `llmc_core::offer::Wanted`, around that of its arguments.

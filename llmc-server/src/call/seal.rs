@@ -28,7 +28,11 @@ const MIN_SOURCE_BYTES: usize = 32;
 const MAX_KEY_FILE_BYTES: u64 = 4 << 10;
 
 /// Keeps a seal for one purpose from being good for another one.
-const PURPOSE: &[u8] = b"llmc request state 1";
+const STATE: &[u8] = b"llmc request state 1";
+const MARK: &[u8] = b"llmc mark 1";
+
+/// Longest mark, in bytes: it travels in a header.
+const MAX_MARK_BYTES: usize = 4 << 10;
 
 /// Longest sealed text, in bytes.
 pub(super) const MAX_SEALED_BYTES: usize = 256 << 10;
@@ -92,7 +96,7 @@ impl Seal {
         let expires_ms = now_ms().saturating_add(u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX));
         let sealed = Sealed { number: format!("{number:032x}"), expires_ms, content };
         let payload = serde_json::to_vec(&sealed)?;
-        let tag = self.mac(&payload, binding).finalize().into_bytes();
+        let tag = self.mac(STATE, &payload, binding).finalize().into_bytes();
         Ok(format!("{}.{}", URL_SAFE_NO_PAD.encode(payload), URL_SAFE_NO_PAD.encode(tag)))
     }
 
@@ -105,7 +109,7 @@ impl Seal {
         let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| Broken::Forged);
         let (payload, tag) = (decoded(payload)?, decoded(tag)?);
         // Compared in constant time.
-        self.mac(&payload, binding).verify_slice(&tag).map_err(|_| Broken::Forged)?;
+        self.mac(STATE, &payload, binding).verify_slice(&tag).map_err(|_| Broken::Forged)?;
         let sealed: Sealed<T> = serde_json::from_slice(&payload).map_err(|_| Broken::Forged)?;
         let number = u128::from_str_radix(&sealed.number, 16).map_err(|_| Broken::Forged)?;
         let now = now_ms();
@@ -126,9 +130,25 @@ impl Seal {
         Ok(sealed.content)
     }
 
-    fn mac(&self, payload: &[u8], binding: &[u8]) -> Hmac<Sha256> {
+    /// Seals what may be shown any number of times, until the key changes. Nothing if it is too long.
+    pub(crate) fn mark<T: Serialize>(&self, content: &T, binding: &[u8]) -> Option<String> {
+        let payload = serde_json::to_vec(content).ok()?;
+        let tag = self.mac(MARK, &payload, binding).finalize().into_bytes();
+        let mark = format!("{}.{}", URL_SAFE_NO_PAD.encode(payload), URL_SAFE_NO_PAD.encode(tag));
+        Some(mark).filter(|mark| mark.len() <= MAX_MARK_BYTES)
+    }
+
+    /// What a mark of [`Seal::mark`] says; nothing if it is none, or not for `binding`.
+    pub(crate) fn read_mark<T: DeserializeOwned>(&self, mark: &str, binding: &[u8]) -> Option<T> {
+        let (payload, tag) = Some(mark).filter(|mark| mark.len() <= MAX_MARK_BYTES)?.split_once('.')?;
+        let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
+        self.mac(MARK, &payload, binding).verify_slice(&URL_SAFE_NO_PAD.decode(tag).ok()?).ok()?;
+        serde_json::from_slice(&payload).ok()
+    }
+
+    fn mac(&self, purpose: &[u8], payload: &[u8], binding: &[u8]) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new(&self.key.into());
-        for part in [PURPOSE, binding, payload] {
+        for part in [purpose, binding, payload] {
             // Lengths keep the end of one part from being the beginning of the next.
             mac.update(&(part.len() as u64).to_le_bytes());
             mac.update(part);
@@ -186,6 +206,8 @@ fn now_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -227,10 +249,22 @@ mod tests {
     #[test]
     fn the_end_of_one_part_is_not_the_beginning_of_the_next() {
         let seal = seal();
-        assert_ne!(
-            seal.mac(b"bc", b"a").finalize().into_bytes(),
-            seal.mac(b"c", b"ab").finalize().into_bytes()
-        );
+        let tag = |payload: &[u8], binding: &[u8]| seal.mac(STATE, payload, binding).finalize().into_bytes();
+        assert_ne!(tag(b"bc", b"a"), tag(b"c", b"ab"));
+    }
+
+    #[test]
+    fn a_mark_is_good_for_one_and_is_no_state() {
+        let mark = seal().mark(&"caps", b"me").unwrap();
+        for _ in 0..2 {
+            assert_eq!(seal().read_mark::<String>(&mark, b"me").as_deref(), Some("caps"));
+        }
+        assert_eq!(seal().read_mark::<String>(&mark, b"you"), None);
+        assert_eq!(seal().read_mark::<String>(&format!("{mark}x"), b"me"), None);
+        assert_eq!(seal().unseal::<String>(&mark, b"me"), Err(Broken::Forged));
+        let state = seal().seal(&"caps", b"me", MINUTE).unwrap();
+        assert_eq!(seal().read_mark::<Value>(&state, b"me"), None);
+        assert_eq!(seal().mark(&"x".repeat(MAX_MARK_BYTES), b"me"), None);
     }
 
     #[test]

@@ -88,10 +88,11 @@ impl Hub {
             tool: name,
             arguments,
             request_id: None,
-            trace_id: context.trace_id.clone(),
+            trace_id: Some(Arc::clone(&context.trace.id)),
             cancel: context.cancel.clone(),
             progress: None,
             dialog: Arc::clone(&context.dialog),
+            span_above: Some(context.trace.below()),
             parent: Some(Parent { id: context.id, depth: context.depth, deadline: context.deadline, bounds }),
         })
     }
@@ -246,7 +247,10 @@ impl Services for Arc<Hub> {
                     let context = context()?;
                     json_answer(&context.dialog.client(context.depth))
                 }
-                op::CALLER => json_answer(&json!({ "caller": &*context()?.origin })),
+                op::CALLER => {
+                    let context = context()?;
+                    json_answer(&json!({ "caller": &*context.origin, "trace_id": &*context.trace.id }))
+                }
                 _ => Err(failure(
                     code::UNSUPPORTED,
                     format!("this server does not know operation {op}; use a newer llmc"),

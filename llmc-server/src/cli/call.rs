@@ -55,6 +55,7 @@ impl Call {
             progress: None,
             dialog: Dialog::person(),
             parent: None,
+            span_above: None,
         };
         match app.path().call(request).await {
             Ok(envelope) => {

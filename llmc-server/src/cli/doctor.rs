@@ -104,6 +104,16 @@ async fn ask<T: serde::de::DeserializeOwned>(stage: &Stage, args: &[&'static str
     serde_json::from_slice(&output.stdout).with_context(|| format!("the answer to `{what}` cannot be read"))
 }
 
+/// The layers of protection that this machine gives.
+///
+/// # Errors
+///
+/// When the runner cannot be asked.
+pub(crate) async fn survey(stage: &Stage) -> anyhow::Result<Value> {
+    let layers: Vec<Layer> = ask(stage, &["--survey"]).await?;
+    Ok(serde_json::to_value(layers)?)
+}
+
 /// Starts everything as `llmc serve` would, and stops it again.
 async fn server(flags: &Flags) -> Result<Value, String> {
     let started = async {

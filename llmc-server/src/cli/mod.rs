@@ -6,6 +6,7 @@ mod audit;
 mod call;
 mod client;
 mod config;
+mod console;
 mod dev;
 mod doctor;
 mod explain;
@@ -28,6 +29,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::ConfigError;
 use crate::logs::{self, LogFormat};
+pub(crate) use doctor::survey;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 success; 1 failure (a layer, plugin or root is missing, a plugin drifted, a check found something (`config check`, \
@@ -67,6 +69,8 @@ enum Command {
     /// Make, list and revoke tokens of HTTP clients.
     #[command(subcommand)]
     Token(token::Command),
+    /// Print a link that opens the console of a running server in a browser, once.
+    Console(console::Console),
     /// Read and check the audit.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -130,6 +134,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(doctor) => doctor.run().await,
         Command::Config(config) => config.run(),
         Command::Token(token) => token.run(),
+        Command::Console(console) => console.run(),
         Command::Audit(audit) => audit.run().await,
         Command::Plugin(plugin) => plugin.run().await,
         Command::Dev(dev) => dev.run().await,

@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, App};
 use crate::config::{self, Config, ConfigError, Flags, Http, HttpAuth, Listen};
+use crate::console::Console;
+use crate::console::facts::Facts;
 use crate::http::{self, Listener};
 use crate::mcp::Front;
 use crate::reload::{self, HangUp};
@@ -87,7 +89,11 @@ impl Serve {
         // Said whatever is logged: a person who starts a server wants to know where it is.
         let _ = writeln!(io::stderr(), "llmc: serving MCP at {}/mcp", listener.address()?);
         let max_bytes = app.config.limits.max_message_bytes;
-        let server = http::Server { live: app.live.clone(), max_body_bytes: max_bytes, ready: is_ready };
+        let wants_console = app.config.server.http.as_ref().is_some_and(|http| http.console);
+        let console = wants_console
+            .then(|| Console::begin(Facts::new(app.live.clone(), app.stage(), is_ready.clone())));
+        let server =
+            http::Server { live: app.live.clone(), max_body_bytes: max_bytes, ready: is_ready, console };
         let serving = tokio::spawn(listener.serve(server, stop.clone()));
         let front = Front::new(app.live.clone());
         let with_stdio = !self.no_stdio && is_pipe_or_socket();

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use super::print;
 use crate::audit::{self, now_ms};
 use crate::config::{self, Flags, is_name};
-use crate::tokens::{self, File, Token};
+use crate::tokens::{self, File, Scope, Token};
 
 /// Make, list and revoke tokens of HTTP clients.
 #[derive(Subcommand)]
@@ -39,6 +39,10 @@ pub(super) struct Create {
     /// The only tools that the token opens, for code that its holder runs, too; without it all that clients may use.
     #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = tool)]
     tools: Option<Vec<String>>,
+    /// What it is good for: `call` for tools, `metrics` for reading `/metrics`, `admin` for both the console and
+    /// `/metrics`.
+    #[arg(long, value_delimiter = ',', value_name = "SCOPES", value_enum, default_value = "call")]
+    scope: Vec<Scope>,
     /// How long it is good for, such as 90d, 12h or 30m; without it until revoked.
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     expires: Option<Duration>,
@@ -70,12 +74,13 @@ impl Create {
         let config = config::load(&self.flags)?.config;
         let (file, record) = (File::at(tokens::path(&config)?), audit::Change::begin(&config)?);
         let tools = self.tools.map(BTreeSet::from_iter);
+        let scopes = BTreeSet::from_iter(self.scope);
         let text = file.change(|tokens| {
             if tokens.iter().any(|token| token.name == self.name) {
                 bail!("there is a token `{}` already; revoke it first, or choose another name", self.name);
             }
             let (token, text) = Token::create(&self.name, tools, self.expires)?;
-            tokens.push(token);
+            tokens.push(token.with_scopes(scopes));
             Ok(text)
         })?;
         // First, so that a token that is not recorded is not used.
@@ -122,7 +127,10 @@ fn list(file: &File) -> anyhow::Result<()> {
         let tools = token.tools.as_ref().map_or("all tools".to_owned(), |tools| {
             tools.iter().map(String::as_str).collect::<Vec<_>>().join(",")
         });
-        format!("{:width$}  {age} old  {expiry}  {tools}\n", token.name)
+        let tools = if token.scopes.contains(&Scope::Call) { tools } else { "no tools".to_owned() };
+        let others = token.scopes.iter().filter(|scope| **scope != Scope::Call);
+        let others: String = others.map(|scope| format!("  {scope:?}").to_lowercase()).collect();
+        format!("{:width$}  {age} old  {expiry}  {tools}{others}\n", token.name)
     };
     print(&tokens.iter().map(line).collect::<String>())
 }

@@ -33,6 +33,13 @@ pub struct Http {
     /// Which access tokens open what, with `auth = "oauth"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oauth: Option<OAuth>,
+    /// Who may read `/metrics`: `"token"` for holders of a token of `llmc token create --scope metrics`, `"public"` for
+    /// everybody who reaches the address, which has to be a loopback one.
+    #[serde(default)]
+    pub metrics: HttpMetrics,
+    /// Serve the console at `/console`, to who has a token with the scope `admin` or a link of `llmc console`.
+    #[serde(default = "console")]
+    pub console: bool,
     /// Names, with or without a port, by which clients may address the server, beside the address itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
@@ -80,6 +87,21 @@ pub enum HttpAuth {
     None,
 }
 
+/// Who may read `/metrics`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HttpMetrics {
+    /// Holders of a token with the scope `metrics` or `admin`.
+    #[default]
+    Token,
+    /// Everybody who reaches the address; on loopback only.
+    Public,
+}
+
+fn console() -> bool {
+    true
+}
+
 fn socket_mode() -> String {
     "0600".to_owned()
 }
@@ -119,6 +141,8 @@ impl Http {
             proxy_header: ProxyHeader::default(),
             auth: HttpAuth::default(),
             tokens: None,
+            metrics: HttpMetrics::default(),
+            console: console(),
             oauth: None,
             hosts: Vec::new(),
             origins: Vec::new(),
@@ -149,7 +173,16 @@ impl Http {
     ///
     /// When other machines can reach it.
     pub(crate) fn check_reach(&self, address: IpAddr) -> Result<(), String> {
-        if self.auth != HttpAuth::None || is_loopback(address) {
+        if is_loopback(address) {
+            return Ok(());
+        }
+        if self.metrics == HttpMetrics::Public {
+            return Err(format!(
+                "server.http: {address} can be reached from other machines, so `metrics = \"public\"` is refused there; \
+                 use a token of `llmc token create NAME --scope metrics`"
+            ));
+        }
+        if self.auth != HttpAuth::None {
             return Ok(());
         }
         Err(format!(
@@ -231,6 +264,13 @@ mod tests {
             assert!(refused.contains("llmc token create"), "{address}: {refused}");
             assert_eq!(check(&format!("listen = '{address}'")), Ok(()), "{address}");
         }
+    }
+
+    #[test]
+    fn metrics_are_public_on_loopback_only() {
+        assert_eq!(check("listen = '127.0.0.1:1'\nmetrics = 'public'"), Ok(()));
+        let refused = check("listen = '192.0.2.1:1'\nmetrics = 'public'").unwrap_err();
+        assert!(refused.contains("--scope metrics"), "{refused}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod listen;
 mod load;
 mod oauth;
 mod programs;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,13 +22,14 @@ use serde::{Deserialize, Serialize};
 pub(crate) use edit::{Editor, GrantWord, no_plugin};
 pub use flags::Flags;
 pub(crate) use flags::{FS_TOOLS, parse_root};
-pub use http::{Http, HttpAuth};
+pub use http::{Http, HttpAuth, HttpMetrics};
 pub use listen::{Listen, ProxyHeader, Tls, TrustedProxy};
 pub use load::{ConfigError, Loaded, load};
 pub(crate) use load::{flag, is_name, is_path, parse, user_file};
 pub use oauth::{Algorithm, OAuth};
 pub use programs::Program;
 pub(crate) use programs::{NO_RULES, header, is_narrow, name_of};
+pub use telemetry::Telemetry;
 
 /// 1,048,576 bytes.
 const MIB: usize = 1 << 20;
@@ -55,6 +57,8 @@ pub struct Config {
     pub policy: Policy,
     /// What is recorded.
     pub audit: Audit,
+    /// Who is told how the server fares.
+    pub telemetry: Telemetry,
     /// The file that this was read from; no key of it.
     #[serde(skip)]
     pub file: Option<PathBuf>,
@@ -355,6 +359,8 @@ pub enum SecretSource {
 pub struct Limits {
     /// Longest time of one call in milliseconds.
     pub call_timeout_ms: u64,
+    /// A call that takes longer goes on as a task, for clients that offer to wait for one, in milliseconds.
+    pub task_after_ms: u64,
     /// How long a cancelled or overdue call may take to end before its host is killed, in milliseconds.
     pub grace_ms: u64,
     /// Longest wait for a free worker of a plugin in milliseconds; after that the plugin is busy.
@@ -399,6 +405,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             call_timeout_ms: 120_000,
+            task_after_ms: 5_000,
             grace_ms: 1_000,
             queue_timeout_ms: 10_000,
             concurrent_calls: 128,

@@ -11,7 +11,8 @@ use super::rate::Rate;
 use super::refusal::Refusal;
 use crate::call::Identity;
 use crate::oauth::{self, Metadata, Refused, Resource};
-use crate::tokens::Live;
+use crate::telemetry::METRICS;
+use crate::tokens::{Live, Scope};
 
 /// Longer ones are not looked at.
 const MAX_TOKEN_BYTES: usize = 256;
@@ -41,7 +42,7 @@ impl Door {
         headers: &HeaderMap,
         client: Client,
     ) -> Result<Arc<Identity>, Rejected> {
-        let (refusal, failures) = match self {
+        let (counted, refusal, failures) = match self {
             Self::Open => {
                 return Ok(Arc::new(match client {
                     Client::Net(_) => Identity::anonymous(),
@@ -50,13 +51,14 @@ impl Door {
             }
             Self::Tokens { tokens, failures } => match holder(tokens, headers) {
                 Ok(identity) => return Ok(Arc::new(identity)),
-                Err(reason) => (Refusal::new(StatusCode::UNAUTHORIZED, reason), failures),
+                Err((counted, reason)) => (counted, Refusal::new(StatusCode::UNAUTHORIZED, reason), failures),
             },
             Self::OAuth { resource, failures } => match subject(resource, headers).await {
                 Ok(identity) => return Ok(Arc::new(identity)),
-                Err(refusal) => (refusal, failures),
+                Err(refusal) => ("oauth", refusal, failures),
             },
         };
+        METRICS.auth_failure(counted);
         // Only those who have no valid token can be told to wait: others behind the same address are let in.
         Err(match failures.take(&client.counted(), Instant::now()) {
             Ok(()) => Rejected { refusal, recorded: true },
@@ -80,12 +82,16 @@ impl Door {
 }
 
 /// The holder of one of our own tokens.
-fn holder(tokens: &Live, headers: &HeaderMap) -> Result<Identity, String> {
+///
+/// # Errors
+///
+/// Why nobody holds it, as it is counted and as it is told.
+fn holder(tokens: &Live, headers: &HeaderMap) -> Result<Identity, (&'static str, String)> {
     match presented(headers, MAX_TOKEN_BYTES).map(|text| tokens.find(text)) {
         Ok(Some(token)) if !token.is_expired() => Ok(Identity::of(&token)),
-        Ok(Some(token)) => Err(format!("token `{}` has expired", token.name)),
-        Ok(None) => Err("unknown or revoked token".to_owned()),
-        Err(reason) => Err(reason.to_owned()),
+        Ok(Some(token)) => Err(("expired", format!("token `{}` has expired", token.name))),
+        Ok(None) => Err(("unknown", "unknown or revoked token".to_owned())),
+        Err(reason) => Err(("none", reason.to_owned())),
     }
 }
 
@@ -112,6 +118,17 @@ async fn subject(resource: &Resource, headers: &HeaderMap) -> Result<Identity, R
             }
         },
     )
+}
+
+impl Door {
+    /// Whether the token of this origin still opens this, for what lasts longer than a request.
+    pub(super) fn holds(&self, origin: &str, scope: Scope) -> bool {
+        let Self::Tokens { tokens, .. } = self else { return false };
+        tokens.tokens().iter().filter(|token| !token.is_expired()).any(|token| {
+            let identity = Identity::of(token);
+            **identity.origin() == *origin && identity.may(scope)
+        })
+    }
 }
 
 /// The token of `Authorization: Bearer TOKEN`.

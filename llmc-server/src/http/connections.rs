@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::telemetry::METRICS;
+use crate::telemetry::metrics::Held;
+
 /// All connections.
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -34,6 +37,7 @@ pub(super) struct Place {
     connections: Arc<Connections>,
     number: u64,
     slot: Slot,
+    _counted: Held,
 }
 
 /// Keeps a connection from being asked to make room.
@@ -55,7 +59,7 @@ impl Connections {
         table.next += 1;
         table.slots.insert(number, slot.clone());
         drop(table);
-        Some(Place { connections: Arc::clone(self), number, slot })
+        Some(Place { connections: Arc::clone(self), number, slot, _counted: Held::of(&METRICS.connections) })
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

@@ -8,7 +8,9 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Version};
 
 use super::authority::{Authority, Names};
+use super::console;
 use super::refusal::Refusal;
+use crate::console::assets::{ASSETS, Asset};
 
 /// Longest path in bytes, twenty times what is needed.
 const MAX_PATH_BYTES: usize = 128;
@@ -45,8 +47,46 @@ pub(super) enum Route {
     Health,
     /// Whether it would answer calls.
     Ready,
+    /// The numbers of the server.
+    Metrics,
     /// Where access tokens come from.
     Metadata,
+    /// The console.
+    Console(Page),
+}
+
+/// Part of the console.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    Asset(&'static Asset),
+    /// A browser wants a session.
+    Login,
+    Logout,
+    /// What changes from moment to moment.
+    State,
+    /// What rarely changes.
+    Facts,
+    /// What happens, as it happens.
+    Events,
+    /// Records of the audit.
+    Records,
+    /// Whether the audit's chain is whole.
+    Verify,
+}
+
+impl Route {
+    /// Its name among the numbers.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Mcp { .. } => "mcp",
+            Self::Preflight => "preflight",
+            Self::Health => "health",
+            Self::Ready => "ready",
+            Self::Metadata => "metadata",
+            Self::Metrics => "metrics",
+            Self::Console(_) => "console",
+        }
+    }
 }
 
 /// Judges a request by its head.
@@ -85,7 +125,9 @@ pub(super) fn route(
         "/readyz" if is_get => Route::Ready,
         METADATA | METADATA_OF_MCP if is_get => Route::Metadata,
         METADATA | METADATA_OF_MCP => return Err(Refusal::method("GET, HEAD")),
-        "/healthz" | "/readyz" => return Err(Refusal::method("GET, HEAD")),
+        "/metrics" if is_get => Route::Metrics,
+        path if is_console(path) => Route::Console(page(head, path, is_get)?),
+        "/healthz" | "/readyz" | "/metrics" => return Err(Refusal::method("GET, HEAD")),
         _ => return Err(Refusal::not_found()),
     };
     if head.uri.query().is_some() {
@@ -94,6 +136,36 @@ pub(super) fn route(
         ));
     }
     Ok(route)
+}
+
+fn is_console(path: &str) -> bool {
+    path == "/console" || path.starts_with("/console/")
+}
+
+fn page(head: &Parts, path: &str, is_get: bool) -> Result<Page, Refusal> {
+    let (page, has_body) = match path {
+        "/console/session" => (Page::Login, true),
+        "/console/logout" => (Page::Logout, true),
+        "/console/records" => (Page::Records, true),
+        "/console/verify" => (Page::Verify, true),
+        "/console/state" => (Page::State, false),
+        "/console/facts" => (Page::Facts, false),
+        "/console/events" => (Page::Events, false),
+        _ => {
+            let asset = ASSETS.iter().find(|asset| asset.path == path).ok_or_else(Refusal::not_found)?;
+            (Page::Asset(asset), false)
+        }
+    };
+    match has_body {
+        // What a form of another site can send has another media type.
+        true if head.method == Method::POST => {
+            body_bytes(&head.headers, console::MAX_BODY_BYTES)?;
+            Ok(page)
+        }
+        true => Err(Refusal::method("POST")),
+        false if is_get => Ok(page),
+        false => Err(Refusal::method("GET, HEAD")),
+    }
 }
 
 fn addressed(head: &Parts, names: &Names, local: IpAddr) -> Result<(), Refusal> {
@@ -114,7 +186,15 @@ fn addressed(head: &Parts, names: &Names, local: IpAddr) -> Result<(), Refusal> 
             shown(host)
         )));
     }
-    let foreign = |origin: &&HeaderValue| !origin.to_str().is_ok_and(|origin| names.allow_origin(origin));
+    // The pages of the console are this server's own, and a browser says so.
+    let is_own = |origin: &str| {
+        let origin = origin.split_once("://").and_then(|(_, rest)| Authority::parse(rest));
+        is_console(head.uri.path())
+            && origin.is_some()
+            && origin == host.to_str().ok().and_then(Authority::parse)
+    };
+    let allowed = |origin: &str| names.allow_origin(origin) || is_own(origin);
+    let foreign = |origin: &&HeaderValue| !origin.to_str().is_ok_and(allowed);
     if let Some(origin) = head.headers.get_all(header::ORIGIN).iter().find(foreign) {
         return Err(Refusal::forbidden(format!(
             "a web page of origin {} may not call; if it should, add it to `server.http.origins`",
@@ -211,6 +291,42 @@ mod tests {
         {
             assert_eq!(routed("POST", target, &length), Err(400), "{target}");
         }
+    }
+
+    #[test]
+    fn the_console_s_own_pages_may_ask_it_and_nothing_else() {
+        let length = ("content-length", "3");
+        let own = ("origin", "http://localhost");
+        assert_eq!(routed("POST", "/console/session", &[length, own]), Ok(Route::Console(Page::Login)));
+        assert_eq!(routed("GET", "/console/state", &[]), Ok(Route::Console(Page::State)));
+        assert!(matches!(routed("GET", "/console", &[]), Ok(Route::Console(Page::Asset(_)))));
+        assert_eq!(routed("POST", "/mcp", &[length, own]), Err(403), "the console's origin calls no tool");
+        for origin in [
+            "http://localhost:1",
+            "http://evil.example",
+            "null",
+            "localhost",
+            "http://localhost.evil.example",
+        ] {
+            assert_eq!(
+                routed("POST", "/console/session", &[length, ("origin", origin)]),
+                Err(403),
+                "{origin}"
+            );
+        }
+        for (method, path, status) in [
+            ("GET", "/console/session", 405),
+            ("POST", "/console/state", 405),
+            ("GET", "/console/", 404),
+            ("GET", "/console/../mcp", 404),
+            ("GET", "/console/app.js?x", 400),
+            ("GET", "/consolex", 404),
+        ] {
+            assert_eq!(routed(method, path, &[length]), Err(status), "{method} {path}");
+        }
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        assert_eq!(routed("POST", "/console/session", &[length, form]), Err(415));
+        assert_eq!(routed("POST", "/console/session", &[("content-length", "9000")]), Err(413));
     }
 
     #[test]

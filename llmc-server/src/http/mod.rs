@@ -2,7 +2,8 @@
 //!
 //! In the order in which a request meets them: `connections` (how many), `patience` (how long), `guard` with
 //! `authority` (addressed to us, from no foreign page, read in one way only), `auth` (who), `rate` (how often),
-//! `shape` (what kind of body), and then rmcp, which reads the message. `service` puts them in this order.
+//! `shape` (what kind of body), and then rmcp, which reads the message; `exchange` is between them for clients of
+//! earlier revisions, which are asked by requests. `service` puts them in this order.
 //!
 //! HTTP/1.1 alone, without compression and without sessions; over TCP or a Unix socket (`socket`), with `tls` or without.
 //! Behind a proxy, `peer` knows for whom it asks.
@@ -10,7 +11,10 @@
 mod auth;
 mod authority;
 mod connections;
+mod console;
+mod exchange;
 mod guard;
+mod introduction;
 mod patience;
 mod peer;
 mod rate;
@@ -42,6 +46,7 @@ use tracing::{debug, info, warn};
 
 use crate::call::Live;
 use crate::config::{Config, Http};
+use crate::console::Console;
 pub(crate) use authority::{Authority, Origin};
 use connections::{Connections, Place};
 use patience::Patient;
@@ -75,6 +80,8 @@ pub(crate) struct Server {
     pub(crate) max_body_bytes: usize,
     /// Whether all processes are up.
     pub(crate) ready: watch::Receiver<bool>,
+    /// Pages for the operator, if he wants them.
+    pub(crate) console: Option<Console>,
 }
 
 impl Listener {

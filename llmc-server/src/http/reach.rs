@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use tracing::warn;
 
 use crate::config::{Access, Config, HttpAuth, Listen};
+use crate::console::ticket::Tickets;
 use crate::tokens;
 
 /// Checks this configuration.
@@ -50,6 +52,21 @@ pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
     match &http.listen {
         Listen::Unix(path) => out_of_roots(path, config),
         Listen::Tcp(_) | Listen::Systemd => Ok(()),
+    }
+}
+
+/// Where links of `llmc console` are found; nowhere if a tool could write them.
+pub(super) fn tickets(config: &Config) -> Option<Tickets> {
+    let file = tokens::path(config).ok()?;
+    match holder(&file, config, |access| access == Access::Rw) {
+        None => Some(Tickets::beside(&file)),
+        Some(root) => {
+            warn!(
+                target: "http",
+                "links of `llmc console` are not taken, use a token: they would lie in the writable root `{root}`"
+            );
+            None
+        }
     }
 }
 

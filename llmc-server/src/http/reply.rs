@@ -37,6 +37,14 @@ pub(super) fn json(status: StatusCode, body: &serde_json::Value) -> Reply {
     reply
 }
 
+/// Numbers, in the text format of OpenMetrics, which Prometheus reads.
+pub(super) fn metrics(text: String) -> Reply {
+    let mut reply = plain(StatusCode::OK, text);
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    reply
+}
+
 /// The connection ends with it: what else is in it nobody wants to read.
 pub(super) fn refused(refusal: &Refusal) -> Reply {
     let mut reply = json(refusal.status, &json!({ "error": refusal.shown() }));
@@ -61,8 +69,7 @@ pub(super) fn preflight() -> Reply {
     let mut reply = plain(StatusCode::NO_CONTENT, Bytes::new());
     let headers = reply.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
-    let allowed =
-        "accept, authorization, content-type, mcp-method, mcp-name, mcp-protocol-version, traceparent";
+    let allowed = "accept, authorization, content-type, mcp-method, mcp-name, mcp-protocol-version, mcp-session-id, traceparent";
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allowed));
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     reply
@@ -72,14 +79,15 @@ pub(super) fn preflight() -> Reply {
 pub(super) fn finished(mut reply: Reply, origin: Option<HeaderValue>) -> Reply {
     let headers = reply.headers_mut();
     for (name, value) in HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
+        // A page of the console has a policy of its own.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     headers.insert(header::VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("retry-after, www-authenticate"),
+            HeaderValue::from_static("mcp-session-id, retry-after, www-authenticate"),
         );
     }
     reply

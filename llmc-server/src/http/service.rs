@@ -20,17 +20,23 @@ use tracing::info;
 use super::auth::{Door, Rejected};
 use super::authority::Names;
 use super::connections::Place;
+use super::exchange::{Exchanges, Taken};
 use super::guard::{self, Route};
-use super::peer::{Client, Peer, Proxies};
+use super::introduction;
+use super::peer::{Client, Counted, Peer, Proxies};
 use super::rate::Rate;
 use super::readiness::Readiness;
 use super::refusal::Refusal;
 use super::reply::{self, Reply};
-use super::{Server, shape};
+use super::{Server, console, shape};
 use crate::call::{Identity, Live};
-use crate::config::{Http, HttpAuth};
+use crate::config::{Http, HttpAuth, HttpMetrics};
+use crate::console::Console;
+use crate::console::session::Viewer;
 use crate::mcp::{Front, Handler, Listening};
 use crate::oauth::Resource;
+use crate::telemetry::METRICS;
+use crate::tokens::Scope;
 
 /// Bodies up to this size need no share of [`BODIES_KIB`].
 const SMALL_BODY_BYTES: usize = 64 << 10;
@@ -58,12 +64,25 @@ pub(super) struct Service {
     requests: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
     max_body_bytes: usize,
+    metrics: HttpMetrics,
     client_timeout: Duration,
     live: Live,
+    exchanges: Exchanges,
     mcp: StreamableHttpService<Handler, NeverSessionManager>,
     /// For requests that stay open to be told of changes.
     listening: StreamableHttpService<Listening, NeverSessionManager>,
     readiness: Readiness,
+    console: Option<Console>,
+    /// Browsers speak to us over TLS, so cookies can insist on it.
+    is_encrypted: bool,
+    /// Browsers that may watch at the same time.
+    streams: Arc<Semaphore>,
+    /// Who reads the audit for a page.
+    reading: Semaphore,
+    /// Links that were none.
+    ticket_failures: Rate<Counted>,
+    /// The server is told to end.
+    stop: CancellationToken,
 }
 
 /// The two ends of a connection.
@@ -84,7 +103,7 @@ impl Service {
         stop: &CancellationToken,
         end: CancellationToken,
     ) -> Self {
-        let Server { live, max_body_bytes, ready } = server;
+        let Server { live, max_body_bytes, ready, console } = server;
         // Hosts and origins are judged before rmcp sees a request. Without sessions there is nothing that one client
         // could take from another, and nothing that many could fill.
         let settings = StreamableHttpServerConfig::default()
@@ -92,8 +111,9 @@ impl Service {
             .with_legacy_session_mode(false)
             .with_json_response(true)
             .with_max_request_body_bytes(max_body_bytes)
-            .with_cancellation_token(end);
+            .with_cancellation_token(end.clone());
         let front = Front::for_network(live.clone(), stop.clone());
+        let exchanges = Exchanges::new(front.clone(), end);
         let for_listening = front.clone();
         let listening = move || Ok(for_listening.listening());
         let listening = StreamableHttpService::new(listening, Arc::default(), settings.clone());
@@ -106,20 +126,35 @@ impl Service {
             requests: Arc::new(Semaphore::new(config.concurrent_requests)),
             bodies: Arc::new(Semaphore::new(BODIES_KIB as usize)),
             max_body_bytes,
+            metrics: config.metrics,
             client_timeout: Duration::from_millis(config.client_timeout_ms),
             readiness: Readiness::new(live.clone(), ready),
             live,
+            exchanges,
             mcp,
             listening,
+            console,
+            is_encrypted: config.tls.is_some(),
+            streams: console::streams(),
+            reading: Semaphore::new(1),
+            ticket_failures: Rate::per_minute(config.failures_per_minute),
+            stop: stop.clone(),
         }
     }
 
     /// Answers one request.
-    pub(super) async fn answer(&self, request: Request<Incoming>, ends: Ends, place: &Place) -> Reply {
+    pub(super) async fn answer(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        ends: Ends,
+        place: &Place,
+    ) -> Reply {
         let (head, body) = request.into_parts();
         let client = self.proxies.client(&head.headers, ends.peer);
         let origin = head.headers.get(header::ORIGIN).cloned();
-        match guard::route(&head, &self.names, ends.local, self.max_body_bytes) {
+        let route = guard::route(&head, &self.names, ends.local, self.max_body_bytes);
+        let name = route.as_ref().map_or("none", Route::name);
+        let reply = match route {
             Ok(Route::Mcp { body_bytes }) => {
                 let reply = self.message(head, body, body_bytes, client, place).await;
                 reply::finished(reply, origin)
@@ -133,11 +168,30 @@ impl Service {
                 None => reply::finished(reply::refused(&Refusal::not_found()), None),
             },
             Ok(Route::Ready) => reply::finished(self.readiness.reply().await, origin),
+            // No other origin is told anything.
+            Ok(Route::Console(page)) => {
+                reply::finished(console::answer(self, page, head, body, client, place).await, None)
+            }
+            Ok(Route::Metrics) => reply::finished(self.numbers(&head, client).await, origin),
             Err(refusal) => {
                 log(&refusal, client);
                 discard(&head, body).await;
                 reply::finished(reply::refused(&refusal), None)
             }
+        };
+        METRICS.answer(name, reply.status().as_u16());
+        reply
+    }
+
+    /// The numbers, for who may read them.
+    async fn numbers(&self, head: &Parts, client: Client) -> Reply {
+        let admitted = match self.metrics {
+            HttpMetrics::Public => Ok(()),
+            HttpMetrics::Token => self.admitted(head, client, Scope::Metrics).await.map(drop),
+        };
+        match admitted {
+            Ok(()) => reply::metrics(METRICS.text()),
+            Err(refusal) => reply::refused(&refusal),
         }
     }
 
@@ -149,7 +203,7 @@ impl Service {
         client: Client,
         place: &Place,
     ) -> Reply {
-        let identity = match self.admitted(&head, client).await {
+        let identity = match self.admitted(&head, client, Scope::Call).await {
             Ok(identity) => identity,
             Err(refusal) => {
                 discard(&head, body).await;
@@ -166,7 +220,12 @@ impl Service {
     }
 
     /// Who sends it, if he may and has not sent too many.
-    async fn admitted(&self, head: &Parts, client: Client) -> Result<Arc<Identity>, Refusal> {
+    pub(super) async fn admitted(
+        &self,
+        head: &Parts,
+        client: Client,
+        scope: Scope,
+    ) -> Result<Arc<Identity>, Refusal> {
         let identity =
             self.door.identify(&head.headers, client).await.map_err(|Rejected { refusal, recorded }| {
                 if recorded {
@@ -178,14 +237,63 @@ impl Service {
             Door::Open => format!("{:?}", client.counted()),
             Door::Tokens { .. } | Door::OAuth { .. } => identity.origin().to_string(),
         };
-        self.rate.take(&key, Instant::now()).map_err(|wait| {
-            let reason =
-                format!("too many requests of {} (`server.http.requests_per_minute`)", identity.shown());
+        self.within_rate(&key, identity.shown(), client)?;
+        if !identity.may(scope) {
+            let reason = format!("{} has not the scope `{scope:?}`", identity.shown()).to_lowercase();
+            self.live.path().record_rejected(&client.to_string(), &reason);
+            METRICS.auth_failure("scope");
+            return Err(Refusal::forbidden(reason));
+        }
+        Ok(identity)
+    }
+
+    /// Takes one request of a rate.
+    pub(super) fn within_rate(&self, key: &String, who: &str, client: Client) -> Result<(), Refusal> {
+        self.rate.take(key, Instant::now()).map_err(|wait| {
+            METRICS.limit("requests_per_minute");
+            let reason = format!("too many requests of {who} (`server.http.requests_per_minute`)");
             let refusal = Refusal::wait(StatusCode::TOO_MANY_REQUESTS, reason, wait);
             log(&refusal, client);
             refusal
-        })?;
-        Ok(identity)
+        })
+    }
+
+    pub(super) fn console(&self) -> Option<&Console> {
+        self.console.as_ref()
+    }
+
+    /// Whether who opened a session of the console might open one now.
+    pub(super) fn may_stay(&self, viewer: &Viewer) -> bool {
+        viewer.token.as_ref().is_none_or(|token| self.door.holds(token, Scope::Admin))
+    }
+
+    pub(super) fn streams(&self) -> &Arc<Semaphore> {
+        &self.streams
+    }
+
+    pub(super) fn reading(&self) -> &Semaphore {
+        &self.reading
+    }
+
+    pub(super) fn ticket_failures(&self) -> &Rate<Counted> {
+        &self.ticket_failures
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.is_encrypted
+    }
+
+    pub(super) fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    pub(super) fn client_timeout(&self) -> Duration {
+        self.client_timeout
+    }
+
+    /// Records a browser that was not let in.
+    pub(super) fn record_rejected(&self, client: Client, reason: &str) {
+        self.live.path().record_rejected(&client.to_string(), reason);
     }
 
     /// The body, and a place among the requests that are under way.
@@ -207,6 +315,7 @@ impl Service {
             false => Refusal::bad_request("the body ended before its end"),
         })?;
         let body = body.to_bytes();
+        METRICS.http_body_bytes.inc_by(body.len() as u64);
         shape::check(&body)?;
         let place = Arc::clone(&self.requests).try_acquire_owned().map_err(|_| {
             let reason = "too many requests are under way (`server.http.concurrent_requests`)";
@@ -237,16 +346,11 @@ impl Service {
         place: &Place,
     ) -> Reply {
         let busy = place.busy();
-        let mut request = Request::from_parts(head, Full::new(body));
+        let mut head = head;
         // The token has served its purpose; nothing further in has to know it.
-        request.headers_mut().remove(header::AUTHORIZATION);
-        request.extensions_mut().insert(identity);
-        // rmcp sees to it that header and body say the same.
-        let listens = request.headers().get("mcp-method").is_some_and(|method| method == LISTEN);
-        let reply = match listens {
-            true => self.listening.handle(request).await,
-            false => self.mcp.handle(request).await,
-        };
+        head.headers.remove(header::AUTHORIZATION);
+        head.extensions.insert(Arc::clone(&identity));
+        let reply = self.told(head, body, &identity).await;
         // The guard has looked at the media type, so what rmcp could not take was the body.
         let reply = match reply.status() {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
@@ -255,6 +359,31 @@ impl Service {
             _ => reply,
         };
         reply::holding(reply, (busy, held))
+    }
+
+    /// The answer of the protocol.
+    async fn told(&self, head: Parts, body: Bytes, identity: &Identity) -> Reply {
+        // rmcp sees to it that header and body say the same.
+        if head.headers.get("mcp-method").is_some_and(|method| method == LISTEN) {
+            return self.listening.handle(Request::from_parts(head, Full::new(body))).await;
+        }
+        let path = self.live.path();
+        let method = introduction::method(&body);
+        let client = match introduction::shown(&head, method.as_deref(), identity, &path.seal()) {
+            Ok(client) => client,
+            Err(refusal) => return reply::refused(&refusal),
+        };
+        let head = match self.exchanges.take(head, &body, method.as_deref(), identity, client).await {
+            Taken::Answered(reply) => return reply,
+            Taken::Left(head) => *head,
+        };
+        let first = (method.as_deref() == Some("initialize")).then(|| introduction::first(&body)).flatten();
+        drop(method);
+        let reply = self.mcp.handle(Request::from_parts(head, Full::new(body))).await;
+        match first {
+            Some(client) => introduction::noted(reply, client, identity, &path.seal()),
+            None => reply,
+        }
     }
 }
 

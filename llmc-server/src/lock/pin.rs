@@ -10,6 +10,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use toml::Table;
 
+use crate::call::Entry;
 use crate::config::{self, Access, Config, SecretSource};
 
 /// A plugin, as the operator agreed to it.
@@ -144,7 +145,8 @@ fn sort(table: &mut Table) {
     }
 }
 
-/// The tools of a manifest, by the names that clients see.
+/// The tools of a manifest, by the names that clients see, and what else a client is shown, as `prompt NAME` and
+/// `resource NAME`.
 ///
 /// # Errors
 ///
@@ -154,11 +156,15 @@ pub(crate) fn tools(
     prefix: Option<&str>,
 ) -> Result<BTreeMap<String, PinnedTool>, serde_json::Error> {
     let manifest: Manifest = serde_json::from_value(manifest.clone())?;
-    let tools = manifest.items.into_iter().filter(|item| item.kind == ItemKind::Tool);
-    Ok(tools
+    let known = manifest.items.into_iter().filter(|item| item.kind != ItemKind::Unknown);
+    Ok(known
         .map(|item| {
             let name = prefix.map_or(item.name.clone(), |prefix| format!("{prefix}_{}", item.name));
-            let input_schema = canonical(&item.input_schema);
+            let name = Entry::shown(item.kind, &name);
+            let input_schema = match &item.resource {
+                Some(resource) => canonical(&serde_json::to_value(resource).unwrap_or_default()),
+                None => canonical(&item.input_schema),
+            };
             (name, PinnedTool { description: item.description, input_schema })
         })
         .collect())

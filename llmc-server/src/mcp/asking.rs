@@ -27,14 +27,15 @@ pub(super) fn dialog(
     state: Option<String>,
     answers: Option<InputResponses>,
 ) -> Arc<Dialog> {
+    let said = || context.client_capabilities().as_ref().map_or_else(Client::default, client_of);
     if is_stateless(context) {
-        let client = context.client_capabilities().map_or_else(Client::default, |client| of(&client));
+        let client = said();
         return Dialog::rounds(client, state, answers.unwrap_or_default());
     }
     let client = match reachable {
         Reachable::No => return Dialog::nobody(),
         Reachable::Knowing => {
-            context.client_capabilities().map_or_else(Client::default, |client| of(&client))
+            context.client_capabilities().map_or_else(Client::default, |client| client_of(&client))
         }
         // Without a session its capabilities were not said again. Who cannot answer says so.
         Reachable::Unknowing => Client { elicitation: true, sampling: true, roots: true },
@@ -54,20 +55,25 @@ pub(super) enum Reachable {
     Unknowing,
 }
 
-fn of(client: &ClientCapabilities) -> Client {
+/// What a client can be asked, by its own word.
+pub(crate) fn client_of(client: &ClientCapabilities) -> Client {
     // A client that says nothing of modes has forms; one that names modes has those.
     let forms = client.elicitation.as_ref().is_some_and(|modes| modes.form.is_some() || modes.url.is_none());
     Client { elicitation: forms, sampling: client.sampling.is_some(), roots: client.roots.is_some() }
 }
 
+/// The capabilities behind what a client can be asked.
+pub(crate) fn capabilities_of(client: Client) -> ClientCapabilities {
+    let names = [("elicitation", client.elicitation), ("sampling", client.sampling), ("roots", client.roots)];
+    let named = names.into_iter().filter(|(_, can)| *can).map(|(name, _)| (name.to_owned(), json!({})));
+    // Each of them may be empty.
+    serde_json::from_value(Value::Object(named.collect())).unwrap_or_default()
+}
+
 /// The capability behind a question.
 pub(super) fn capability(method: &str) -> ClientCapabilities {
-    let name = match method {
-        ELICIT => "elicitation",
-        SAMPLE => "sampling",
-        _ => "roots",
-    };
-    serde_json::from_value(json!({ name: {} })).unwrap_or_default()
+    let is = |known: &str| known == method;
+    capabilities_of(Client { elicitation: is(ELICIT), sampling: is(SAMPLE), roots: is(ROOTS) })
 }
 
 /// The result that asks.
@@ -151,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_client_without_forms_is_not_asked_to_show_one() {
-        let client = |value| of(&serde_json::from_value(value).unwrap());
+        let client = |value| client_of(&serde_json::from_value(value).unwrap());
         assert!(client(json!({"elicitation": {}})).elicitation);
         assert!(client(json!({"elicitation": {"form": {}, "url": {}}})).elicitation);
         assert!(!client(json!({"elicitation": {"url": {}}})).elicitation);

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::levels::Levels;
 use super::listen::{Listening, MAX_STREAMS};
+use super::tasks::Tasks;
 use super::{Handler, convert};
 use crate::call::{CallPath, Caller, Live, origin_of_connection};
 
@@ -23,6 +24,7 @@ pub(crate) struct Front {
     listed: Arc<Mutex<Listed>>,
     /// What clients want to be told of the log.
     levels: Levels,
+    tasks: Tasks,
     streams: Arc<Semaphore>,
     /// The server ends: so do streams of notifications.
     ending: CancellationToken,
@@ -45,15 +47,23 @@ impl Front {
     /// For clients whose requests come with an [`crate::call::Identity`].
     pub(crate) fn for_network(live: Live, ending: CancellationToken) -> Self {
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
-        Self { live, origin: None, listed: Arc::default(), levels: Levels::default(), streams, ending }
+        Self {
+            live,
+            origin: None,
+            listed: Arc::default(),
+            levels: Levels::default(),
+            tasks: Tasks::default(),
+            streams,
+            ending,
+        }
     }
 
     /// Answers requests by the configuration of now. Not to be kept.
     pub(crate) fn handler(&self) -> Handler {
         let now = self.live.now();
         let tools = self.tools(&now.path);
-        let (origin, levels) = (self.origin.clone(), self.levels.clone());
-        Handler { path: now.path, tools, instructions: now.instructions, origin, levels }
+        let (origin, levels, tasks) = (self.origin.clone(), self.levels.clone(), self.tasks.clone());
+        Handler { path: now.path, tools, instructions: now.instructions, origin, levels, tasks }
     }
 
     /// Sends notifications for as long as a client listens.

@@ -10,6 +10,7 @@ mod levels;
 mod listen;
 mod offers;
 mod signals;
+mod tasks;
 
 use std::sync::Arc;
 
@@ -18,21 +19,28 @@ use llmc_core::Envelope;
 use llmc_core::manifest::ItemKind;
 use llmc_core::offer::Wanted;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, GetPromptRequestParams,
-    GetPromptResponse, Implementation, InitializeRequestParams, InitializeResult, InputRequiredResult,
+    CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams, CompleteResult,
+    CreateTaskResult, DiscoverResult, GetPromptRequestParams, GetPromptResponse, GetTaskParams,
+    GetTaskResult, Implementation, InitializeRequestParams, InitializeResult, InputRequiredResult,
     ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
     PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
-    ServerConfig,
+    ServerConfig, UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Map, json};
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, info_span};
 
-use crate::call::{CallError, CallPath, Caller, Dialog, Identity, Kind, Request};
+use crate::call::{CallError, CallPath, Caller, Dialog, Entry, Identity, Kind, Request};
+use crate::telemetry::{Above, parse_traceparent};
+pub(crate) use asking::{capabilities_of, client_of};
 pub(crate) use front::Front;
 use levels::Levels;
 pub(crate) use listen::Listening;
 use signals::Signals;
+use tasks::Tasks;
 
 /// Serves requests by one configuration; [`Front`] makes one for each request.
 #[derive(Clone)]
@@ -43,6 +51,7 @@ pub(crate) struct Handler {
     /// For whom its calls are made, see [`Request::origin`]; none when each request says who sends it.
     origin: Option<Arc<str>>,
     levels: Levels,
+    tasks: Tasks,
 }
 
 /// What became of a call.
@@ -50,15 +59,20 @@ enum Outcome {
     Done(Envelope),
     /// The client is asked, and then makes it again.
     Asked(InputRequiredResult),
+    /// It goes on without the request.
+    Task(CreateTaskResult),
     Failed(CallError),
 }
 
 /// In the head of a request over HTTP: a request to its client gets its answer.
 #[derive(Clone, Copy)]
-pub(crate) struct Answerable;
+pub(crate) struct Answerable {
+    /// It said what it can be asked.
+    pub(crate) introduced: bool,
+}
 
-fn is_answerable(context: &RequestContext<RoleServer>) -> bool {
-    context.extensions.get::<Parts>().is_some_and(|head| head.extensions.get::<Answerable>().is_some())
+fn answerable(context: &RequestContext<RoleServer>) -> Option<Answerable> {
+    context.extensions.get::<Parts>()?.extensions.get::<Answerable>().copied()
 }
 
 impl Handler {
@@ -77,7 +91,8 @@ impl Handler {
         let (caller, origin) = self.sender(context)?;
         let (cancel, arguments) = (context.ct.clone(), Map::new());
         let (tool, request_id) = (name.to_owned(), Some(context.id.to_string().into()));
-        let (trace_id, progress, parent) = (None, None, None);
+        let (trace_id, span_above) = trace(context).unzip();
+        let (progress, parent) = (None, None);
         Ok(Request {
             caller,
             origin,
@@ -90,6 +105,7 @@ impl Handler {
             progress,
             dialog,
             parent,
+            span_above,
         })
     }
 
@@ -98,15 +114,24 @@ impl Handler {
         &self,
         mut request: Request,
         context: &RequestContext<RoleServer>,
+        takes_task: bool,
     ) -> Result<Outcome, ErrorData> {
         let least = self.levels.least(&request.origin, context);
         let signals = Signals::start(context.meta.get_progress_token(), least, &context.peer);
         request.progress = signals.as_ref().map(Signals::sink);
         let dialog = Arc::clone(&request.dialog);
-        let result = self.path.call(request).await;
+        let span = info_span!("request", id = %context.id);
+        let ended = match takes_task {
+            true => self.ended_in_time(request, context).instrument(span).await,
+            false => Ok(self.path.call(request).instrument(span).await),
+        };
         if let Some(signals) = signals {
             signals.finish().await;
         }
+        let result = match ended {
+            Ok(result) => result,
+            Err(task) => return Ok(Outcome::Task(task)),
+        };
         match result {
             Ok(envelope) => Ok(Outcome::Done(envelope)),
             Err(error) if error.kind == Kind::InputRequired => match dialog.round() {
@@ -118,6 +143,47 @@ impl Handler {
                 Err(ErrorData::missing_required_client_capability(asking::capability(&lacking)))
             }
             Err(error) => Ok(Outcome::Failed(error)),
+        }
+    }
+
+    /// Makes a call, which becomes a task if it takes long.
+    async fn ended_in_time(
+        &self,
+        mut request: Request,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Result<Envelope, CallError>, CreateTaskResult> {
+        let (path, origin, dialog) =
+            (Arc::clone(&self.path), Arc::clone(&request.origin), Arc::clone(&request.dialog));
+        let cancel = CancellationToken::new();
+        request.cancel = cancel.clone();
+        let mut call: tasks::Call = tokio::spawn(async move { path.call(request).await });
+        // Whoever makes the request may leave before it is answered.
+        let leaving = cancel.clone().drop_guard();
+        let result = |ended: Result<_, JoinError>| {
+            ended.unwrap_or_else(|error| Err(CallError::new(Kind::PluginFailed, error.to_string())))
+        };
+        tokio::select! {
+            biased;
+            ended = &mut call => return Ok(result(ended)),
+            () = context.ct.cancelled() => cancel.cancel(),
+            () = tokio::time::sleep(self.path.times().task_after) => {}
+        }
+        // One that is about to end with a question has its answer there.
+        if !cancel.is_cancelled() && !dialog.ends_the_call() {
+            match self.tasks.go_on(call, cancel.clone(), &self.path, &origin, &dialog) {
+                Ok(task) => {
+                    leaving.disarm();
+                    return Err(task);
+                }
+                Err(given_back) => call = given_back,
+            }
+        }
+        tokio::select! {
+            ended = &mut call => Ok(result(ended)),
+            () = context.ct.cancelled() => {
+                cancel.cancel();
+                Ok(result(call.await))
+            }
         }
     }
 
@@ -141,7 +207,7 @@ fn identity(context: &RequestContext<RoleServer>) -> Result<Arc<Identity>, Error
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
         let mut capabilities =
-            ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
+            ServerCapabilities::builder().enable_tools().enable_tool_list_changed().enable_tasks().build();
         let registry = &self.path.registry;
         // What there is none of is not offered: clients need not ask for it.
         let (prompts, resources) =
@@ -149,12 +215,23 @@ impl ServerHandler for Handler {
         capabilities.prompts = prompts.then(Default::default);
         capabilities.resources = resources.then(Default::default);
         capabilities.completions = (prompts || resources).then(Default::default);
+        let fixed = |entry: &Arc<Entry>| entry.resource.as_ref().is_some_and(|offered| offered.fixed);
+        if let Some(resources) = &mut capabilities.resources {
+            resources.subscribe = registry.resources().any(fixed).then_some(true);
+        }
         capabilities.logging = Some(Map::new());
         let implementation =
             Implementation::new("llmc", env!("CARGO_PKG_VERSION")).with_title("llmc tool server");
         ServerConfig::new(capabilities)
             .with_server_info(implementation)
             .with_instructions(self.instructions.to_string())
+    }
+
+    async fn discover(&self, _context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let mut info = self.get_info();
+        // What later revisions mean by it is another thing.
+        info.capabilities.resources.iter_mut().for_each(|resources| resources.subscribe = None);
+        Ok(DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), info))
     }
 
     /// Over the network, revisions with this handshake have no way on which a notification could come.
@@ -193,8 +270,18 @@ impl ServerHandler for Handler {
         let CallToolRequestParams { name, arguments, input_responses, request_state, .. } = params;
         let dialog = asking::dialog(&context, self.reachable(&context), request_state, input_responses);
         let request = self.request(&context, ItemKind::Tool, &name, dialog)?;
-        let request = Request { arguments: arguments.unwrap_or_default(), ..request };
-        match self.make(request, &context).await? {
+        let mut request = Request { arguments: arguments.unwrap_or_default(), ..request };
+        let client =
+            context.client_capabilities().filter(|_| asking::is_stateless(&context)).unwrap_or_default();
+        let takes_task = client.supports_tasks();
+        if takes_task && self.path.registry.get(&name).is_some_and(|entry| entry.long) {
+            match self.tasks.begin(&self.path, request, client_of(&client)) {
+                Ok(task) => return Ok(task.into()),
+                Err(given_back) => request = given_back,
+            }
+        }
+        match self.make(request, &context, takes_task).await? {
+            Outcome::Task(task) => Ok(task.into()),
             Outcome::Done(envelope) => Ok(convert::result(envelope).into()),
             Outcome::Asked(result) => Ok(result.into()),
             // The client asked for something that does not exist, or handed back something that it was not given: a
@@ -230,10 +317,11 @@ impl ServerHandler for Handler {
         let wanted = Wanted::Get { arguments: arguments.unwrap_or_default() };
         let request = self.request(&context, ItemKind::Prompt, &name, dialog)?;
         let request = Request { arguments: offers::wanted(&wanted), ..request };
-        match self.make(request, &context).await? {
+        match self.make(request, &context, false).await? {
             Outcome::Done(envelope) => offers::messages(envelope).map(GetPromptResponse::from),
             Outcome::Asked(result) => Ok(result.into()),
             Outcome::Failed(error) => Err(protocol_error(&error)),
+            Outcome::Task(_) => Err(ErrorData::internal_error("only tools run as tasks", None)),
         }
     }
 
@@ -269,7 +357,7 @@ impl ServerHandler for Handler {
         let dialog = asking::dialog(&context, self.reachable(&context), request_state, input_responses);
         let request = self.request(&context, ItemKind::Resource, &name, dialog)?;
         let request = Request { arguments: offers::wanted(&wanted), ..request };
-        match self.make(request, &context).await? {
+        match self.make(request, &context, false).await? {
             Outcome::Done(envelope) => {
                 offers::contents(envelope)?.map(ReadResourceResponse::from).ok_or_else(not_found)
             }
@@ -278,6 +366,7 @@ impl ServerHandler for Handler {
                 Err(ErrorData::resource_not_found(error.message, Some(json!({"uri": uri}))))
             }
             Outcome::Failed(error) => Err(protocol_error(&error)),
+            Outcome::Task(_) => Err(ErrorData::internal_error("only tools run as tasks", None)),
         }
     }
 
@@ -302,6 +391,46 @@ impl ServerHandler for Handler {
         self.levels.set(origin, params.level);
         Ok(())
     }
+
+    async fn subscribe(
+        &self,
+        params: rmcp::model::SubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.fixed(&params.uri, &context)
+    }
+
+    async fn unsubscribe(
+        &self,
+        params: rmcp::model::UnsubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.fixed(&params.uri, &context)
+    }
+
+    async fn get_task(
+        &self,
+        params: GetTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        self.tasks.get(&self.sender(&context)?.1, &params)
+    }
+
+    async fn update_task(
+        &self,
+        params: UpdateTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.tasks.update(&self.sender(&context)?.1, params)
+    }
+
+    async fn cancel_task(
+        &self,
+        params: CancelTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.tasks.cancel(&self.sender(&context)?.1, &params)
+    }
 }
 
 /// A refused or failed call of something that has no results in which errors could be told.
@@ -313,4 +442,13 @@ fn protocol_error(error: &CallError) -> ErrorData {
         }
         _ => ErrorData::invalid_params(error.message.clone(), data),
     }
+}
+
+/// The trace that a request belongs to: what its message says, else its HTTP header.
+fn trace(context: &RequestContext<RoleServer>) -> Option<(Arc<str>, Above)> {
+    let header = || {
+        let head = context.extensions.get::<Parts>()?;
+        parse_traceparent(head.headers.get("traceparent")?.to_str().ok()?)
+    };
+    context.meta.get_traceparent().and_then(parse_traceparent).or_else(header)
 }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::Handler;
 use super::asking::Reachable;
-use crate::call::{Caller, Dialog, Entry};
+use crate::call::{Caller, Dialog, Entry, Offered};
 
 /// Resources that one list names.
 const MAX_LISTED: usize = 1000;
@@ -121,7 +121,10 @@ impl Handler {
         let offers = self.path.registry.resources().filter(|entry| self.path.allows(&caller, entry));
         for entry in offers {
             all.extend(resource(entry));
-            let Some(offered) = entry.resource.as_ref().filter(|offered| offered.lists) else { continue };
+            let may_list = |offered: &&Offered| {
+                offered.lists.as_ref().is_some_and(|tool| self.path.allows(&caller, tool))
+            };
+            let Some(offered) = entry.resource.as_ref().filter(may_list) else { continue };
             let request = self.request(context, ItemKind::Resource, &entry.name, Dialog::nobody())?;
             let request = crate::call::Request { arguments: wanted(&Wanted::List {}), ..request };
             // One that cannot be listed, such as a folder that is gone, must not hide the others; it is audited.
@@ -140,6 +143,23 @@ impl Handler {
             let variables = entry.resource.as_ref()?.uri.matches(uri)?;
             Some((entry.name.clone(), Wanted::Read(ResourceUri { uri: uri.to_owned(), variables })))
         })
+    }
+
+    /// Whether changes of a resource are told to whoever wants to know. Those of files are not, and a promise that is not
+    /// kept is worse than none; one that never changes has none to tell.
+    pub(super) fn fixed(&self, uri: &str, context: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        let (caller, _) = self.sender(context)?;
+        let found = self.resource_of(&caller, uri);
+        let not_found =
+            || ErrorData::resource_not_found("there is no such resource", Some(json!({"uri": uri})));
+        let (name, _) = found.ok_or_else(not_found)?;
+        let entry = self.path.registry.find(ItemKind::Resource, &name);
+        match entry.and_then(|entry| entry.resource.as_ref()).is_some_and(|offered| offered.fixed) {
+            true => Ok(()),
+            false => {
+                Err(ErrorData::invalid_params("changes of this resource are not told; read it again", None))
+            }
+        }
     }
 
     /// Values that an argument of a prompt, or a variable of a template, can have.
@@ -188,10 +208,11 @@ impl Handler {
 
     /// Whether a request to the client of this request reaches it.
     pub(super) fn reachable(&self, context: &RequestContext<RoleServer>) -> Reachable {
-        match self.is_network() {
-            false => Reachable::Knowing,
-            true if super::is_answerable(context) => Reachable::Unknowing,
-            true => Reachable::No,
+        match super::answerable(context) {
+            _ if !self.is_network() => Reachable::Knowing,
+            Some(answerable) if answerable.introduced => Reachable::Knowing,
+            Some(_) => Reachable::Unknowing,
+            None => Reachable::No,
         }
     }
 }

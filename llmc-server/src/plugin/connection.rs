@@ -22,6 +22,7 @@ use tracing::{debug, error, info, trace, warn};
 use super::stderr::{Rate, printable};
 use super::{CallContext, Services};
 use crate::audit::Audit;
+use crate::console::feed::{self, Event};
 use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned};
 use crate::secret::Secrets;
@@ -396,7 +397,14 @@ impl Connection {
     /// A request that wants no answer: log or progress.
     fn on_notice(&self, header: Header, payload: &[u8]) {
         match u32::from(header.code) {
-            op::LOG => self.on_log(header.call, payload),
+            op::LOG => {
+                let context = self.context(header.call);
+                let span = context.as_ref().and_then(|context| context.log.get());
+                match span {
+                    Some(span) => span.in_scope(|| self.on_log(header.call, payload)),
+                    None => self.on_log(header.call, payload),
+                }
+            }
             op::PROGRESS => {
                 let Some(context) = self.context(header.call) else { return };
                 let Some(sink) = &context.progress else { return };
@@ -417,6 +425,7 @@ impl Connection {
             warn!(%plugin, dropped, "log lines over the rate were dropped");
         }
         let message = printable(self.settings.secrets.mask_and_cut(message, MAX_LOG_BYTES).as_bytes());
+        feed::publish(|| Event::Log { plugin, level: &level, message: &message });
         if let Some(sink) = self.context(call).and_then(|context| context.progress.clone()) {
             sink.log(&level, &message);
         }

@@ -19,7 +19,7 @@ use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use llmc_wire::host::Failure;
@@ -29,6 +29,7 @@ pub(crate) use stderr::{forward as forward_stderr, printable};
 pub(crate) use supervisor::Supervisor;
 
 use crate::call::{Bounds, CallPath, Dialog};
+use crate::telemetry::Trace;
 
 /// What a plugin says while a call runs.
 pub(crate) trait Progress: Send + Sync {
@@ -47,8 +48,6 @@ pub(crate) struct CallContext {
     pub(crate) path: Weak<CallPath>,
     /// For whom it is made, see [`crate::call::Request::origin`].
     pub(crate) origin: Arc<str>,
-    /// See [`crate::call::Request::trace_id`].
-    pub(crate) trace_id: Option<Arc<str>>,
     /// Calls above this one.
     pub(crate) depth: u8,
     pub(crate) deadline: Instant,
@@ -57,6 +56,9 @@ pub(crate) struct CallContext {
     /// Cancelled when the caller withdraws, and when the call ends: whatever was started for it ends with it.
     pub(crate) cancel: CancellationToken,
     pub(crate) progress: Option<Arc<dyn Progress>>,
+    pub(crate) trace: Trace,
+    /// What log lines of its plugin belong to.
+    pub(crate) log: OnceLock<tracing::Span>,
     /// Who can be asked something by it.
     pub(crate) dialog: Arc<Dialog>,
     /// Text that its plugin hands over in pieces, to be kept.
@@ -67,19 +69,19 @@ impl CallContext {
     pub(crate) fn new(
         path: Weak<CallPath>,
         origin: Arc<str>,
-        trace_id: Option<Arc<str>>,
         depth: u8,
         deadline: Instant,
         bounds: Bounds,
         cancel: &CancellationToken,
         progress: Option<Arc<dyn Progress>>,
+        trace: Trace,
         dialog: Arc<Dialog>,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         // A child: the end of this call must not look like a cancellation of the call above it.
-        let (cancel, draft) = (cancel.child_token(), Mutex::default());
-        Self { id, path, origin, trace_id, depth, deadline, bounds, cancel, progress, dialog, draft }
+        let (cancel, log, draft) = (cancel.child_token(), OnceLock::new(), Mutex::default());
+        Self { id, path, origin, depth, deadline, bounds, cancel, progress, trace, log, dialog, draft }
     }
 
     /// The same call with a later deadline, before it has begun to run.
@@ -88,12 +90,13 @@ impl CallContext {
             id: self.id,
             path: Weak::clone(&self.path),
             origin: Arc::clone(&self.origin),
-            trace_id: self.trace_id.clone(),
             depth: self.depth,
             deadline: self.deadline + by,
             bounds: self.bounds.clone(),
             cancel: self.cancel.child_token(),
             progress: self.progress.clone(),
+            trace: self.trace.clone(),
+            log: self.log.clone(),
             dialog: Arc::clone(&self.dialog),
             draft: Mutex::default(),
         }

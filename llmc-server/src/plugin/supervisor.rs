@@ -18,6 +18,7 @@ use super::library::{Library, LibraryError};
 use super::manifest::ManifestFile;
 use super::spawn::Spawner;
 use crate::audit;
+use crate::telemetry::{METRICS, OfPlugin};
 
 /// A host that lived this long was no failure of its start.
 const STEADY: Duration = Duration::from_secs(10);
@@ -37,6 +38,7 @@ pub(crate) struct Supervisor {
     load_timeout: Duration,
     current: Mutex<Current>,
     starting: Arc<tokio::sync::Mutex<()>>,
+    metrics: OfPlugin,
     /// Calls that it may still take, whichever configuration they began with.
     workers: Arc<Semaphore>,
     /// No host is started any more.
@@ -48,6 +50,8 @@ struct Current {
     connection: Option<Arc<Connection>>,
     /// From the file beside the library, or from the first start; every start must say the same.
     manifest: Option<Value>,
+    /// What the jail of the last host is.
+    report: Option<Value>,
     started: Option<Instant>,
     /// Starts in a row that came soon after the one before.
     quick_starts: u32,
@@ -86,6 +90,7 @@ impl Supervisor {
     ) -> Self {
         let (current, starting, has_ended) = Default::default();
         let workers = Arc::new(Semaphore::new(init.limits.workers as usize));
+        let metrics = METRICS.plugin(&settings.plugin);
         Self {
             library,
             init,
@@ -96,6 +101,7 @@ impl Supervisor {
             load_timeout,
             current,
             starting,
+            metrics,
             workers,
             has_ended,
         }
@@ -119,6 +125,11 @@ impl Supervisor {
     /// What the plugin says of itself, as far as that is known yet.
     pub(crate) fn manifest(&self) -> Option<Value> {
         self.current().manifest.clone()
+    }
+
+    /// What the jail of its last host is, as the host found it.
+    pub(crate) fn report(&self) -> Option<Value> {
+        self.current().report.clone()
     }
 
     /// The live host, if there is one.
@@ -192,6 +203,15 @@ impl Supervisor {
     ///
     /// When the plugin cannot be loaded, or its manifest is not what was known of it.
     async fn start(&self) -> Result<Ready, Unavailable> {
+        let started = self.start_uncounted().await;
+        match started {
+            Ok(_) => self.metrics.host_starts.inc(),
+            Err(_) => self.metrics.host_failures.inc(),
+        };
+        started
+    }
+
+    async fn start_uncounted(&self) -> Result<Ready, Unavailable> {
         let begun = Instant::now();
         if self.has_ended.load(Ordering::Acquire) {
             return Err(self.unavailable("it was replaced with a new configuration; call again".into()));
@@ -234,7 +254,9 @@ impl Supervisor {
                 file.display()
             )));
         }
+        current.report = Some(ready.report.clone());
         if current.connection.replace(connection).is_some() {
+            self.metrics.host_restarts.inc();
             warn!(plugin = %self.name(), "host was replaced");
         }
         Ok(ready)

@@ -25,6 +25,7 @@ use crate::audit::{self, Audit};
 use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned, Spawner};
 use crate::secret::Secrets;
+use crate::telemetry::METRICS;
 
 /// How long the runner may take to say what it can do.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,6 +45,8 @@ pub(crate) struct Link {
     audit: Audit,
     /// How strong the jails of the runner that runs are.
     isolation: Mutex<Isolation>,
+    /// What it said last.
+    hello: Mutex<Option<Hello>>,
     current: Mutex<Option<Arc<Live>>>,
     /// When it was started last, by the one who starts it.
     starting: Arc<tokio::sync::Mutex<Option<Instant>>>,
@@ -72,6 +75,8 @@ pub(crate) struct Started {
     pub(crate) pidfd: OwnedFd,
     /// The other side of its terminal.
     pub(crate) terminal: Option<OwnedFd>,
+    /// It was made ahead of time.
+    pub(crate) was_parked: bool,
 }
 
 struct Slot {
@@ -87,9 +92,14 @@ impl Link {
         secrets: Arc<Secrets>,
         audit: Audit,
     ) -> Self {
-        let (current, starting) = Default::default();
+        let (hello, current, starting) = Default::default();
         let isolation = Mutex::new(Isolation::Namespaces);
-        Self { program, spawner, init, secrets, audit, isolation, current, starting }
+        Self { program, spawner, init, secrets, audit, isolation, hello, current, starting }
+    }
+
+    /// What the runner said at its last start.
+    pub(crate) fn hello(&self) -> Option<Hello> {
+        lock(&self.hello).clone()
     }
 
     /// How strong the jails are; known once one has started.
@@ -163,6 +173,7 @@ impl Link {
                     Ok(wire::Isolation::Namespaces) | Err(_) => Isolation::Namespaces,
                 };
                 *lock(&self.isolation) = isolation;
+                *lock(&self.hello) = Some(hello.clone());
                 self.audit.event(audit::Event::Start {
                     process: "runner",
                     pid: hello.pid,
@@ -251,6 +262,7 @@ impl Link {
         tokio::time::sleep(pause).await;
         *last = Some(Instant::now());
         if lock(&self.current).is_some() {
+            METRICS.runner_restarts.inc();
             warn!("the runner is started again");
         }
         let hello = self.start().await?;
@@ -324,8 +336,9 @@ impl Live {
                 let mut fds = fds.into_iter();
                 if let (Some(started), Some(pidfd)) = (started, fds.next()) {
                     // Without a receiver the call is over, and nobody else would end the run.
+                    let was_parked = header.code == wire::PARKED;
                     if let Err(Ok(Started { pidfd, .. })) =
-                        started.send(Ok(Started { pidfd, terminal: fds.next() }))
+                        started.send(Ok(Started { pidfd, terminal: fds.next(), was_parked }))
                     {
                         super::end(&pidfd);
                     }

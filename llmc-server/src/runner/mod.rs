@@ -40,6 +40,8 @@ pub(crate) use programs::{Granted, shown};
 use crate::config::Grants;
 use crate::plugin::CallContext;
 use crate::plugin::connection::failure;
+use crate::telemetry::METRICS;
+use crate::telemetry::metrics::Held;
 
 /// Outcomes that are kept for a plugin that has not asked for them yet.
 const MAX_KEPT: usize = 256;
@@ -117,9 +119,12 @@ impl Runs {
         let (ended, outcome) = watch::channel(None);
         let mut fds: Vec<_> = pipes.theirs.iter().map(AsFd::as_fd).collect();
         fds.extend(grant.binds());
+        let begun = Instant::now();
         let started = self.pool.link.spawn(run, spec, &fds, ended).await.map_err(|refused| {
             failure(code::FAILED, format!("not run: {} ({})", refused.message, refused.layer))
         })?;
+        METRICS.run(plugin, started.was_parked, begun.elapsed());
+        let live = Held::of(&METRICS.runs_live);
         let pidfd = Arc::new(started.pidfd);
         let pty = started.terminal.map(|terminal| pipes.keep(terminal));
         debug!(plugin, run, call = context.id, "run started");
@@ -131,7 +136,7 @@ impl Runs {
         let cancel = if detached { CancellationToken::new() } else { context.cancel.clone() };
         tokio::spawn(async move {
             end_with_call(cancel, outcome, pidfd).await;
-            drop(place);
+            drop((place, live));
         });
         let started = RunStarted {
             run,
@@ -148,7 +153,8 @@ impl Runs {
 
     /// Waits for a place among the jails that may live, as long as the call has time.
     async fn place(&self, context: &CallContext) -> Result<OwnedSemaphorePermit, Failure> {
-        let left = context.deadline.saturating_duration_since(Instant::now());
+        let begun = Instant::now();
+        let left = context.deadline.saturating_duration_since(begun);
         let place =
             tokio::time::timeout(self.patience.min(left), Arc::clone(&self.pool.places).acquire_owned());
         let cancelled = || failure(code::CANCELLED, "the call was cancelled while it waited for a jail");
@@ -156,7 +162,9 @@ impl Runs {
             place = place => place,
             () = context.cancel.cancelled() => return Err(cancelled()),
         };
+        METRICS.run_queue.observe(begun.elapsed());
         place.ok().and_then(Result::ok).ok_or_else(|| {
+            METRICS.limit("concurrent_runs");
             failure(
                 code::LIMIT,
                 "not run: as many jails run already as may (`limits.concurrent_runs`), and none ended in time; \
@@ -168,6 +176,7 @@ impl Runs {
     /// A place for a run that outlives its call. Nobody waits for one: it may be taken for an hour.
     fn detached_place(&self) -> Result<OwnedSemaphorePermit, Failure> {
         Arc::clone(&self.pool.detached_places).try_acquire_owned().map_err(|_| {
+            METRICS.limit("detached_runs");
             failure(
                 code::LIMIT,
                 "not run: as many processes run already as may (`limits.detached_runs`); stop one first",
@@ -319,6 +328,7 @@ fn out_of_descriptors(error: &std::io::Error) -> Failure {
 
 /// The runner's account of a run as the plugin gets it.
 fn outcome(outcome: Outcome, isolation: Isolation) -> RunOutcome {
+    outcome.limit.map(counted_as).into_iter().for_each(|limit| METRICS.limit(limit));
     RunOutcome {
         status: match outcome.status {
             Status::Exited(code) => RunStatus::Exited(code),
@@ -334,6 +344,22 @@ fn outcome(outcome: Outcome, isolation: Isolation) -> RunOutcome {
             wire::Accounting::Tree => Accounting::Tree,
             wire::Accounting::Cgroup => Accounting::Cgroup,
         },
+    }
+}
+
+/// The name of a limit that ended a run, as its result has it.
+fn counted_as(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Wall => "run.wall",
+        Limit::Cpu => "run.cpu",
+        Limit::Memory => "run.memory",
+        Limit::Killed => "run.killed",
+        Limit::Workspace => "run.workspace",
+        Limit::FileSize => "run.file_size",
+        Limit::Processes => "run.processes",
+        Limit::OpenFiles => "run.open_files",
+        Limit::ScratchBytes => "run.scratch_bytes",
+        Limit::ScratchInodes => "run.scratch_inodes",
     }
 }
 

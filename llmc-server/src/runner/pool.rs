@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::Link;
 use super::kit::Kits;
 use crate::config::Limits;
+use crate::telemetry::METRICS;
 
 /// A runner and its places.
 pub(crate) struct Pool {
@@ -27,6 +28,7 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(link: Link, limits: &Limits) -> Self {
         let sizes = (limits.concurrent_runs, limits.detached_runs);
+        METRICS.run_places.set(i64::from(sizes.0) + i64::from(sizes.1));
         Self {
             link: Arc::new(link),
             next: AtomicU64::new(1),
@@ -49,6 +51,11 @@ impl Pool {
     /// The first start, in the background; from now on runs wait for it.
     pub(crate) fn begin(&self) -> JoinHandle<Result<Hello, String>> {
         self.link.begin()
+    }
+
+    /// What the runner said at its start, if it has started.
+    pub(crate) fn hello(&self) -> Option<Hello> {
+        self.link.hello()
     }
 
     /// Whether the runner answers.

@@ -37,10 +37,34 @@ pub(crate) struct Token {
     /// The only tools that it opens, directly and by code; without them all that clients may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tools: Option<BTreeSet<String>>,
+    /// What else than calling it is good for; without them for calling alone.
+    #[serde(default = "calling", skip_serializing_if = "is_calling")]
+    pub(crate) scopes: BTreeSet<Scope>,
     /// Milliseconds since 1970 in UTC.
     pub(crate) created_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) expires_ms: Option<u64>,
+}
+
+/// What a token is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Scope {
+    /// Calling tools.
+    Call,
+    /// Reading `/metrics`.
+    Metrics,
+    /// The console, and `/metrics`.
+    Admin,
+}
+
+/// What a token is good for of which nothing else was said.
+pub(crate) fn calling() -> BTreeSet<Scope> {
+    BTreeSet::from([Scope::Call])
+}
+
+fn is_calling(scopes: &BTreeSet<Scope>) -> bool {
+    *scopes == calling()
 }
 
 impl Token {
@@ -62,8 +86,20 @@ impl Token {
             created_ms.saturating_add(u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX))
         };
         let expires_ms = lifetime.map(expires);
-        let token = Self { name: name.to_owned(), sha256: digest(&text), tools, created_ms, expires_ms };
+        let token = Self {
+            name: name.to_owned(),
+            sha256: digest(&text),
+            tools,
+            scopes: calling(),
+            created_ms,
+            expires_ms,
+        };
         Ok((token, text))
+    }
+
+    /// The same token, good for this.
+    pub(crate) fn with_scopes(self, scopes: BTreeSet<Scope>) -> Self {
+        Self { scopes, ..self }
     }
 
     pub(crate) fn is_expired(&self) -> bool {

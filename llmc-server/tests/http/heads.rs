@@ -106,7 +106,7 @@ fn only_whole_paths_lead_somewhere() {
         "/%68ealthz",
         "/healthz;x",
         "/HEALTHZ",
-        "/metrics",
+        "/metrics/",
         "/sse",
         "/.well-known/oauth-protected-resource",
         "/../../etc/passwd",

@@ -27,7 +27,7 @@ fn with(plugins: &str) -> Setup {
 /// Settings of `[server]`, the root and an audit, and then `plugins`.
 fn text(setup: &Setup, server: &str, plugins: &str) -> String {
     format!(
-        "[server]\n{server}\n[audit]\npath = 'audit.jsonl'\n[roots]\nwork = {{ path = '{}' }}\n{plugins}",
+        "[server]\n{server}\n[audit]\npath = 'audit.jsonl'\ndurability = 'call'\n[roots]\nwork = {{ path = '{}' }}\n{plugins}",
         setup.folder.path().join("work").display()
     )
 }

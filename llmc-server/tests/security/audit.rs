@@ -26,7 +26,7 @@ fn judged(server: &Server, tool: &str, caller: &str) -> (String, Value) {
 #[test]
 fn every_kind_of_refusal_is_recorded_with_its_rule() {
     let mut server = Setup::new(&format!(
-        "{AUDIT}[policy]\ndeny = ['stress_leak']\n[limits]\ncall_timeout_ms = 1500\ngrace_ms = 200\ncall_depth = 1\n\
+        "{AUDIT}[policy]\ndeny = ['stress_leak']\n[limits]\ncall_timeout_ms = 8000\ngrace_ms = 200\ncall_depth = 1\n\
          max_result_bytes = 100000\n[plugins.hello]\nlibrary = 'hello'\n[plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\
          [plugins.stress]\nlibrary = '{{stress}}'\ngrants = {{ tools = ['stress_nested'] }}"
     ))

@@ -8,7 +8,7 @@ use crate::support::{Server, Setup, eventually};
 
 fn serve(limits: &str, granted: &[&str]) -> Server {
     Setup::new(&format!(
-        "[limits]\n{limits}\n[audit]\npath = 'audit.jsonl'\n[roots]\nwork = {{ path = '{{work}}', access = 'rw' }}\n\
+        "[limits]\n{limits}\n[audit]\npath = 'audit.jsonl'\ndurability = 'call'\n[roots]\nwork = {{ path = '{{work}}', access = 'rw' }}\n\
          [plugins.hello]\nlibrary = 'hello'\n[plugins.fs]\nlibrary = 'llmc_tools_fs'\ngrants = {{ roots = ['work'] }}\n\
          [plugins.stress]\nlibrary = '{{stress}}'\ngrants = {{ tools = ['hello', 'stat'] }}\n\
          [plugins.exec]\nlibrary = 'llmc_tools_exec'\ngrants = {{ run = {{ profile = 'code' }}, tools = {granted:?} }}"
@@ -25,7 +25,8 @@ fn result(server: &mut Server, arguments: Value) -> Value {
 
 fn audit(server: &Server) -> Vec<Value> {
     let text = std::fs::read_to_string(server.setup.folder.path().join("audit.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let records = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    records.filter(|record: &Value| record["event"] == "call").collect()
 }
 
 /// Calls each of `calls`, text of Python, and returns what came of it.

@@ -179,7 +179,7 @@ fn a_secret_is_masked_in_every_form_in_results() {
 
 #[test]
 fn a_secret_is_masked_in_errors_and_in_the_audit() {
-    let mut server = with_secret("[audit]\npath = 'audit.jsonl'");
+    let mut server = with_secret("[audit]\npath = 'audit.jsonl'\ndurability = 'call'");
     let errors = [
         server.call(SECRET, json!({})).0,
         server.call("hello", json!({"name": "Ada", SECRET: 1})).0,
@@ -197,7 +197,7 @@ fn a_secret_is_masked_in_errors_and_in_the_audit() {
 
 #[test]
 fn arguments_stay_out_of_the_log_at_every_level() {
-    let mut server = with_secret("");
+    let mut server = with_secret(crate::support::canary::NO_AUDIT);
     server.call("hello", json!({"name": SECRET})).ok();
     server.call("hello", json!({"name": "a-diary-entry"})).ok();
     server.log_until("outcome=\"ok\"");

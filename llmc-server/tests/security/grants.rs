@@ -84,7 +84,7 @@ fn what_a_client_says_about_roots_widens_nothing() {
 
 #[test]
 fn meta_does_not_make_another_caller() {
-    let config = "[server]\nmode = ['hello']\n[audit]\npath = 'audit.jsonl'\n[plugins.hello]\nlibrary = 'hello'\n\
+    let config = "[server]\nmode = ['hello']\n[audit]\npath = 'audit.jsonl'\ndurability = 'call'\n[plugins.hello]\nlibrary = 'hello'\n\
                   [plugins.stress]\nlibrary = '{stress}'";
     let mut server = Setup::new(config).serve();
     let meta = json!({"caller": "command line", "llmc/caller": "plugin stress", "parent": 1, "depth": 0});

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::neighbour::{PACE, config, hello};
 use crate::observe::{Process, adopt_orphans, descendants, orphans};
+use crate::support::canary::NO_AUDIT;
 use crate::support::{Server, Setup, eventually};
 
 /// How a server ends.
@@ -130,7 +131,7 @@ fn a_running_command_and_its_children_end_with_the_server() {
 #[test]
 fn a_jail_ends_with_its_call() {
     let exec = "[plugins.exec]\nlibrary = 'llmc_tools_exec'\ngrants = { run = { profile = 'code' } }";
-    let mut server = Setup::new(&config(exec)).serve();
+    let mut server = Setup::new(&format!("{}\n{NO_AUDIT}", config(exec))).serve();
     hello(&mut server);
     let before = descendants(server.pid());
     let id = server.send_call("execute_code", json!({"code": "import time\ntime.sleep(600)"}));

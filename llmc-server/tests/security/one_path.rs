@@ -36,7 +36,7 @@ fn config(way: Way, rules: &str, granted: &[&str]) -> String {
          grants = {{ run = {{ profile = 'code' }}, tools = {granted:?} }}"
     );
     format!(
-        "{rules}\n[audit]\npath = 'audit.jsonl'\n[plugins.hello]\nlibrary = 'hello'\n\
+        "{rules}\n[audit]\npath = 'audit.jsonl'\ndurability = 'call'\n[plugins.hello]\nlibrary = 'hello'\n\
          [plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\
          [plugins.stress]\nlibrary = '{{stress}}'\ngrants = {{ tools = {granted:?} }}\n{}",
         if way == Way::Code { &exec } else { "" }
@@ -45,7 +45,8 @@ fn config(way: Way, rules: &str, granted: &[&str]) -> String {
 
 fn audit(setup: &Setup) -> Vec<Value> {
     let text = std::fs::read_to_string(setup.folder.path().join("audit.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let records = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    records.filter(|record: &Value| record["event"] == "call").collect()
 }
 
 /// Calls `tool` this way and expects a refusal.

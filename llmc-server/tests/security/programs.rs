@@ -11,7 +11,7 @@ use crate::support::{Called, Server, Setup};
 fn cmd(programs: &str, more: &str) -> Setup {
     Setup::new(&format!(
         "[roots]\nwork = {{ path = '{{work}}', access = 'rw' }}\n[plugins.hello]\nlibrary = 'hello'\n\
-         [audit]\npath = 'audit.jsonl'\n[plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\
+         [audit]\npath = 'audit.jsonl'\ndurability = 'call'\n[plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\
          grants = {{ roots = ['work'], run = {{ profile = 'workspace', programs = [{programs}], env = ['ASKED'] }} }}\n\
          {more}"
     ))

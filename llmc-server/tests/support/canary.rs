@@ -9,6 +9,9 @@ use aho_corasick::AhoCorasick;
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// In a configuration: records go to the log.
+pub(crate) const NO_AUDIT: &str = "# without an audit";
+
 /// Larger files are not searched whole: what tests write to fill a disk.
 const MAX_BYTES: u64 = 64 << 20;
 
@@ -53,7 +56,7 @@ impl Nest {
         }
         // The audit takes the digests of all programs that are started, which costs half a second where they are built
         // without optimisation: only where refusals are what is tested.
-        let is_wanted = module_path!().starts_with("security");
+        let is_wanted = module_path!().starts_with("security") && !text.contains(NO_AUDIT);
         if is_wanted && !table.contains_key("audit") {
             text += &format!("\n[audit]\npath = '{}'\narguments = 'redacted'\n", self.audit().display());
         }

@@ -3,6 +3,7 @@
 //! The programs come from the stage folder that `cargo xtask build` (and so `cargo xtask test`) makes.
 
 pub(crate) mod canary;
+pub(crate) mod modern;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -37,9 +38,14 @@ pub(crate) fn stage() -> PathBuf {
 
 /// The plugin that misbehaves on request; it is never part of an installation.
 pub(crate) fn stress_library() -> PathBuf {
+    test_library("libstress.so")
+}
+
+/// A plugin that only tests may load.
+fn test_library(file: &str) -> PathBuf {
     let stage =
         std::env::var_os("LLMC_STAGE_TESTS").map_or_else(|| target().join("stage-tests"), PathBuf::from);
-    let library = stage.join("plugins/libstress.so");
+    let library = stage.join("plugins").join(file);
     assert!(library.exists(), "`{}` is missing; run `cargo xtask test`", library.display());
     library
 }
@@ -65,7 +71,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// `{work}` in the text stands for the root, `{stress}` for the library of the stress plugin.
+    /// `{work}` in the text stands for the root, `{stress}` and `{fixtures}` for the libraries of these plugins.
     pub(crate) fn new(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("work")).unwrap();
@@ -73,6 +79,10 @@ impl Setup {
             "{stress}",
             if text.contains("{stress}") { stress_library() } else { PathBuf::new() }.to_str().unwrap(),
         );
+        let text = match text.contains("{fixtures}") {
+            true => text.replace("{fixtures}", test_library("libfixtures.so").to_str().unwrap()),
+            false => text,
+        };
         Self {
             folder,
             nest: Nest::new(),
@@ -87,6 +97,14 @@ impl Setup {
     /// Takes another text, for what the folder must be known for.
     pub(crate) fn with_text(mut self, text: &str) -> Self {
         self.text = text.into();
+        self
+    }
+
+    /// Makes the `work` root writable.
+    pub(crate) fn writable(mut self) -> Self {
+        let root = format!("work = {{ path = '{}' }}", self.folder.path().join("work").display());
+        assert!(self.text.contains(&root), "no root to make writable");
+        self.text = self.text.replace(&root, &root.replace(" }", ", access = 'rw' }"));
         self
     }
 

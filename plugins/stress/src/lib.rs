@@ -26,7 +26,7 @@ use constructor::StressConstructorReport;
 use context::{Settings, StressContext, StressNested, StressSecret, StressState};
 use crash::{StressAbort, StressExit, StressOverflow, StressPanic, StressSegfault};
 use hang::{StressLeak, StressSleep, StressSpin};
-use noise::{StressLogSpam, StressProgressSpam, StressStderrSpam};
+use noise::{StressLog, StressLogSpam, StressProgressSpam, StressStderrSpam};
 use results::{StressBadJson, StressHuge, StressWrongOutput};
 use server_memory::StressServerMemory;
 
@@ -34,7 +34,7 @@ export_plugin!("stress":
     StressPanic, StressAbort, StressSegfault, StressOverflow, StressExit,
     StressLeak, StressSpin, StressSleep,
     StressBadJson, StressWrongOutput, StressHuge,
-    StressLogSpam, StressProgressSpam, StressStderrSpam,
+    StressLog, StressLogSpam, StressProgressSpam, StressStderrSpam,
     StressContext, StressNested, StressSecret, StressState,
     StressAttack, StressConstructorReport, StressServerMemory;
     grants = [

@@ -17,6 +17,19 @@ fn stress_log_spam(args: StressLogSpam, ctx: &Context) -> ToolResult<String> {
     Ok(format!("wrote {} log lines", args.lines))
 }
 
+/// Writes one log line.
+#[arguments]
+pub(crate) struct StressLog {
+    /// What it says.
+    message: String,
+}
+
+#[tool(READ_ONLY)]
+fn stress_log(args: StressLog, ctx: &Context) -> ToolResult<String> {
+    ctx.warn(&args.message);
+    Ok("logged".into())
+}
+
 /// Reports progress many times.
 #[arguments]
 pub(crate) struct StressProgressSpam {

@@ -122,6 +122,7 @@ impl Session {
             progress: None,
             dialog: Dialog::person(),
             parent: None,
+            span_above: None,
         };
         let answer = self.app.path().call(request).await;
         for line in self.calls_ended(Paint::for_stdout()) {
@@ -204,7 +205,7 @@ fn serve(app: &App, listener: Listener) -> anyhow::Result<Served> {
     let address = listener.address()?;
     let (ready, is_ready) = watch::channel(true);
     let max_body_bytes = app.config.limits.max_message_bytes;
-    let server = Server { live: app.live.clone(), max_body_bytes, ready: is_ready };
+    let server = Server { live: app.live.clone(), max_body_bytes, ready: is_ready, console: None };
     let task = tokio::spawn(async move {
         // Ready for as long as it serves.
         let _ready = ready;

@@ -69,7 +69,7 @@ pub struct AuditError {
 ///
 /// # Errors
 /// If the file cannot be read, holds more than a trace may, or a line in the range is no record. A line that was cut
-/// off and the mark that follows it (`audit_resumed`) are such lines: calls are missing there, so what was not called
+/// off and a mark that records are missing (`lost`, `cut`) are such lines: calls are missing there, so what was not called
 /// cannot be told. They count as in the range if the record before or behind is.
 pub fn records(mut audit: impl BufRead, range: &Range) -> Result<Vec<Record>, AuditError> {
     let mut records: Vec<Record> = Vec::new();
@@ -94,6 +94,9 @@ pub fn records(mut audit: impl BufRead, range: &Range) -> Result<Vec<Record>, Au
         if bytes.trim_ascii().is_empty() {
             continue;
         }
+        if is_beside_calls(&bytes) {
+            continue;
+        }
         match serde_json::from_slice::<Record>(&bytes) {
             Ok(record) => {
                 is_inside = in_time(&record, range);
@@ -110,7 +113,8 @@ pub fn records(mut audit: impl BufRead, range: &Range) -> Result<Vec<Record>, Au
                 }
             }
             Err(error) => {
-                let is_mark = bytes.windows(MARK.len()).any(|part| part == MARK.as_bytes());
+                let is_mark =
+                    MARKS.iter().any(|mark| bytes.windows(mark.len()).any(|part| part == mark.as_bytes()));
                 let hint = if is_mark { "; records were lost before it" } else { "" };
                 let error = wrong(format!("no audit record of a call: {error}{hint}"));
                 if is_inside {
@@ -126,8 +130,22 @@ pub fn records(mut audit: impl BufRead, range: &Range) -> Result<Vec<Record>, Au
     }
 }
 
-/// What a server writes when it can write again after it could not.
-const MARK: &str = "\"audit_resumed\"";
+/// What a server writes when calls are missing: it could not write them, or somebody took them out.
+const MARKS: [&str; 2] = ["\"event\":\"lost\"", "\"event\":\"cut\""];
+
+/// Whether a line tells of something else than calls, such as the start of a process, and no call is missing there.
+fn is_beside_calls(line: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Kind {
+        event: Option<String>,
+        checkpoint: Option<serde::de::IgnoredAny>,
+    }
+    serde_json::from_slice::<Kind>(line).is_ok_and(|kind| match kind.event.as_deref() {
+        Some("call" | "lost" | "cut") => false,
+        Some(_) => true,
+        None => kind.checkpoint.is_some(),
+    })
+}
 
 /// Makes events of the records in a range: a call and its result each, in the order in which calls began.
 pub fn events(records: &[Record], range: &Range, run_id: &str) -> Vec<Event> {
@@ -255,8 +273,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_call_is_passed_over() {
+        let start = r#"{"time_ms":1,"event":"start","process":"server"}"#;
+        let mixed = format!("{start}\n{LINES}{{\"checkpoint\":{{\"seq\":3}}}}\n");
+        assert_eq!(all(&mixed).unwrap(), all(LINES).unwrap());
+        assert!(all(&format!("{LINES}{{\"time_ms\":1}}\n")).is_err());
+    }
+
+    #[test]
     fn lost_records_are_an_error() {
-        let lost = format!("{LINES}{{\"outcome\":\"audit_resumed\"}}\n");
+        let lost = format!("{LINES}{{\"time_ms\":7000,\"event\":\"lost\",\"records\":1}}\n");
         let error = all(&lost).unwrap_err();
         assert_eq!(error.line, 4);
         assert!(error.message.ends_with("records were lost before it"), "{error}");
@@ -266,7 +292,7 @@ mod tests {
 
     #[test]
     fn what_was_lost_elsewhere_does_not_matter() {
-        let lost = LINES.replacen("\n", "\n{\"outcome\":\"audit_resumed\"}\n", 1);
+        let lost = LINES.replacen("\n", "\n{\"time_ms\":5500,\"event\":\"lost\",\"records\":1}\n", 1);
         let count = |from_ms: Option<u64>, to_ms: Option<u64>| {
             records(lost.as_bytes(), &Range { from_ms, to_ms, caller: None })
                 .map(|records| records.len())

@@ -33,6 +33,7 @@ const CONFIG: &str = "\
 state = 'state'
 [audit]
 path = 'audit.jsonl'
+durability = 'call'
 [roots]
 work = { path = '{root}', access = '{access}' }
 [plugins.fs]
@@ -127,10 +128,11 @@ impl Ground {
 
     /// Every call in the audit: tool and outcome.
     pub(crate) fn audited(&self) -> Vec<(String, String)> {
-        let text = fs::read_to_string(self.path("audit.jsonl")).unwrap_or_default();
+        let text = fs::read_to_string(self.path("audit.jsonl")).unwrap();
         let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let calls = records.filter(|record| record["event"] == "call");
         let field = |record: &Value, name: &str| record[name].as_str().unwrap_or_default().to_owned();
-        records.map(|record| (field(&record, "tool"), field(&record, "outcome"))).collect()
+        calls.map(|record| (field(&record, "tool"), field(&record, "outcome"))).collect()
     }
 }
 

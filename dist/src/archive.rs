@@ -46,7 +46,6 @@ fn header(epoch: u64, mode: u32) -> Header {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a surprise ends a test where it happens")]
 mod tests {
     use std::io::Read;
 

@@ -78,7 +78,6 @@ pub fn manifest(version: &str) -> Value {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a surprise ends a test where it happens")]
 mod tests {
     use std::io::{Cursor, Read};
 

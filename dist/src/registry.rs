@@ -54,7 +54,6 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a surprise ends a test where it happens")]
 mod tests {
     use super::*;
 

@@ -72,7 +72,6 @@ pub fn sign(folder: &Path, key: &Path, epoch: u64) -> Result<String> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a surprise ends a test where it happens")]
 mod tests {
     use std::io::Cursor;
 

@@ -120,7 +120,6 @@ impl Tree {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a surprise ends a test where it happens")]
 mod tests {
     use super::*;
 

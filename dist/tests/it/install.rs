@@ -172,11 +172,9 @@ fn the_bundle_unpacks_to_a_server_that_starts_as_its_manifest_says() {
 #[test]
 fn the_sums_are_those_of_the_files() {
     let packages = packages();
-    run(Command::new("sha256sum")
-        .args(["--check", "--strict", "SHA256SUMS"])
-        .current_dir(packages.folder.path()));
+    run(Command::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).current_dir(&packages.folder));
     let listed = fs::read_to_string(packages.path("SHA256SUMS")).unwrap();
-    let count = fs::read_dir(packages.folder.path()).unwrap().count();
+    let count = fs::read_dir(&packages.folder).unwrap().count();
     assert_eq!(listed.lines().count(), count - 1, "every file but the list itself: {listed}");
 }
 

@@ -14,7 +14,6 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use llmc_dist::{Names, Order, Publication};
-use tempfile::TempDir;
 
 /// The root of the repository.
 fn sources() -> PathBuf {
@@ -28,13 +27,15 @@ fn packaging(name: &str) -> String {
 
 /// All packages of the stage, made once for all tests.
 struct Packages {
-    folder: TempDir,
+    /// In the target folder, made anew by each run: what is static is never dropped, so nobody would remove a
+    /// temporary one.
+    folder: PathBuf,
     names: Names,
 }
 
 impl Packages {
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.join(name)
     }
 }
 
@@ -55,9 +56,10 @@ fn packages() -> &'static Packages {
             name: "io.github.ada/llmc".into(),
             download_url: "https://example.org/llmc/download".into(),
         };
-        let folder = tempfile::tempdir().unwrap();
-        let made = llmc_dist::pack(&order, Some(&publication), folder.path()).unwrap();
-        llmc_dist::sums::write(folder.path(), &made).unwrap();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages");
+        let _ = fs::remove_dir_all(&folder);
+        let made = llmc_dist::pack(&order, Some(&publication), &folder).unwrap();
+        llmc_dist::sums::write(&folder, &made).unwrap();
         Packages { folder, names }
     })
 }

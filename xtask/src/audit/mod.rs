@@ -66,9 +66,13 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     match advisories::database(&workspace.root)? {
         Some(database) => {
             let accepted = &policy.advisories.ignore;
+            let undated = accepted.iter().filter(|ignored| !is_dated(&ignored.reason));
+            problems.extend(undated.map(|Ignored { id, .. }| {
+                format!("the exception {id} has no day; begin its reason with `accepted YYYY-MM-DD: ` in `deny.toml`")
+            }));
             problems.extend(advisories::check(accepted, &database, &metadata.packages)?);
             for Ignored { id, reason } in accepted {
-                println!("accepted {id}: {reason}");
+                println!("{id} {reason}");
             }
             println!("advisories: {} packages against `{}`", metadata.packages.len(), database.display());
         }
@@ -91,6 +95,15 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
              `xtask/src/audit/others.toml`"
         ),
     }
+}
+
+/// Whether a reason begins with the day on which something was accepted.
+fn is_dated(reason: &str) -> bool {
+    let Some((day, words)) = reason.strip_prefix("accepted ").and_then(|rest| rest.split_once(": ")) else {
+        return false;
+    };
+    let digits = day.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect::<String>();
+    digits == "0000-00-00" && !words.trim().is_empty()
 }
 
 /// Every package is a member or comes from the one registry.
@@ -153,6 +166,15 @@ mod tests {
         let workspace = Workspace::locate().unwrap();
         let policy: Policy =
             toml::from_str(&fs::read_to_string(workspace.root.join("deny.toml")).unwrap()).unwrap();
-        assert!(policy.advisories.ignore.iter().all(|ignored| !ignored.reason.is_empty()));
+        for Ignored { id, reason } in &policy.advisories.ignore {
+            assert!(is_dated(reason), "{id}: begin the reason with `accepted YYYY-MM-DD: `");
+        }
+    }
+
+    #[test]
+    fn a_reason_has_a_day_and_words() {
+        assert!(is_dated("accepted 2026-11-22: build time only"));
+        assert!(!is_dated("build time only") && !is_dated("accepted lately: why not"));
+        assert!(!is_dated("accepted 2026-11-22: "));
     }
 }

@@ -69,7 +69,7 @@ impl Readiness {
         let now = self.live.now();
         let until = Instant::now() + PATIENCE;
         let mut asked = JoinSet::new();
-        for plugin in now.plugins.iter().cloned() {
+        for plugin in now.plugins.iter().map(Arc::clone) {
             asked.spawn(async move {
                 let answer = tokio::time::timeout_at(until.into(), plugin.answers(until)).await;
                 (Arc::clone(plugin.name()), answer.unwrap_or(false))

@@ -1,7 +1,7 @@
 //! The keys of the authorization server: from a file that is read again when it changes, or from a URL whose answer is
 //! kept. Tokens with unknown keys are anybody's, so they bring about a fetch only now and then.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -142,7 +142,7 @@ fn fitting<'a>(keys: &'a [Key], token: &Parsed<'_>) -> Option<&'a Key> {
     fitting.next().is_none().then_some(first)
 }
 
-fn read(file: &PathBuf) -> Result<Arc<[Key]>, String> {
+fn read(file: &Path) -> Result<Arc<[Key]>, String> {
     let text = files::read(file, MAX_BYTES as u64).map_err(|error| format!("failed to read it: {error}"))?;
     Ok(key::read(&text)?.into())
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
 
-/// A text file of the repository.
+/// A file of the repository; one that is not text has none.
 struct TextFile {
     /// Relative to the root, with `/`.
     path: String,
@@ -52,7 +52,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Reads every text file of the repository; what cargo builds and git ignores is left out.
+/// Reads every file of the repository; what cargo builds and git ignores is left out.
 fn text_files(root: &Path) -> Result<Vec<TextFile>> {
     let ignored = fs::read_to_string(root.join(".gitignore")).unwrap_or_default();
     let mut folders = vec![root.to_owned()];
@@ -70,9 +70,9 @@ fn text_files(root: &Path) -> Result<Vec<TextFile>> {
                 continue;
             } else if kind.is_dir() && !path.join("CACHEDIR.TAG").exists() {
                 folders.push(path);
-            } else if kind.is_file()
-                && let Ok(text) = String::from_utf8(fs::read(&path)?)
-            {
+            } else if kind.is_file() {
+                // A picture has no text to check, but documents may lead to it.
+                let text = String::from_utf8(fs::read(&path)?).unwrap_or_default();
                 files.push(TextFile { path: name, text });
             }
         }

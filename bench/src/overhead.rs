@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -19,6 +20,10 @@ use crate::turns::latencies;
 
 /// How much longer a call may take, at most.
 const TARGET: f64 = 1.10;
+
+/// How long the processes of a server must stay the same, and how often that is looked for.
+const LOOK: Duration = Duration::from_secs(2);
+const MOST_LOOKS: u32 = 30;
 
 /// How long everything takes.
 #[derive(Clone, Copy, Debug)]
@@ -75,11 +80,10 @@ pub(crate) fn measure(stage: &Path, cpus: &Cpus, plan: Plan) -> Result<Report> {
         Ok((client, calls.into()))
     };
     let (mut with, mut without) = (start(&with)?, start(&without)?);
+    let processes = settled(|| Ok([tree(with.0.process())?, tree(without.0.process())?].concat()))?;
     let mut rounds = Vec::new();
     for _ in 0..plan.rounds {
-        // Asked each time: jails that wait come and go.
-        let processes = [tree(with.0.process())?, tree(without.0.process())?].concat();
-        let watch = Watch::start(Some(cpus.chosen), &processes)?;
+        let watch = Watch::start_in_ticks(Some(cpus.chosen), &processes)?;
         let mut tools = Vec::new();
         for tool in 0..TOOLS.len() {
             let [llmc, baseline] = latencies(plan.slices, |side| match side {
@@ -101,6 +105,20 @@ pub(crate) fn measure(stage: &Path, cpus: &Cpus, plan: Plan) -> Result<Report> {
     };
     let ratios = (0..TOOLS.len()).map(ratio).collect();
     Ok(Report { rounds, ratios, records: calls as u64 })
+}
+
+/// All processes, once no more of them come or go: a runner that has just started still tries its jails.
+fn settled(processes: impl Fn() -> Result<Vec<u32>>) -> Result<Vec<u32>> {
+    let mut before = processes()?;
+    for _ in 0..MOST_LOOKS {
+        std::thread::sleep(LOOK);
+        let now = processes()?;
+        if now == before {
+            return Ok(now);
+        }
+        before = now;
+    }
+    anyhow::bail!("the processes of the servers do not settle")
 }
 
 impl Report {

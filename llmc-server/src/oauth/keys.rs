@@ -117,7 +117,7 @@ impl Keys {
     }
 
     /// While the file cannot be read, nobody is let in: it may have been replaced because a key is not to count any more.
-    fn look_again(&self, file: &PathBuf) {
+    fn look_again(&self, file: &Path) {
         let mut known = self.known();
         let version = Version::at(file);
         if version == known.version {

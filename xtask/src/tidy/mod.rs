@@ -71,7 +71,8 @@ fn text_files(root: &Path) -> Result<Vec<TextFile>> {
             } else if kind.is_dir() && !path.join("CACHEDIR.TAG").exists() {
                 folders.push(path);
             } else if kind.is_file()
-                && let Ok(text) = String::from_utf8(fs::read(&path)?)
+                // Of a picture nothing is read, but that it is there.
+                && let Ok(text) = String::from_utf8(if is_picture(&path) { Vec::new() } else { fs::read(&path)? })
             {
                 files.push(TextFile { path: name, text });
             }
@@ -104,4 +105,7 @@ impl fmt::Display for Problem {
             None => write!(f, "{path}: {message}"),
         }
     }
+}
+fn is_picture(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "png")
 }

@@ -66,6 +66,7 @@ pub(crate) struct CallContext {
 }
 
 impl CallContext {
+    #[expect(clippy::too_many_arguments, reason = "one caller, and each of them is a field")]
     pub(crate) fn new(
         path: Weak<CallPath>,
         request: &Request,

@@ -105,3 +105,6 @@ impl fmt::Display for Problem {
         }
     }
 }
+fn is_picture(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "png")
+}

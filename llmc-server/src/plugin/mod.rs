@@ -66,7 +66,6 @@ pub(crate) struct CallContext {
 }
 
 impl CallContext {
-    #[expect(clippy::too_many_arguments, reason = "one caller, and each of them is a field")]
     pub(crate) fn new(
         path: Weak<CallPath>,
         request: &Request,

@@ -105,6 +105,3 @@ impl fmt::Display for Problem {
         }
     }
 }
-fn is_picture(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "png")
-}

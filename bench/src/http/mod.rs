@@ -2,7 +2,7 @@
 //! for Node, and says whether one of them failed.
 //!
 //! - [`wire`]: a lean HTTP client.
-//! - [`sides`]: the servers.
+//! - [`mod@sides`]: the servers.
 //! - [`report`]: what came of it.
 
 mod report;

@@ -2,7 +2,7 @@
 //!
 //! - [`questions`]: what is asked, and where the answer is.
 //! - [`trees`]: the sources that are asked about, and the large one for [`size`].
-//! - [`ripgrep`], [`bm25`]: who else is asked.
+//! - [`ripgrep`], and `bm25` with the feature `tantivy`: who else is asked.
 //! - [`asking`]: the plugin, over MCP.
 //! - [`size`]: indexing and asking at a million lines, and looking at twenty thousand files.
 //! - [`report`]: what came of it.

@@ -1,14 +1,13 @@
 //! Reading and making files, with errors that name them.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use judge::limits::{MAX_SCENARIO_BYTES, MAX_TRACE_BYTES};
 use judge::scenario::{self, Scenario};
-use judge::trace::audit::{self, Range, Record};
 use judge::trace::{self, Trace};
 
 /// Reads a text file that is not longer than this.
@@ -31,16 +30,6 @@ pub(crate) fn scenario(file: &Path) -> Result<Scenario> {
 pub(crate) fn trace(file: &Path) -> Result<Trace> {
     let text = read(file, MAX_TRACE_BYTES)?;
     trace::parse(&text).with_context(|| format!("trace `{}`", file.display()))
-}
-
-/// Reads the audit records of a range, from an offset of the file on.
-pub(crate) fn records(audit: &Path, from_byte: u64, range: &Range) -> Result<Vec<Record>> {
-    let mut file = File::open(audit).with_context(|| format!("failed to open `{}`", audit.display()))?;
-    if file.metadata()?.len() < from_byte {
-        bail!("audit `{}` became shorter", audit.display());
-    }
-    file.seek(SeekFrom::Start(from_byte))?;
-    audit::records(BufReader::new(file), range).with_context(|| format!("audit `{}`", audit.display()))
 }
 
 /// Makes a file that was not there, for its owner alone: traces hold arguments and results.

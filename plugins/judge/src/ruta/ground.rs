@@ -10,6 +10,7 @@ use judge::trace::audit::{Range, Record};
 use tempfile::TempDir;
 use toml::{Table, Value};
 
+use crate::audit::{self, Mark};
 use crate::files;
 
 /// Where a server works and writes its audit.
@@ -19,8 +20,8 @@ pub(crate) struct Ground {
     config: PathBuf,
     /// Names of programs for `--program`.
     programs: Vec<String>,
-    /// The audit file, and how long it was before.
-    audit: Option<(PathBuf, u64)>,
+    /// The audit, and its end before.
+    audit: Option<(PathBuf, Mark)>,
 }
 
 impl Ground {
@@ -44,7 +45,7 @@ impl Ground {
                 path.escape_debug()
             );
         }
-        Ok(Self { folder: Some(folder), config, programs, audit: Some((audit, 0)) })
+        Ok(Self { folder: Some(folder), config, programs, audit: Some((audit, Mark::default())) })
     }
 
     /// Uses a configuration of the operator as it is.
@@ -56,8 +57,8 @@ impl Ground {
         let audit = table.get("audit").and_then(|audit| audit.get("path")?.as_str());
         let audit = audit.map(|path| {
             let file = config.parent().unwrap_or(Path::new("/")).join(path);
-            let length = fs::metadata(&file).map_or(0, |metadata| metadata.len());
-            (file, length)
+            let mark = Mark::at_end_of(&file);
+            (file, mark)
         });
         Ok(Self { folder: None, config, programs: Vec::new(), audit })
     }
@@ -76,7 +77,7 @@ impl Ground {
     /// The audit records since the beginning, once the server has ended; none if it keeps no file.
     pub(crate) fn records(&self) -> Result<Option<Vec<Record>>> {
         let Some((file, before)) = &self.audit else { return Ok(None) };
-        let records = files::records(file, *before, &Range::default())?;
+        let records = audit::records(file, *before, &Range::default())?;
         Ok(Some(records))
     }
 }

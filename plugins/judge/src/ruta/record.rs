@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use judge::trace::audit::{self, Range};
-use judge::trace::{Event, write};
+use judge::trace::audit::Range;
+use judge::trace::{self, Event, write};
 
+use crate::audit::{Mark, records};
 use crate::files;
 use crate::run::RunId;
 
@@ -42,7 +43,7 @@ pub(crate) struct RangeArgs {
 
 impl Record {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let events = events(&self.audit, 0, self.range, &self.run_id)?;
+        let events = events(&self.audit, Mark::default(), self.range, &self.run_id)?;
         match self.output {
             Some(file) => write(&events, &mut files::create(&file)?)?,
             None => write(&events, &mut stdout().lock())?,
@@ -51,11 +52,11 @@ impl Record {
     }
 }
 
-/// The events of a range of an audit, from an offset of the file on; one at least.
-pub(crate) fn events(audit: &Path, from_byte: u64, range: RangeArgs, run_id: &RunId) -> Result<Vec<Event>> {
+/// The events of a range of an audit, from a mark on; one at least.
+pub(crate) fn events(audit: &Path, mark: Mark, range: RangeArgs, run_id: &RunId) -> Result<Vec<Event>> {
     let RangeArgs { from_ms, to_ms, caller } = range;
     let range = Range { from_ms, to_ms, caller };
-    let events = audit::events(&files::records(audit, from_byte, &range)?, &range, &run_id.0);
+    let events = trace::audit::events(&records(audit, mark, &range)?, &range, &run_id.0);
     if events.is_empty() {
         bail!("audit `{}` has no call in that range", audit.display());
     }

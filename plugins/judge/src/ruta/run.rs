@@ -13,6 +13,7 @@ use judge::report::Report;
 use judge::scenario::Scenario;
 use judge::trace::{Event, Trace, rfc3339, write};
 
+use crate::audit::Mark;
 use crate::client::Client;
 use crate::ground::Ground;
 use crate::judged::judge;
@@ -124,15 +125,14 @@ fn has_ground(scenario: &Scenario) -> bool {
 }
 
 /// `llmc` beside this program, else by its name.
-fn installed() -> PathBuf {
+pub(crate) fn installed() -> PathBuf {
     let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join("llmc")));
     beside.filter(|file| file.exists()).unwrap_or_else(|| PathBuf::from("llmc"))
 }
 
 /// Waits, then reads what was added to an audit meanwhile.
 fn follow(audit: &Path, patience: Duration, run_id: &RunId) -> Result<Vec<Event>> {
-    // A server that has not started yet has no file yet.
-    let before = fs::metadata(audit).map_or(0, |metadata| metadata.len());
+    let before = Mark::at_end_of(audit);
     eprintln!("following `{}` for {} s", audit.display(), patience.as_secs());
     std::thread::sleep(patience);
     record::events(audit, before, RangeArgs::default(), run_id)

@@ -80,3 +80,22 @@ fn a_live_session_is_judged_by_what_is_added_to_the_audit() {
         folder.ruta(&["run", "s.yaml", "--audit", "audit.jsonl", "--for-s", "0"]).with_code(1).stderr();
     assert!(error.contains("has no call in that range"), "{error}");
 }
+
+#[test]
+fn a_database_is_read_as_well_as_lines() {
+    let scenario = expecting("  must_use_tools: [read_file]\n  must_not_use_tools: [write_file]")
+        + "script: [{ call: read_file, with: { path: \"work:a.md\" } }]\n";
+    let folder = folder(&scenario);
+    std::fs::write(folder.path("llmc.toml"), CONFIG.replace("audit.jsonl", "audit.db")).unwrap();
+    let write = ["call", "write_file", r#"{"path": "work:b.md", "content": "b"}"#, "--config", "llmc.toml"];
+    // Refused, as the root is read-only, and so recorded as tried.
+    folder.llmc(&write);
+    // Only what was added counts.
+    let told = folder.ruta(&["run", "s.yaml", "--config", "llmc.toml"]).with_code(0).stdout();
+    assert!(told.starts_with("PASS  s  (run s, 1 calls"), "{told}");
+    folder.ruta(&["record", "audit.db", "--output", "t.jsonl"]).with_code(0);
+    folder.ruta(&["judge", "s.yaml", "t.jsonl"]).with_code(1);
+    std::fs::write(folder.path("audit.db"), b"SQLite format 3\0 and no more").unwrap();
+    let error = folder.ruta(&["record", "audit.db"]).with_code(1).stderr();
+    assert!(error.contains("audit `audit.db`"), "{error}");
+}

@@ -67,9 +67,13 @@ pub(crate) fn take(top: &Path, except: &[PathBuf]) -> Snapshot {
     all
 }
 
-/// Makes everything look as if nobody had read it for years.
+/// Makes everything look as if nobody had read it for years; but not a configuration: a server that sees it changed
+/// reads it.
 pub(crate) fn age(top: &Path, except: &[PathBuf]) {
     walk(top, except, &mut |path, _| {
+        if path.file_name().is_some_and(|name| name == "llmc.toml") {
+            return;
+        }
         let times = Timestamps { last_access: READ, last_modification: WRITTEN };
         utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
     });

@@ -50,16 +50,16 @@ impl Nest {
     /// The configuration with a secret and an audit, where it has none of its own and can be read.
     pub(crate) fn configured(&self, text: &str) -> String {
         let Ok(table) = text.parse::<toml::Table>() else { return text.to_owned() };
-        // Before the rest, because tests add lines at the end.
+        // Before the rest, because tests add lines at the end, and without a header, because theirs may have none.
         let mut own = String::new();
         if !table.contains_key("secrets") {
-            own += &format!("[secrets]\nCANARY = {{ file = '{}' }}\n", self.path("granted").display());
+            own += &format!("secrets.CANARY = {{ file = '{}' }}\n", self.path("granted").display());
         }
         // The audit takes the digests of all programs that are started, which costs half a second where they are built
         // without optimisation: only where refusals are what is tested.
         let is_wanted = module_path!().starts_with("security") && !text.contains(NO_AUDIT);
         if is_wanted && !table.contains_key("audit") {
-            own += &format!("[audit]\npath = '{}'\narguments = 'redacted'\n", self.audit().display());
+            own += &format!("audit = {{ path = '{}', arguments = 'redacted' }}\n", self.audit().display());
         }
         own + text
     }

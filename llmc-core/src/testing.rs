@@ -4,7 +4,10 @@
 //! # use llmc_core::prelude::*;
 //! # /// Greets.
 //! # #[arguments]
-//! # struct Hello { name: String }
+//! # struct Hello {
+//! #     /// Who to greet.
+//! #     name: String,
+//! # }
 //! # impl Tool for Hello {
 //! #     const NAME: &'static str = "hello";
 //! #     type Output = String;

@@ -43,7 +43,8 @@ fn write(server: &Server, plugins: &str) {
 
 fn write_text(server: &Server, text: &str) {
     let new = server.setup.folder.path().join("llmc.toml.new");
-    std::fs::write(&new, text).unwrap();
+    // With the secret that the server was started with: other secrets, other hosts.
+    std::fs::write(&new, server.setup.nest.configured(text)).unwrap();
     std::fs::rename(new, file(server)).unwrap();
 }
 

@@ -123,7 +123,7 @@ fn what_code_calls_stays_as_it_was_until_its_end() {
     // Both the tool's host and what code may call are others now.
     write(&server, "[plugins.exec]\nlibrary = 'llmc_tools_exec'\ngrants = { run = { profile = 'code' } }\n");
     reload(&server);
-    assert!(server.log().contains("configuration reloaded"));
+    server.log_until("configuration reloaded");
     assert!(!server.is_answered_within(call, Duration::ZERO), "the call outlives the reload");
     let result = server.called(call);
     assert_eq!(result.ok()["result"], json!(["content of a"]), "{result:?}");
@@ -243,7 +243,7 @@ fn a_library_that_the_lock_does_not_know_waits_for_the_operator() {
     // Without the lock nothing would be pinned any more.
     std::fs::remove_file(server.setup.folder.path().join("llmc.lock")).unwrap();
     reload(&server);
-    assert!(server.log().contains("the lock beside the configuration is gone"));
+    server.log_until("the lock beside the configuration is gone");
     works_and_greets(&mut server);
     server.stop();
 }

@@ -88,6 +88,26 @@ pub(crate) struct Request {
     pub(crate) span_above: Option<Above>,
 }
 
+impl Request {
+    /// A call of the person at the command line.
+    pub(crate) fn from_command_line(tool: String, arguments: Map<String, Value>) -> Self {
+        Self {
+            caller: Caller::CommandLine,
+            origin: "command line".into(),
+            item: ItemKind::Tool,
+            tool,
+            arguments,
+            request_id: None,
+            trace_id: None,
+            cancel: CancellationToken::new(),
+            progress: None,
+            dialog: Dialog::person(),
+            parent: None,
+            span_above: None,
+        }
+    }
+}
+
 /// The call above a nested call.
 #[derive(Clone, Debug)]
 pub(crate) struct Parent {

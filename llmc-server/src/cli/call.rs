@@ -5,15 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use llmc_core::manifest::ItemKind;
 use llmc_core::{Content, Envelope};
 use serde_json::{Map, Value};
-use tokio_util::sync::CancellationToken;
 
 use super::output::Output;
 use super::print;
 use crate::app;
-use crate::call::{Caller, Dialog, Request};
+use crate::call::Request;
 use crate::config::{self, Flags};
 
 /// The tool ran and reported an error, or the call was refused.
@@ -43,20 +41,7 @@ impl Call {
         let mut app =
             app::start_for(loaded.config, &self.flags, self.only_needed.then_some(&*self.tool)).await?;
         app.processes().await?;
-        let request = Request {
-            caller: Caller::CommandLine,
-            origin: "command line".into(),
-            item: ItemKind::Tool,
-            tool: self.tool,
-            arguments,
-            request_id: None,
-            trace_id: None,
-            cancel: CancellationToken::new(),
-            progress: None,
-            dialog: Dialog::person(),
-            parent: None,
-            span_above: None,
-        };
+        let request = Request::from_command_line(self.tool, arguments);
         match app.path().call(request).await {
             Ok(envelope) => {
                 let failed = envelope.is_error;

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use llmc_core::Manifest;
-use llmc_core::manifest::{GrantKind, ItemKind};
+use llmc_core::manifest::GrantKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ use super::super::output::Paint;
 use super::super::plugin::described;
 use super::calls::Calls;
 use crate::app::{self, App};
-use crate::call::{Caller, Dialog, Request};
+use crate::call::Request;
 use crate::config::{
     self, Audit, Config, ConfigError, Durability, Flags, Grants, Http, HttpAuth, Listen, Loaded, Plugin,
 };
@@ -110,20 +110,7 @@ impl Session {
                 return Ok(false);
             }
         };
-        let request = Request {
-            caller: Caller::CommandLine,
-            origin: "command line".into(),
-            item: ItemKind::Tool,
-            tool: tool.to_owned(),
-            arguments,
-            request_id: None,
-            trace_id: None,
-            cancel: CancellationToken::new(),
-            progress: None,
-            dialog: Dialog::person(),
-            parent: None,
-            span_above: None,
-        };
+        let request = Request::from_command_line(tool.to_owned(), arguments);
         let answer = self.app.path().call(request).await;
         for line in self.calls_ended(Paint::for_stdout()) {
             super::print(&format!("{line}\n"))?;

@@ -116,9 +116,14 @@ impl CallError {
         let rule = match (grant, kind) {
             (Some(grant), _) => Some(grant_key(grant).into()),
             (None, Kind::Denied | Kind::Limit) => Some("plugin".into()),
+            (None, Kind::TimedOut) => Some(CALL_TIMEOUT.into()),
             (None, _) => None,
         };
-        let hint = grant.map(advice);
+        // A plugin that watches its deadline may answer before the server gives the call up.
+        let hint = match kind {
+            Kind::TimedOut => Some(format!(" (`{CALL_TIMEOUT}`)")),
+            _ => grant.map(advice),
+        };
         // In nested calls it matters whose limit it was.
         let whose =
             if kind == Kind::Limit { format!("`{tool}` of plugin `{plugin}`: ") } else { String::new() };
@@ -144,6 +149,9 @@ impl CallError {
     }
 }
 
+/// The limit that ends a call.
+pub(crate) const CALL_TIMEOUT: &str = "limits.call_timeout_ms";
+
 /// The key of the configuration that gives it.
 fn grant_key(grant: GrantKind) -> &'static str {
     match grant {
@@ -153,5 +161,26 @@ fn grant_key(grant: GrantKind) -> &'static str {
         GrantKind::Secrets => "grants.secrets",
         GrantKind::State => "grants.state",
         GrantKind::Net | GrantKind::Unknown => "grants",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_that_sees_its_deadline_first_names_the_limit_too() {
+        let failure =
+            Failure { code: code::TIMED_OUT, message: "the deadline has passed".into(), data: None };
+        let error = CallError::from_plugin(failure, "sleep", "stress", |_| unreachable!());
+        assert_eq!((error.kind, error.rule.as_deref()), (Kind::TimedOut, Some(CALL_TIMEOUT)));
+        assert_eq!(error.message, "the deadline has passed (`limits.call_timeout_ms`)");
+
+        let failure = Failure { code: code::FAILED, message: "no such file".into(), data: None };
+        let error = CallError::from_plugin(failure, "read", "fs", |_| unreachable!());
+        assert_eq!(
+            (error.kind, error.rule, error.message.as_str()),
+            (Kind::ToolFailed, None, "no such file")
+        );
     }
 }

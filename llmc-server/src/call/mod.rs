@@ -36,7 +36,7 @@ use tracing::{Instrument as _, info_span};
 pub(crate) use authorise::{Authority, Caller};
 pub(crate) use bounds::Bounds;
 pub(crate) use dialog::{Asker, Asking, Dialog, Round, Unanswered};
-pub(crate) use error::{CallError, Kind};
+pub(crate) use error::{CALL_TIMEOUT, CallError, Kind};
 pub(crate) use identity::{Identity, origin_of_connection};
 pub(crate) use live::{Generation, Live};
 pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Offered, Registry};
@@ -495,9 +495,9 @@ impl CallPath {
             ),
             CallFailure::TimedOut => CallError::new(
                 Kind::TimedOut,
-                format!("`{}` did not end within {} ms (`limits.call_timeout_ms`)", entry.name, self.limits.call_timeout_ms),
+                format!("`{}` did not end within {} ms (`{CALL_TIMEOUT}`)", entry.name, self.limits.call_timeout_ms),
             )
-            .by("limits.call_timeout_ms"),
+            .by(CALL_TIMEOUT),
             CallFailure::Cancelled => CallError::new(Kind::Cancelled, "the call was cancelled"),
         })
     }

@@ -22,8 +22,9 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("llmc-tools-watch", &["llmc-core"]),
     ("llmc-tools-cmd", &["llmc-core", "llmc-tools-watch"]),
     ("llmc-tools-exec", &["llmc-core", "llmc-tools-watch"]),
-    ("llmc-bench", &["llmc-core", "llmc-sandbox", "llmc-server", "llmc-wire"]),
+    ("llmc-bench", &["llmc-core", "llmc-proof", "llmc-sandbox", "llmc-server", "llmc-wire"]),
     ("llmc-dist", &[]),
+    ("llmc-proof", &[]),
     ("xtask", &[]),
 ];
 

@@ -208,7 +208,9 @@ pub(super) fn nobody_to_ask(entry: &Entry, context: &CallContext, by: ConfirmBy)
     let tool = &entry.name;
     let client = match context.depth {
         0 => "this client cannot ask one (elicitation)",
-        _ => "this client cannot ask one for a call below another one, such as one from code: call the tool directly",
+        _ => {
+            "this client cannot ask one for a call below another one, such as one from code: call the tool directly"
+        }
     };
     let operator = "open the console with `llmc console` and call again";
     let reason = match by {

@@ -168,7 +168,19 @@ impl CallPath {
         let running = Arc::new(Semaphore::new(limits.concurrent_calls));
         let (shelf, audit, under_way) = (Shelf::new(&limits), Arc::new(audit), Arc::default());
         let (spans, counted, pending) = (None, true, Pending::new(&audit));
-        Self { shelf, pending, registry, authority, secrets, audit, limits, running, spans, counted, under_way }
+        Self {
+            shelf,
+            pending,
+            registry,
+            authority,
+            secrets,
+            audit,
+            limits,
+            running,
+            spans,
+            counted,
+            under_way,
+        }
     }
 
     /// Counts calls or not.
@@ -195,7 +207,19 @@ impl CallPath {
         };
         let (audit, shelf, under_way) = (Arc::clone(&self.audit), self.shelf.with(&limits), Arc::default());
         let (spans, counted, pending) = (self.spans.clone(), self.counted, Arc::clone(&self.pending));
-        Self { shelf, pending, registry, authority, secrets, audit, limits, running, spans, counted, under_way }
+        Self {
+            shelf,
+            pending,
+            registry,
+            authority,
+            secrets,
+            audit,
+            limits,
+            running,
+            spans,
+            counted,
+            under_way,
+        }
     }
 
     /// What seals rounds of calls; the next configuration opens what this one sealed.

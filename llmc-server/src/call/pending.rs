@@ -417,8 +417,7 @@ mod tests {
         request.origin = origin.into();
         let trace = crate::telemetry::Trace::begin(crate::telemetry::new_trace_id(), None);
         let (until, bounds) = (Instant::now() + Duration::from_mins(1), crate::call::Bounds::default());
-        let context =
-            CallContext::new(std::sync::Weak::new(), &request, 0, Instant::now(), bounds, trace);
+        let context = CallContext::new(std::sync::Weak::new(), &request, 0, Instant::now(), bounds, trace);
         let asked = Asked {
             entry,
             caller: &Caller::Client,

@@ -5,8 +5,8 @@
 //! Nothing goes through a shell.
 
 use std::env;
-use std::process::{Command, Stdio};
 use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What still runs after this time is a browser, and no program that failed to start one.

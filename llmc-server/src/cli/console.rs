@@ -31,7 +31,9 @@ impl Console {
         if !self.print {
             match browser::open(&link) {
                 Ok(program) => {
-                    note(&format!("the console is opened by `{program}`; `llmc console --print` prints a link instead"));
+                    note(&format!(
+                        "the console is opened by `{program}`; `llmc console --print` prints a link instead"
+                    ));
                     return Ok(ExitCode::SUCCESS);
                 }
                 Err(problem) => note(&format!("no browser was opened: {problem}; follow this link")),

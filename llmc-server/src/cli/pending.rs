@@ -131,7 +131,9 @@ fn one(call: &Value) -> String {
 /// Text that does nothing to a terminal and looks like what it is; lines stay.
 fn plain(text: &str) -> String {
     let odd = |letter: char| {
-        letter != '\n' && (letter.is_control() || matches!(letter, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'))
+        letter != '\n'
+            && (letter.is_control()
+                || matches!(letter, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'))
     };
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {

@@ -67,7 +67,9 @@ impl Running {
             }
             Some(Listen::Tcp(address)) => Place::Net(reachable(*address)),
             Some(Listen::Unix(path)) => Place::Unix(path.clone()),
-            Some(Listen::Systemd) => bail!("only systemd knows where the server listens; name it with --http"),
+            Some(Listen::Systemd) => {
+                bail!("only systemd knows where the server listens; name it with --http")
+            }
             None => bail!(
                 "the console is served over HTTP, and the configuration has no `server.http`; start the server with \
                  `llmc serve --http 127.0.0.1:8765`, then name that address with `--http 127.0.0.1:8765`"
@@ -218,7 +220,9 @@ impl ServerCertVerifier for Known {
     ) -> Result<ServerCertVerified, rustls::Error> {
         match *end_entity == self.certificate {
             true => Ok(ServerCertVerified::assertion()),
-            false => Err(rustls::Error::General("it shows another certificate than `server.http.tls`".into())),
+            false => {
+                Err(rustls::Error::General("it shows another certificate than `server.http.tls`".into()))
+            }
         }
     }
 

@@ -136,7 +136,10 @@ impl OAuth {
             }
         }
         if self.admin_scope.is_some() && self.admin_scope == self.metrics_scope {
-            return problem("metrics_scope", "must be another one than `admin_scope`, which opens `/metrics`, too");
+            return problem(
+                "metrics_scope",
+                "must be another one than `admin_scope`, which opens `/metrics`, too",
+            );
         }
         if self.leeway_s > MAX_LEEWAY_S {
             return problem("leeway_s", &format!("can be at most {MAX_LEEWAY_S}"));

@@ -123,7 +123,8 @@ mod tests {
     #[test]
     fn a_session_takes_both_texts() {
         let sessions = Sessions::default();
-        let (mine, other) = (sessions.open("a", None, None).unwrap(), sessions.open("b", None, None).unwrap());
+        let (mine, other) =
+            (sessions.open("a", None, None).unwrap(), sessions.open("b", None, None).unwrap());
         let viewer = sessions.find(&mine.cookie, &mine.key).unwrap();
         assert_eq!(&*viewer.name, "a");
         for (cookie, key) in [

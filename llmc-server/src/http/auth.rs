@@ -131,15 +131,13 @@ async fn subject(resource: &Resource, headers: &HeaderMap) -> Result<Identity, R
         Ok(token) => resource.subject(token).await,
         Err(reason) => Err(Refused::Invalid(reason.to_owned())),
     };
-    judged.map(Identity::of_subject).map_err(
-        |refused| match refused {
-            Refused::Invalid(reason) => challenged(StatusCode::UNAUTHORIZED, reason, Some("invalid_token")),
-            Refused::Scope(reason) => challenged(StatusCode::FORBIDDEN, reason, Some("insufficient_scope")),
-            Refused::Unavailable(reason) => {
-                Refusal::wait(StatusCode::SERVICE_UNAVAILABLE, reason, Duration::from_secs(5))
-            }
-        },
-    )
+    judged.map(Identity::of_subject).map_err(|refused| match refused {
+        Refused::Invalid(reason) => challenged(StatusCode::UNAUTHORIZED, reason, Some("invalid_token")),
+        Refused::Scope(reason) => challenged(StatusCode::FORBIDDEN, reason, Some("insufficient_scope")),
+        Refused::Unavailable(reason) => {
+            Refusal::wait(StatusCode::SERVICE_UNAVAILABLE, reason, Duration::from_secs(5))
+        }
+    })
 }
 
 impl Door {

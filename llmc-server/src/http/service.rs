@@ -375,7 +375,8 @@ impl Service {
         }
         let path = self.live.path();
         let method = introduction::method(&body);
-        if let Some(refusal) = step_up::wanted(&self.door, &path, &head, &body, method.as_deref(), identity).await
+        if let Some(refusal) =
+            step_up::wanted(&self.door, &path, &head, &body, method.as_deref(), identity).await
         {
             METRICS.auth_failure("scope");
             return reply::refused(&refusal);

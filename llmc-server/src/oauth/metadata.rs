@@ -49,8 +49,7 @@ impl Metadata {
 
     /// The value of `WWW-Authenticate` for a token that lacks these scopes. None of the texts may hold a quote.
     pub(crate) fn challenge_for(&self, error: &str, scopes: &str, description: Option<&str>) -> String {
-        let description =
-            description.map_or(String::new(), |text| format!(", error_description=\"{text}\""));
+        let description = description.map_or(String::new(), |text| format!(", error_description=\"{text}\""));
         let url = &self.url;
         format!("Bearer error=\"{error}\", scope=\"{scopes}\", resource_metadata=\"{url}\"{description}")
     }

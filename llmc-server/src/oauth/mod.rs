@@ -97,13 +97,15 @@ impl Resource {
     /// What the scopes of a token open, beside which tools.
     fn scopes(&self, claims: &Claims, name: &str) -> Result<BTreeSet<Scope>, Refused> {
         let of_token = claims.scopes();
-        let has = |scope: &Option<String>| scope.as_ref().is_some_and(|scope| of_token.contains(scope.as_str()));
+        let has =
+            |scope: &Option<String>| scope.as_ref().is_some_and(|scope| of_token.contains(scope.as_str()));
         let opened = [
             (Scope::Call, !self.held(claims).is_empty()),
             (Scope::Metrics, has(&self.config.metrics_scope)),
             (Scope::Admin, has(&self.config.admin_scope)),
         ];
-        let scopes: BTreeSet<Scope> = opened.into_iter().filter(|(_, is)| *is).map(|(scope, _)| scope).collect();
+        let scopes: BTreeSet<Scope> =
+            opened.into_iter().filter(|(_, is)| *is).map(|(scope, _)| scope).collect();
         match scopes.is_empty() {
             true => Err(Refused::Scope(format!("the token of `{name}` has none of our scopes"))),
             false => Ok(scopes),

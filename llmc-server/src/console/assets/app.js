@@ -232,7 +232,7 @@ function pendingCard(call) {
     ["caller", call.for ? `${call.caller}, for ${call.for}` : call.caller],
     ["call", `${call.call}, since ${clock(call.since_ms)}`],
     ["time", card.time],
-    ["arguments", `${bytes(call.argument_bytes)}${call.is_shortened ? ", shortened here" : ""}`],
+    ["arguments", element("span", {}, `${bytes(call.argument_bytes)} `, call.is_shortened ? mark("shortened here", "warn") : "")],
     ...(call.asks_client ? [["also asked", "the person in front of the client; the first answer counts"]] : []),
   ]);
   card.heading = element("h2", { id: title, tabindex: "-1" }, plain(call.tool));
@@ -289,7 +289,7 @@ function ages() {
 
 function waiting() {
   const all = undecided();
-  by("pending-count").textContent = String(all.length);
+  by("pending-count").textContent = all.length ? String(all.length) : "";
   by("pending-count").hidden = !all.length;
   by("pending-none").hidden = cards.size > 0;
   const elsewhere = all.length > 0 && view !== "pending" && by("login").hidden;

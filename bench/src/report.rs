@@ -161,11 +161,6 @@ impl Report {
             throughput_rounds: throughput,
         }
     }
-
-    /// Whether every target is met.
-    pub(crate) fn is_good(&self) -> bool {
-        self.targets.iter().all(|target| target.met)
-    }
 }
 
 fn latency_summary(rounds: &Chosen<Latency>, tool: usize) -> Pair<LatencySummary> {
@@ -196,7 +191,13 @@ impl Target {
         Self { met: value <= limit, at_least: false, what, value, unit, limit, context }
     }
 
-    fn at_least(what: String, value: f64, unit: &'static str, limit: f64, context: String) -> Self {
+    pub(crate) fn at_least(
+        what: String,
+        value: f64,
+        unit: &'static str,
+        limit: f64,
+        context: String,
+    ) -> Self {
         Self { met: value >= limit, at_least: true, what, value, unit, limit, context }
     }
 }

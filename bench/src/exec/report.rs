@@ -115,11 +115,6 @@ impl Report {
             free_rounds: free,
         }
     }
-
-    /// Whether every target that could be measured is met.
-    pub(crate) fn is_good(&self) -> bool {
-        self.targets.iter().all(|target| target.met)
-    }
 }
 
 fn start(number: usize, kind: &Kind, rounds: &Chosen<PinnedRound>) -> StartSummary {

@@ -90,11 +90,6 @@ impl Report {
             pinned_rounds: pinned,
         }
     }
-
-    /// Whether every target that could be measured is met.
-    pub(crate) fn is_good(&self) -> bool {
-        self.targets.iter().all(|target| target.met)
-    }
 }
 
 fn summary(number: usize, case: &Checked, rounds: &Chosen<Round>) -> CaseSummary {

@@ -1,53 +1,63 @@
-//! The report as text: ratios first, the numbers behind them below.
+//! The report as tables and charts: ratios first, the numbers behind them below.
 
-use std::fmt::{self, Display, Formatter};
+use llmc_proof::Part;
 
 use super::calls;
 use super::report::Report;
 use super::windows;
+use crate::part::{bars_of_pairs, claims, met, others, shares, spreads};
 use crate::report::Machine;
-use crate::stats::Spread;
-use crate::table::numbers;
+use crate::stats::{Pair, Spread};
 
-impl Display for Report {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "the file tools of llmc beside {}", list(&self.versions))?;
+impl crate::part::Report for Report {
+    fn part(&self) -> Part {
+        let claims = claims(&self.targets);
         let Machine { cpus, latency_cpu } = self.machine;
-        writeln!(out, "{cpus} CPUs; calls and windows on CPU {latency_cpu} alone, searches on all of them")?;
-        writeln!(out, "searched: {}\n", self.tree.display())?;
-        for target in &self.targets {
-            writeln!(out, "{target}")?;
+        let summary = format!(
+            "Beside {}: {}. {cpus} CPUs; calls and windows on CPU {latency_cpu} alone, searches on all of them, in \
+             `{}`.",
+            list(&self.versions),
+            met(&claims),
+            self.tree.display()
+        );
+        let searches = self
+            .searches
+            .iter()
+            .flat_map(|case| pair(case.name, ["llmc", case.rival.names()[0]], &case.times_ms));
+        let names = || calls::NAMES.iter().zip(&self.calls_us);
+        let calls_us = names().flat_map(|(name, times)| pair(name, ["llmc", "peer"], times));
+        let windows = windows::NAMES.iter().zip(&self.windows_us).flat_map(|(name, times)| {
+            [(format!("{name}, 1 GiB"), times.large), (format!("{name}, 1 MiB"), times.small)]
+        });
+        let tables = [
+            spreads("the whole search (ms)", 1, searches),
+            spreads("p50 of calls, 1 in flight (us)", 1, calls_us),
+            spreads("p50 of windows of 4 KB, 1 in flight (us)", 1, windows),
+            others([("searches", shares(&self.search_rounds)), ("calls", shares(&self.pinned_rounds))]),
+        ];
+        let middle = |times: &Pair<Spread>| Pair { llmc: times.llmc.median, baseline: times.baseline.median };
+        let searched = self.searches.iter().map(|case| (case.name.to_owned(), middle(&case.times_ms)));
+        let called = names().map(|(name, times)| ((*name).to_owned(), middle(times)));
+        let charts = [
+            bars_of_pairs("The whole search", "ms", ["llmc", "rg or fd"], searched),
+            bars_of_pairs("p50 of calls, one in flight", "us", ["llmc", calls::PEER], called),
+        ];
+        Part {
+            name: "bench-files".into(),
+            title: "File tools beside ripgrep, fd and another server".into(),
+            summary,
+            claims,
+            tables: tables.into_iter().filter(|table| !table.rows.is_empty()).collect(),
+            charts: charts.into_iter().filter(|chart| !chart.places.is_empty()).collect(),
+            left_out: self.missing.clone(),
+            ..Part::default()
         }
-        for what in &self.missing {
-            writeln!(out, "  {what}")?;
-        }
-        if !self.searches.is_empty() {
-            writeln!(out, "\nthe whole search (ms)                        best   median    worst")?;
-        }
-        for case in &self.searches {
-            row(out, case.name, "llmc", &case.times_ms.llmc)?;
-            row(out, case.name, case.rival.names()[0], &case.times_ms.baseline)?;
-        }
-        if !self.calls_us.is_empty() {
-            writeln!(out, "\np50 of calls, 1 in flight (us)               best   median    worst")?;
-        }
-        for (name, times) in calls::NAMES.iter().zip(&self.calls_us) {
-            row(out, name, "llmc", &times.llmc)?;
-            row(out, name, "peer", &times.baseline)?;
-        }
-        writeln!(out, "\np50 of windows of 4 KB, 1 in flight (us)     best   median    worst")?;
-        for (name, times) in windows::NAMES.iter().zip(&self.windows_us) {
-            row(out, name, "1 GiB", &times.large)?;
-            row(out, name, "1 MiB", &times.small)?;
-        }
-        writeln!(out, "\nCPU time that others took (in brackets: rounds that do not count)")?;
-        writeln!(out, "  searches    {}", self.search_rounds)?;
-        writeln!(out, "  calls       {}", self.pinned_rounds)
     }
 }
 
-fn row(out: &mut Formatter<'_>, what: &str, side: &str, times: &Spread) -> fmt::Result {
-    writeln!(out, "  {:<38}{}", format!("{what}, {side}"), numbers(times, 1))
+/// Both sides of one thing.
+fn pair(what: &str, sides: [&str; 2], times: &Pair<Spread>) -> [(String, Spread); 2] {
+    [(format!("{what}, {}", sides[0]), times.llmc), (format!("{what}, {}", sides[1]), times.baseline)]
 }
 
 fn list(versions: &[String]) -> String {

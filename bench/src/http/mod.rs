@@ -20,8 +20,9 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 pub(crate) use self::report::Report;
-use self::sides::{Side, sides};
-use self::wire::{Target, Wire};
+pub(crate) use self::sides::{Side, sides};
+pub(crate) use self::wire::Target;
+use self::wire::Wire;
 use crate::stats::Percentiles;
 
 /// How much is measured.
@@ -54,11 +55,11 @@ struct Outcome {
 
 /// Calls so far.
 #[derive(Default)]
-struct Sum {
-    calls: u64,
-    errors: u64,
-    time: Duration,
-    latencies_us: Vec<f64>,
+pub(crate) struct Sum {
+    pub(crate) calls: u64,
+    pub(crate) errors: u64,
+    pub(crate) time: Duration,
+    pub(crate) latencies_us: Vec<f64>,
 }
 
 /// Measures all servers.
@@ -103,7 +104,7 @@ pub(crate) fn measure(stage: &Path, options: &Options, quick: bool) -> Result<Re
 }
 
 /// Has all clients call one tool for a while, after each has called it once.
-async fn turn(target: &Target, connections: usize, length: Duration, sum: &mut Sum) -> Result<()> {
+pub(crate) async fn turn(target: &Target, connections: usize, length: Duration, sum: &mut Sum) -> Result<()> {
     let (is_over, errors) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut clients = Vec::new();
     for _ in 0..connections {

@@ -9,6 +9,7 @@
 //!   `run_command`.
 //! - [`search`]: another one, of the plugin `search`; [`http`]: one of calls over HTTP.
 //! - [`overhead`]: another one, of records and numbers; [`sweep`]: one of what grows with payloads, plugins and clients.
+//! - [`peers`]: another one, beside what people would use instead.
 //! - [`program`]: programs of others.
 //! - [`tokens`]: another count, of what passes through a model.
 //!
@@ -27,6 +28,7 @@ mod http;
 mod memory;
 mod overhead;
 mod part;
+mod peers;
 mod processes;
 mod program;
 mod report;
@@ -102,6 +104,8 @@ enum What {
     Http(http::Options),
     /// Measures what audit and numbers cost a call, beside llmc without them, instead.
     Overhead,
+    /// Measures llmc beside what people would use instead, as far as it is installed, instead.
+    Peers(peers::Options),
     /// Measures what the plugin `search` finds and costs, beside `rg` and tantivy, instead.
     Search(search::Options),
     /// Measures what grows with payloads, plugins, tools and clients, beside a plain server, instead.
@@ -172,6 +176,10 @@ fn run(cli: &Cli) -> Result<Measured> {
         Some(What::Overhead) => {
             let plan = cli.plan([overhead::Plan::FULL, overhead::Plan::QUICK], |plan| &mut plan.rounds);
             Measured::of(&overhead::measure(stage, &cpus, plan)?)
+        }
+        Some(What::Peers(options)) => {
+            let plan = cli.plan([peers::Plan::FULL, peers::Plan::QUICK], |plan| &mut plan.rounds);
+            Measured::of(&peers::measure(stage, options, &cpus, plan)?)
         }
         Some(What::Search(options)) => Measured::of(&search::measure(stage, options)?),
         Some(What::Sweep(options)) => {

@@ -56,6 +56,8 @@ pub(crate) struct Latency {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Cost {
     pub(crate) cpu_us: f64,
+    /// The part of the server's own process.
+    pub(crate) server_cpu_us: f64,
     /// Switches from one thread to another.
     pub(crate) switches: f64,
 }
@@ -178,14 +180,16 @@ impl Running {
 
 fn cost(client: &mut Client, call: &Call) -> Result<Cost> {
     let processes = tree(client.process())?;
-    let before = Usage::of(&processes)?;
+    let server = [client.process()];
+    let (before, server_before) = (Usage::of(&processes)?, Usage::of(&server)?);
     for _ in 0..COUNTED {
         client.call(call)?;
     }
-    let after = Usage::of(&processes)?;
+    let (after, server_after) = (Usage::of(&processes)?, Usage::of(&server)?);
     let per_call = |before: u64, after: u64| after.saturating_sub(before) as f64 / COUNTED as f64;
     Ok(Cost {
         cpu_us: per_call(before.cpu_ns, after.cpu_ns) / 1e3,
+        server_cpu_us: per_call(server_before.cpu_ns, server_after.cpu_ns) / 1e3,
         switches: per_call(before.switches, after.switches),
     })
 }

@@ -128,7 +128,8 @@ impl Servers {
         Ok(())
     }
 
-    fn work(&self) -> PathBuf {
+    /// The folder that is worked in.
+    pub(crate) fn work(&self) -> PathBuf {
         self.folder.path().join("work")
     }
 

@@ -56,6 +56,7 @@ impl crate::part::Report for Report {
                 ),
                 bars_of_pairs("From the start of the process", "ms", SIDES, medians(starts)),
                 profile_chart(&profile),
+                cpu_chart(&self.hello_us),
             ],
             left_out,
             ..Part::default()
@@ -138,7 +139,8 @@ fn profile_table(times: &Breakdown, profile: &[(f64, &str, &str)]) -> Table {
     let Pair { llmc: cpu, baseline: baseline_cpu } = times.cpu_us;
     let Pair { llmc: switches, baseline: baseline_switches } = times.switches;
     for (what, number) in [
-        ("CPU time of all processes of llmc", cpu),
+        ("CPU time of the server", times.server_cpu_us),
+        ("CPU time of its hosts", cpu - times.server_cpu_us),
         ("CPU time of the baseline", baseline_cpu),
         ("thread switches of llmc (times)", switches),
         ("thread switches of the baseline (times)", baseline_switches),
@@ -151,6 +153,13 @@ fn profile_table(times: &Breakdown, profile: &[(f64, &str, &str)]) -> Table {
 fn profile_chart(profile: &[(f64, &str, &str)]) -> Chart {
     let (places, times) = profile.iter().map(|(us, short, _)| ((*short).to_owned(), *us)).unzip();
     bars("Where each microsecond of a hello call goes", "us", places, vec![("llmc", times)])
+}
+
+fn cpu_chart(times: &Breakdown) -> Chart {
+    let hosts = times.cpu_us.llmc - times.server_cpu_us;
+    let places = ["llmc, the server", "llmc, its hosts", "baseline"].map(str::to_owned).into();
+    let values = vec![times.server_cpu_us, hosts, times.cpu_us.baseline];
+    bars("CPU time of a hello call", "us", places, vec![("CPU time", values)])
 }
 
 #[cfg(test)]
@@ -170,12 +179,15 @@ mod tests {
             rest: 12.0,
             total: 60.0,
             cpu_us: both,
+            server_cpu_us: 18.0,
             switches: both,
         };
         let profile = profile(&times);
         let sum: f64 = profile.iter().map(|(us, ..)| us).sum();
         assert!((sum - times.total).abs() < 1e-9);
         assert_eq!(profile_chart(&profile).series[0].points.len(), profile.len());
+        let cpu = &cpu_chart(&times).series[0].points;
+        assert!((cpu[0].1 + cpu[1].1 - both.llmc).abs() < 1e-9, "{cpu:?}");
         let table = profile_table(&times, &profile);
         assert!(table.rows.iter().any(|row| row[0] == "a call of llmc" && row[2] == "100%"), "{table:?}");
     }

@@ -49,7 +49,7 @@ impl Report {
         let bwrap =
             sides_ms[BWRAP].as_ref().zip(sides_ms[LLMC].as_ref()).map(|(bwrap, llmc): (&Spread, &Spread)| {
                 let context = format!("{:.2} ms, `bwrap` {:.2} ms", llmc.median, bwrap.median);
-                Target::at_most("beside `bwrap`".into(), ratio(BWRAP), "x", MOST, context)
+                Target::at_most("p50 of run_command, beside `bwrap`".into(), ratio(BWRAP), "x", MOST, context)
             });
         Self {
             machine: Machine { cpus: cpus.count(), latency_cpu: cpus.chosen },

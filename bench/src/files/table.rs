@@ -1,9 +1,9 @@
 //! The report as tables and charts: ratios first, the numbers behind them below.
 
-use llmc_proof::Part;
+use llmc_proof::{Chart, Part, Table};
 
 use super::calls;
-use super::report::Report;
+use super::report::{Report, Searched};
 use super::windows;
 use crate::part::{bars_of_pairs, claims, met, others, shares, spreads};
 use crate::report::Machine;
@@ -20,26 +20,20 @@ impl crate::part::Report for Report {
             met(&claims),
             self.tree.display()
         );
-        let searches = self
-            .searches
-            .iter()
-            .flat_map(|case| pair(case.name, ["llmc", case.rival.names()[0]], &case.times_ms));
         let names = || calls::NAMES.iter().zip(&self.calls_us);
         let calls_us = names().flat_map(|(name, times)| pair(name, ["llmc", "peer"], times));
         let windows = windows::NAMES.iter().zip(&self.windows_us).flat_map(|(name, times)| {
             [(format!("{name}, 1 GiB"), times.large), (format!("{name}, 1 MiB"), times.small)]
         });
         let tables = [
-            spreads("the whole search (ms)", 1, searches),
+            self.searched.table(),
             spreads("p50 of calls, 1 in flight (us)", 1, calls_us),
             spreads("p50 of windows of 4 KB, 1 in flight (us)", 1, windows),
-            others([("searches", shares(&self.search_rounds)), ("calls", shares(&self.pinned_rounds))]),
+            others([("searches", shares(&self.searched.rounds)), ("calls", shares(&self.pinned_rounds))]),
         ];
-        let middle = |times: &Pair<Spread>| Pair { llmc: times.llmc.median, baseline: times.baseline.median };
-        let searched = self.searches.iter().map(|case| (case.name.to_owned(), middle(&case.times_ms)));
         let called = names().map(|(name, times)| ((*name).to_owned(), middle(times)));
         let charts = [
-            bars_of_pairs("The whole search", "ms", ["llmc", "rg or fd"], searched),
+            self.searched.chart(),
             bars_of_pairs("p50 of calls, one in flight", "us", ["llmc", calls::PEER], called),
         ];
         Part {
@@ -49,10 +43,29 @@ impl crate::part::Report for Report {
             claims,
             tables: tables.into_iter().filter(|table| !table.rows.is_empty()).collect(),
             charts: charts.into_iter().filter(|chart| !chart.places.is_empty()).collect(),
-            left_out: self.missing.clone(),
+            left_out: self.searched.missing.clone(),
             ..Part::default()
         }
     }
+}
+
+impl Searched {
+    pub(crate) fn table(&self) -> Table {
+        let times = self
+            .cases
+            .iter()
+            .flat_map(|case| pair(case.name, ["llmc", case.rival.names()[0]], &case.times_ms));
+        spreads("the whole search (ms)", 1, times)
+    }
+
+    pub(crate) fn chart(&self) -> Chart {
+        let times = self.cases.iter().map(|case| (case.name.to_owned(), middle(&case.times_ms)));
+        bars_of_pairs("The whole search", "ms", ["llmc", "rg or fd"], times)
+    }
+}
+
+fn middle(times: &Pair<Spread>) -> Pair<f64> {
+    Pair { llmc: times.llmc.median, baseline: times.baseline.median }
 }
 
 /// Both sides of one thing.

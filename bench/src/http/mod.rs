@@ -23,6 +23,8 @@ pub(crate) use self::report::Report;
 pub(crate) use self::sides::{Side, sides};
 pub(crate) use self::wire::Target;
 use self::wire::Wire;
+use crate::peers::install::node_folder;
+use crate::servers::locate;
 use crate::stats::Percentiles;
 
 /// How much is measured.
@@ -34,7 +36,8 @@ pub(crate) struct Options {
     /// How long each server is called, in seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Folder in which `npm ci` has installed `bench/node`, for the reference server; without it that is left out.
+    /// Folder in which `npm ci` has installed `bench/node`, for the reference server; without it, where
+    /// `cargo xtask bench -- peers --install` has put it.
     #[arg(long, value_name = "DIR")]
     node: Option<PathBuf>,
 }
@@ -69,7 +72,8 @@ pub(crate) struct Sum {
 pub(crate) fn measure(stage: &Path, options: &Options, quick: bool) -> Result<Report> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let total = Duration::from_secs(if quick { options.seconds.min(6) } else { options.seconds });
-    let (sides, missing) = sides(stage, options.node.as_deref())?;
+    let (sides, missing) =
+        sides(stage, options.node.clone().or_else(|| node_folder(&locate(stage).ok()?)).as_deref())?;
     let places: Vec<(usize, usize)> = sides
         .iter()
         .enumerate()

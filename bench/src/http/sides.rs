@@ -52,7 +52,9 @@ pub(crate) fn sides(stage: &Path, node: Option<&Path>) -> Result<(Vec<Side>, Vec
     match node.map(everything) {
         Some(Ok(side)) => sides.push(side),
         Some(Err(error)) => missing.push(format!("the reference server for Node: {error:#}")),
-        None => missing.push("the reference server for Node: `--node` names no folder with it".to_owned()),
+        None => missing.push(
+            "the reference server for Node: `cargo xtask bench -- peers --install` installs it".to_owned(),
+        ),
     }
     Ok((sides, missing))
 }

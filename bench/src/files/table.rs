@@ -1,5 +1,7 @@
 //! The report as tables and charts: ratios first, the numbers behind them below.
 
+use std::path::Path;
+
 use llmc_proof::{Chart, Part, Table};
 
 use super::calls;
@@ -18,7 +20,7 @@ impl crate::part::Report for Report {
              `{}`.",
             list(&self.versions),
             met(&claims),
-            self.tree.display()
+            short(&self.tree)
         );
         let names = || calls::NAMES.iter().zip(&self.calls_us);
         let calls_us = names().flat_map(|(name, times)| pair(name, ["llmc", "peer"], times));
@@ -68,6 +70,12 @@ fn middle(times: &Pair<Spread>) -> Pair<f64> {
     Pair { llmc: times.llmc.median, baseline: times.baseline.median }
 }
 
+/// The end of a path: where it begins differs from machine to machine.
+fn short(tree: &Path) -> String {
+    let names: Vec<_> = tree.iter().map(|name| name.to_string_lossy()).collect();
+    names[names.len().saturating_sub(2)..].join("/")
+}
+
 /// Both sides of one thing.
 fn pair(what: &str, sides: [&str; 2], times: &Pair<Spread>) -> [(String, Spread); 2] {
     [(format!("{what}, {}", sides[0]), times.llmc), (format!("{what}, {}", sides[1]), times.baseline)]
@@ -84,6 +92,12 @@ fn list(versions: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tree_is_told_by_its_last_names() {
+        assert_eq!(short(Path::new("/home/ada/.cargo/registry/src")), "registry/src");
+        assert_eq!(short(Path::new("src")), "src");
+    }
 
     #[test]
     fn versions_are_listed() {

@@ -117,6 +117,8 @@ enum What {
 fn main() -> Result<ExitCode> {
     match std::env::args().nth(1).as_deref() {
         Some(hop::FLAG) => return hop::serve().map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Some(hop::ASYNC_FLAG) => return hop::serve_async().map(|()| ExitCode::SUCCESS),
+        Some(hop::RELAY_FLAG) => return hop::relay().map(|()| ExitCode::SUCCESS),
         Some(commands::jails::FLAG) => return commands::jails::serve().map(|()| ExitCode::SUCCESS),
         _ => {}
     }

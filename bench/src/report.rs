@@ -74,6 +74,8 @@ pub(crate) struct Breakdown {
     pub(crate) pipes: f64,
     pub(crate) sdk: f64,
     pub(crate) socket: f64,
+    /// What the hop takes longer from a task on tokio than from a thread that blocks.
+    pub(crate) async_hop: f64,
     pub(crate) request_json: f64,
     pub(crate) plugin_json: f64,
     pub(crate) result_json: f64,
@@ -229,14 +231,16 @@ impl Breakdown {
         let baseline = of(|round| round.tools[0].baseline.p50);
         let pipes = of(|round| round.floor.pipes);
         let socket = of(|round| round.floor.socket);
+        let async_hop = of(|round| round.floor.relay - round.floor.async_pipes - round.floor.socket);
         Self {
             pipes,
             sdk: baseline - pipes,
             socket,
+            async_hop,
             request_json: of(|round| round.floor.steps.request),
             plugin_json: of(|round| round.floor.steps.plugin),
             result_json: of(|round| round.floor.steps.result),
-            rest: total - baseline - socket - of(|round| round.floor.steps.sum()),
+            rest: total - baseline - socket - async_hop - of(|round| round.floor.steps.sum()),
             total,
             cpu_us: Pair {
                 llmc: of(|round| round.cost.llmc.cpu_us),

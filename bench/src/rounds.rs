@@ -69,6 +69,10 @@ pub(crate) struct Floor {
     pub(crate) pipes: f64,
     /// Two blocking processes, over a Unix socket.
     pub(crate) socket: f64,
+    /// The first process blocks, the second is on tokio; over pipes.
+    pub(crate) async_pipes: f64,
+    /// A third one, blocking, behind that over a Unix socket.
+    pub(crate) relay: f64,
     pub(crate) steps: StepTimes,
 }
 
@@ -95,6 +99,8 @@ pub(crate) fn measure(servers: &Servers, cpus: &Cpus, plan: Plan) -> Result<Roun
         servers: servers.start()?,
         pipes: Echo::over_pipes()?,
         socket: Echo::over_socket()?,
+        async_pipes: Echo::over_pipes_async()?,
+        relay: Echo::relayed()?,
         steps: Steps::new(&servers.tools)?,
     };
     cpus.unpin()?;
@@ -122,6 +128,8 @@ struct Pinned {
     servers: Running,
     pipes: Echo,
     socket: Echo,
+    async_pipes: Echo,
+    relay: Echo,
     steps: Steps,
 }
 
@@ -131,9 +139,12 @@ impl Pinned {
         let watch = Watch::start(Some(cpus.chosen), &processes)?;
         let tools = [self.servers.latency(0, plan)?, self.servers.latency(1, plan)?];
         let echoes = plan.slices * SLICE;
+        let p50 = |echo: &mut Echo| anyhow::Ok(Percentiles::of(echo.round_trips(echoes)?).p50);
         let floor = Floor {
-            pipes: Percentiles::of(self.pipes.round_trips(echoes)?).p50,
-            socket: Percentiles::of(self.socket.round_trips(echoes)?).p50,
+            pipes: p50(&mut self.pipes)?,
+            socket: p50(&mut self.socket)?,
+            async_pipes: p50(&mut self.async_pipes)?,
+            relay: p50(&mut self.relay)?,
             steps: self.steps.measure()?,
         };
         let cost = self.servers.cost()?;

@@ -117,11 +117,16 @@ fn memories(memories: &Memories) -> Table {
 }
 
 /// What a `hello` call consists of, in the order of its way, in microseconds.
-fn profile(times: &Breakdown) -> [(f64, &'static str, &'static str); 7] {
+fn profile(times: &Breakdown) -> [(f64, &'static str, &'static str); 8] {
     [
         (times.pipes, "pipes", "two processes and two pipes: the floor of any stdio server"),
         (times.sdk, "SDK", "SDK and runtime; up to here it is a call of the baseline"),
         (times.socket, "socket", "two processes and a socket: the floor of the hop to the host"),
+        (
+            times.async_hop,
+            "task",
+            "what that hop takes longer from a task on tokio than from a thread that blocks",
+        ),
         (times.request_json, "arguments", "arguments checked and written"),
         (times.plugin_json, "plugin", "arguments read and result written, in the plugin"),
         (times.result_json, "result", "result read and checked"),
@@ -172,7 +177,8 @@ mod tests {
         let times = Breakdown {
             pipes: 10.0,
             sdk: 20.0,
-            socket: 12.0,
+            socket: 7.0,
+            async_hop: 5.0,
             request_json: 1.0,
             plugin_json: 2.0,
             result_json: 3.0,

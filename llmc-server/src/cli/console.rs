@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{note, print};
+use super::{address, note, print};
 use crate::config::{self, Flags, Listen};
 use crate::console::ticket::{LIFETIME, Tickets};
 use crate::tokens;
@@ -14,7 +14,7 @@ use crate::tokens;
 #[derive(Args)]
 pub(super) struct Console {
     /// Address at which the server serves HTTP, if not the one of the configuration.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     http: Option<SocketAddr>,
     #[command(flatten)]
     flags: Flags,

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::docs;
 use crate::support::{stage, target, test_library};
 use crate::terminal::Terminal;
 
@@ -23,7 +24,7 @@ pub(crate) fn play(transcript: &str) -> String {
     let commands = commands(transcript);
     let home = tempfile::tempdir().unwrap();
     let home_path = home.path().canonicalize().unwrap();
-    let mut terminal = Terminal::new(&home_path, &stage().canonicalize().unwrap());
+    let mut terminal = Terminal::new(&home_path, &stage().canonicalize().unwrap(), &docs());
     if transcript.contains(BUILT) {
         // The plugin of the tutorial, as if its reader had just built it.
         let file = home_path.join(BUILT);

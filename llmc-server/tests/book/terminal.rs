@@ -26,13 +26,16 @@ const CARGO: [&str; 9] = [
 
 /// Puts everything in its stand-in's place, the same one within a transcript.
 pub(crate) struct Terminal {
-    places: [(String, &'static str); 2],
+    places: [(String, &'static str); 3],
     digests: Vec<String>,
 }
 
 impl Terminal {
-    pub(crate) fn new(home: &Path, stage: &Path) -> Self {
-        let places = [(stage.display().to_string(), "/opt/llmc"), (home.display().to_string(), "/home/ada")];
+    /// `docs` is where an installation has the documents.
+    pub(crate) fn new(home: &Path, stage: &Path, docs: &Path) -> Self {
+        let docs = (docs.display().to_string(), "/opt/llmc/share/doc/llmc/docs");
+        let places =
+            [docs, (stage.display().to_string(), "/opt/llmc"), (home.display().to_string(), "/home/ada")];
         Self { places, digests: Vec::new() }
     }
 
@@ -152,7 +155,8 @@ fn with_user(line: &str) -> String {
 
 #[test]
 fn what_differs_has_a_stand_in() {
-    let mut terminal = Terminal::new(Path::new("/tmp/.x1"), Path::new("/build/stage"));
+    let mut terminal =
+        Terminal::new(Path::new("/tmp/.x1"), Path::new("/build/stage"), Path::new("/build/docs"));
     let (one, other) = ("0f".repeat(32), "1e".repeat(32));
     let output = format!(
         "/build/stage/bin/llmc in /tmp/.x1/project\n  - sha256 {one}\n  + sha256 {other}\nsha256:{one}\n   Compiling x v0.1.0\n\

@@ -17,8 +17,8 @@ const UNITS: [(&str, &str); 6] = [
 
 const FROM: &str = "\
 Every key of `llmc.toml`, as `llmc config schema` and `llmc config explain KEY` tell it. `NAME` stands for a name that \
-you choose. What the keys do together stands in [Configuration](../configuration.md). A list without a default is \
-empty.";
+you choose. What the keys do together stands in [Configuration](../configuration.md). Without a default a key is absent: no value, an \
+empty list, `false`.";
 
 pub(super) fn page() -> anyhow::Result<String> {
     let schema = serde_json::to_value(schemars::schema_for!(Config))?;

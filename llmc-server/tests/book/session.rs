@@ -19,11 +19,14 @@ struct Entered {
     lines: Vec<String>,
 }
 
-/// The same commands with what they print now.
-pub(crate) fn play(transcript: &str) -> String {
+/// The same commands with what they print now. `name` is that of the home, which stays where it is from one run to the
+/// next, so that cargo has to keep one build of what is made there.
+pub(crate) fn play(name: &str, transcript: &str) -> String {
     let commands = commands(transcript);
-    let home = tempfile::tempdir().unwrap();
-    let home_path = home.path().canonicalize().unwrap();
+    let home = target().join("sessions").join(name);
+    let _ = fs::remove_dir_all(&home);
+    fs::create_dir_all(&home).unwrap();
+    let home_path = home.canonicalize().unwrap();
     let mut terminal = Terminal::new(&home_path, &stage().canonicalize().unwrap(), &docs());
     if transcript.contains(BUILT) {
         // The plugin of the tutorial, as if its reader had just built it.
@@ -107,7 +110,8 @@ fn environment(home: &Path) -> Vec<(String, String)> {
 
 #[test]
 fn a_transcript_is_played_in_one_shell() {
-    let played = play("$ cd / && pwd\nold\n$ cat <<END\n> two\n> lines\n> END\n$ false\n$ echo $?\n");
+    let played =
+        play("shell", "$ cd / && pwd\nold\n$ cat <<END\n> two\n> lines\n> END\n$ false\n$ echo $?\n");
     assert_eq!(
         played,
         "$ cd / && pwd\n/\n$ cat <<END\n> two\n> lines\n> END\ntwo\nlines\n$ false\n$ echo $?\n1\n"

@@ -1,7 +1,7 @@
 //! Transcripts are what a terminal shows today.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::session::play;
 use crate::{compared, docs};
@@ -21,6 +21,10 @@ fn files(wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     files
 }
 
+fn name_of(file: &Path) -> &str {
+    file.file_stem().unwrap().to_str().unwrap()
+}
+
 #[track_caller]
 fn check(files: Vec<PathBuf>) {
     let differences: Vec<String> = files
@@ -28,7 +32,7 @@ fn check(files: Vec<PathBuf>) {
         .filter_map(|file| {
             let text = fs::read_to_string(file).unwrap();
             assert!(text.starts_with("$ "), "{}: a transcript begins with a command", file.display());
-            compared(file, &play(&text))
+            compared(file, &play(name_of(file), &text))
         })
         .collect();
     assert!(differences.is_empty(), "{}", differences.join("\n"));
@@ -49,7 +53,7 @@ fn sessions_of_authors_are_as_they_are_told() {
 fn doctor_is_as_it_is_told() {
     for file in files(|name| name.starts_with(MACHINE)) {
         let text = fs::read_to_string(&file).unwrap();
-        let played = play(&text);
+        let played = play(name_of(&file), &text);
         if of_every_machine(&text) != of_every_machine(&played) {
             assert_eq!(compared(&file, &played), None);
         }

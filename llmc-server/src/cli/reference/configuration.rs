@@ -17,8 +17,8 @@ const UNITS: [(&str, &str); 6] = [
 
 const FROM: &str = "\
 Every key of `llmc.toml`, as `llmc config schema` and `llmc config explain KEY` tell it. `NAME` stands for a name that \
-you choose. What the keys do together stands in [Configuration](../configuration.md). Without a default a key is absent: no value, an \
-empty list, `false`.";
+you choose. What the keys do together stands in [Configuration](../configuration.md). Without a default a key is absent: \
+no value, an empty list, or `false`.";
 
 pub(super) fn page() -> anyhow::Result<String> {
     let schema = serde_json::to_value(schemars::schema_for!(Config))?;
@@ -30,7 +30,7 @@ pub(super) fn page() -> anyhow::Result<String> {
         let count = rest[1..].iter().take_while(|row| row.path.starts_with(&below)).count();
         text.push_str(&format!("\n## `{}`\n\n{}\n", section.path, shown(&section.text)));
         text.push_str(&table(
-            ["Key", "Type", "Unit", "Default", "Meaning"],
+            ["Key", "Type", "Default", "Meaning"],
             rest[1..=count].iter().filter(told).map(row),
         ));
         rest = &rest[count + 1..];
@@ -43,16 +43,16 @@ fn told(row: &&Row) -> bool {
     !(row.is_table && row.path.ends_with(".NAME"))
 }
 
-fn row(row: &Row) -> [String; 5] {
+fn row(row: &Row) -> [String; 4] {
     let name = row.path.rsplit('.').next().unwrap_or_default();
-    let unit = UNITS.iter().find(|(ending, _)| name.ends_with(ending)).map_or("", |(_, unit)| unit);
+    let unit = UNITS.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, unit)| format!(", {unit}"));
     let kind = row.kind.replace("object", "table");
     let default = match &row.default {
         _ if row.is_required => "needed".to_owned(),
         Some(default) if !row.is_table => value(default, name),
         _ => String::new(),
     };
-    [code(&row.path), shown(&kind), unit.to_owned(), default, shown(&row.text)]
+    [code(&row.path), shown(&kind) + &unit.unwrap_or_default(), default, shown(&row.text)]
 }
 
 /// Large numbers of bytes in a form that can be read.
@@ -86,12 +86,12 @@ mod tests {
     fn keys_have_their_types_units_and_defaults() {
         let page = page().unwrap();
         for line in [
-            "| `limits.call_timeout_ms` | integer | milliseconds | `120000` |",
-            "| `limits.max_message_bytes` | integer | bytes | `4194304` (4 MiB) |",
-            "| `policy.confirm` | \"never\" or \"destructive\" or \"always\" | | `\"never\"` |",
-            "| `plugins.NAME.library` | string | | needed |",
-            "| `plugins.NAME.grants.run.limits.wall_ms` | integer | milliseconds | |",
-            "| `secrets.NAME.command` | list of string | | |",
+            "| `limits.call_timeout_ms` | integer, milliseconds | `120000` |",
+            "| `limits.max_message_bytes` | integer, bytes | `4194304` (4 MiB) |",
+            "| `policy.confirm` | \"never\" or \"destructive\" or \"always\" | `\"never\"` |",
+            "| `plugins.NAME.library` | string | needed |",
+            "| `plugins.NAME.grants.run.limits.wall_ms` | integer, milliseconds | |",
+            "| `secrets.NAME.command` | list of string | |",
         ] {
             assert!(page.contains(line), "{line}\n{page}");
         }

@@ -10,6 +10,8 @@ mod config;
 mod console;
 mod dev;
 mod doctor;
+#[cfg(test)]
+mod documents;
 mod explain;
 mod exposed;
 mod grant;
@@ -19,6 +21,7 @@ mod pending;
 mod plugin;
 mod policy;
 mod running;
+mod reference;
 mod serve;
 mod shell;
 mod token;
@@ -36,17 +39,24 @@ use crate::config::ConfigError;
 use crate::logs::{self, LogFormat};
 pub(crate) use doctor::survey;
 
-const EXIT_CODES: &str = "\
-Exit codes: 0 success; 1 failure (a layer, plugin or root is missing, a plugin drifted, a check found something (`config check`, \
-`audit verify`), or a command line is refused (`policy explain`)); \
-2 wrong usage or configuration; 5 the tool reported an error (`call`).";
+/// What the program ends with, and what it says; in the help of every command.
+const EXIT_CODES: [(u8, &str); 4] = [
+    (0, "success"),
+    (
+        1,
+        "failure (a layer, plugin or root is missing, a plugin drifted, a check found something (`config check`, \
+         `audit verify`), or a command line is refused (`policy explain`))",
+    ),
+    (2, "wrong usage or configuration"),
+    (5, "the tool reported an error (`call`)"),
+];
 
 /// How long the end of the server may wait for threads that read a terminal.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Tool server for language models, with every plugin and every run in a jail.
 #[derive(Parser)]
-#[command(name = "llmc", version, after_help = EXIT_CODES)]
+#[command(name = "llmc", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -102,6 +112,9 @@ enum Command {
     Completions(shell::Completions),
     /// Write a man page for each command into a folder.
     Man(shell::Man),
+    /// Write the reference pages of the book into a folder.
+    #[command(hide = true)]
+    Reference(reference::Reference),
 }
 
 /// Runs the program.
@@ -129,9 +142,14 @@ pub fn main() -> ExitCode {
 /// The command line, with the exit codes in the help of every command.
 fn command() -> clap::Command {
     fn told(command: clap::Command) -> clap::Command {
-        command.after_help(EXIT_CODES).mut_subcommands(told)
+        command.after_help(exit_codes()).mut_subcommands(told)
     }
     told(Cli::command())
+}
+
+fn exit_codes() -> String {
+    let codes: Vec<String> = EXIT_CODES.iter().map(|(code, meaning)| format!("{code} {meaning}")).collect();
+    format!("Exit codes: {}.", codes.join("; "))
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -153,6 +171,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Client(client) => client.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
+        Command::Reference(reference) => reference.run().await,
     }
 }
 

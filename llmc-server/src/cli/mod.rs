@@ -18,11 +18,13 @@ mod init;
 mod output;
 mod plugin;
 mod policy;
-mod reference;
 mod serve;
 mod shell;
 mod token;
 mod tools;
+
+// Hidden: it writes pages of the book.
+mod reference;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

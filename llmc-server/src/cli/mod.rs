@@ -3,6 +3,7 @@
 //! stdout carries what the command is for (for `serve`, the protocol); everything else goes to stderr.
 
 mod audit;
+mod browser;
 mod call;
 mod client;
 mod config;
@@ -16,8 +17,10 @@ mod exposed;
 mod grant;
 mod init;
 mod output;
+mod pending;
 mod plugin;
 mod policy;
+mod running;
 mod serve;
 mod shell;
 mod token;
@@ -81,8 +84,11 @@ enum Command {
     /// Make, list and revoke tokens of HTTP clients.
     #[command(subcommand)]
     Token(token::Command),
-    /// Print a link that opens the console of a running server in a browser, once.
+    /// Open the console of a running server in a browser, by a link that is good once.
     Console(console::Console),
+    /// List calls that wait for an operator, and decide about them.
+    #[command(subcommand)]
+    Pending(pending::Command),
     /// Read and check the audit.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -155,10 +161,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Config(config) => config.run(),
         Command::Token(token) => token.run(),
         Command::Console(console) => console.run(),
+        Command::Pending(pending) => pending.run().await,
         Command::Audit(audit) => audit.run().await,
         Command::Plugin(plugin) => plugin.run().await,
         Command::Dev(dev) => dev.run().await,
-        Command::Policy(policy) => policy.run(),
+        Command::Policy(policy) => policy.run().await,
         Command::Grant(grant) => grant.run(),
         Command::Init(init) => init.run(),
         Command::Client(client) => client.run(),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::running::Running;
-use super::{browser, note, print};
+use super::{address, browser, note, print};
 use crate::config::{self, Flags, Listen};
 use crate::console::ticket::LIFETIME;
 
@@ -14,7 +14,7 @@ use crate::console::ticket::LIFETIME;
 #[derive(Args)]
 pub(super) struct Console {
     /// Address at which the server serves HTTP, if not the one of the configuration.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     http: Option<SocketAddr>,
     /// Print the link and open nothing.
     #[arg(long)]

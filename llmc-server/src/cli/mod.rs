@@ -20,19 +20,19 @@ mod output;
 mod pending;
 mod plugin;
 mod policy;
+mod reference;
 mod running;
 mod serve;
 mod shell;
 mod token;
 mod tools;
 
-// Hidden: it writes pages of the book.
-mod reference;
-
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::ConfigError;
@@ -122,7 +122,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     // Anyone who could read this process's memory could read the secrets in it. See PR_SET_DUMPABLE in prctl(2).
     let hidden = llmc_sandbox::process::make_undumpable();
-    let result = logs::init(&cli.log, cli.log_format).and_then(|()| {
+    let result = logs::init(&cli.log, cli.log_format).map_err(anyhow::Error::new).and_then(|()| {
         hidden?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(run(cli.command));
@@ -192,8 +192,13 @@ fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
+        result => result.context("failed to write to stdout"),
     }
+}
+
+/// An address and a port of `--http`.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:8765".to_owned())
 }
 
 /// Tells on stderr what is not the result of a command.

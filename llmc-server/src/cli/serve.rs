@@ -1,6 +1,6 @@
 //! `llmc serve`
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -8,6 +8,7 @@ use rustix::fs::{FileType, fstat};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::note;
 use crate::app::{self, App};
 use crate::config::{self, Config, ConfigError, Flags, Http, HttpAuth, Listen};
 use crate::console::Console;
@@ -16,6 +17,10 @@ use crate::http::{self, Listener};
 use crate::mcp::Front;
 use crate::reload::{self, HangUp};
 use crate::transport;
+
+/// Nobody speaks MCP by hand.
+const AT_A_TERMINAL: &str = "ready, and waiting for a client on stdin; clients start the server by themselves (`llmc client connect` \
+                             tells them how), `llmc call TOOL JSON` calls a tool from here, Ctrl-D ends this";
 
 /// Serve MCP to a client over stdin and stdout, to clients over HTTP, or both.
 #[derive(Args)]
@@ -124,6 +129,9 @@ impl Serve {
             biased;
             processes = app.processes() => {
                 processes?;
+                if io::stdin().is_terminal() {
+                    note(AT_A_TERMINAL);
+                }
                 tokio::select! {
                     served = &mut serving => served,
                     failed = self.follow(app, hang_up) => failed,

@@ -10,6 +10,7 @@ mod listen;
 mod load;
 mod oauth;
 mod programs;
+pub(crate) mod syntax;
 mod telemetry;
 
 use std::collections::BTreeMap;

@@ -63,7 +63,9 @@ fn commands(transcript: &str) -> Vec<Entered> {
         if let Some(line) = line.strip_prefix("$ ") {
             commands.push(Entered { lines: vec![line.to_owned()] });
             entering = true;
-        } else if let Some(line) = line.strip_prefix("> ").or((line == ">").then_some("")).filter(|_| entering) {
+        } else if let Some(line) =
+            line.strip_prefix("> ").or((line == ">").then_some("")).filter(|_| entering)
+        {
             commands.last_mut().unwrap().lines.push(line.to_owned());
         } else {
             entering = false;

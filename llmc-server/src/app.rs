@@ -343,9 +343,11 @@ fn check_names(config: &Config, registry: &Registry) -> anyhow::Result<()> {
     };
     let unknown = |names: &[String]| names.iter().find(|name| !registry.knows(name)).cloned();
     let confirmed: Vec<String> = config.policy.confirm_tools.keys().cloned().collect();
+    let confirmed_by: Vec<String> = config.policy.confirm_by_tools.keys().cloned().collect();
     for (place, names) in [
         ("policy.deny", &config.policy.deny[..]),
         ("policy.confirm_tools", &confirmed[..]),
+        ("policy.confirm_by_tools", &confirmed_by[..]),
         ("server.mode", listed),
     ] {
         if let Some(name) = unknown(names) {

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "telling the builder what happens is this program's job")]
 
 mod audit;
+mod book;
 mod canary;
 mod ci;
 mod clients;
@@ -71,6 +72,12 @@ enum Verb {
     },
     /// Makes what is published, in `target/dist`: tarball, Debian package, MCPB bundle, SBOM, checksums.
     Dist(dist::Dist),
+    /// Checks the book in `docs` against the staged programs, and renders it if `mdbook` is installed.
+    Book {
+        /// Writes its reference and its transcripts anew.
+        #[arg(long)]
+        bless: bool,
+    },
     /// Compares the plugin ABI with its stored layout.
     Abi {
         /// Stores the present layout as the right one.
@@ -105,6 +112,7 @@ fn run(workspace: &Workspace, verb: Verb) -> Result<ExitCode> {
         Verb::NewPlugin { name } => new_plugin::run(workspace, &name)?,
         Verb::Bench { args } => return bench(workspace, &args),
         Verb::Dist(dist) => dist::run(workspace, &dist)?,
+        Verb::Book { bless } => book::run(workspace, bless)?,
         Verb::Abi { bless } => abi(workspace, bless)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -3,19 +3,25 @@
 //! stdout carries what the command is for (for `serve`, the protocol); everything else goes to stderr.
 
 mod audit;
+mod browser;
 mod call;
 mod client;
 mod config;
 mod console;
 mod dev;
 mod doctor;
+#[cfg(test)]
+mod documents;
 mod explain;
 mod exposed;
 mod grant;
 mod init;
 mod output;
+mod pending;
 mod plugin;
 mod policy;
+mod running;
+mod reference;
 mod serve;
 mod shell;
 mod token;
@@ -33,17 +39,24 @@ use crate::config::ConfigError;
 use crate::logs::{self, LogFormat};
 pub(crate) use doctor::survey;
 
-const EXIT_CODES: &str = "\
-Exit codes: 0 success; 1 failure (a layer, plugin or root is missing, a plugin drifted, a check found something (`config check`, \
-`audit verify`), or a command line is refused (`policy explain`)); \
-2 wrong usage or configuration; 5 the tool reported an error (`call`).";
+/// What the program ends with, and what it says; in the help of every command.
+const EXIT_CODES: [(u8, &str); 4] = [
+    (0, "success"),
+    (
+        1,
+        "failure (a layer, plugin or root is missing, a plugin drifted, a check found something (`config check`, \
+         `audit verify`), or a command line is refused (`policy explain`))",
+    ),
+    (2, "wrong usage or configuration"),
+    (5, "the tool reported an error (`call`)"),
+];
 
 /// How long the end of the server may wait for threads that read a terminal.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Tool server for language models, with every plugin and every run in a jail.
 #[derive(Parser)]
-#[command(name = "llmc", version, after_help = EXIT_CODES)]
+#[command(name = "llmc", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -71,8 +84,11 @@ enum Command {
     /// Make, list and revoke tokens of HTTP clients.
     #[command(subcommand)]
     Token(token::Command),
-    /// Print a link that opens the console of a running server in a browser, once.
+    /// Open the console of a running server in a browser, by a link that is good once.
     Console(console::Console),
+    /// List calls that wait for an operator, and decide about them.
+    #[command(subcommand)]
+    Pending(pending::Command),
     /// Read and check the audit.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -96,6 +112,9 @@ enum Command {
     Completions(shell::Completions),
     /// Write a man page for each command into a folder.
     Man(shell::Man),
+    /// Write the reference pages of the book into a folder.
+    #[command(hide = true)]
+    Reference(reference::Reference),
 }
 
 /// Runs the program.
@@ -123,9 +142,14 @@ pub fn main() -> ExitCode {
 /// The command line, with the exit codes in the help of every command.
 fn command() -> clap::Command {
     fn told(command: clap::Command) -> clap::Command {
-        command.after_help(EXIT_CODES).mut_subcommands(told)
+        command.after_help(exit_codes()).mut_subcommands(told)
     }
     told(Cli::command())
+}
+
+fn exit_codes() -> String {
+    let codes: Vec<String> = EXIT_CODES.iter().map(|(code, meaning)| format!("{code} {meaning}")).collect();
+    format!("Exit codes: {}.", codes.join("; "))
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -137,15 +161,17 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Config(config) => config.run(),
         Command::Token(token) => token.run(),
         Command::Console(console) => console.run(),
+        Command::Pending(pending) => pending.run().await,
         Command::Audit(audit) => audit.run().await,
         Command::Plugin(plugin) => plugin.run().await,
         Command::Dev(dev) => dev.run().await,
-        Command::Policy(policy) => policy.run(),
+        Command::Policy(policy) => policy.run().await,
         Command::Grant(grant) => grant.run(),
         Command::Init(init) => init.run(),
         Command::Client(client) => client.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
+        Command::Reference(reference) => reference.run().await,
     }
 }
 

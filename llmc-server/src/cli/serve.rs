@@ -49,6 +49,7 @@ impl Serve {
         let hang_up = HangUp::new()?;
         let mut config = config::load(&self.flags)?.config;
         self.apply(&mut config).map_err(ConfigError::Flag)?;
+        check_consent(&config)?;
         let listener = match &config.server.http {
             Some(http) => Some(Listener::bind(&config, http).await?),
             None => None,
@@ -161,9 +162,23 @@ impl Serve {
         let load = || {
             let mut config = config::load(&self.flags)?.config;
             self.apply(&mut config).map_err(ConfigError::Flag)?;
+            check_consent(&config)?;
             Ok(config)
         };
         reload::follow(app, &mut hang_up, load).await
+    }
+}
+
+/// Consent of an operator needs a place where he gives it.
+fn check_consent(config: &Config) -> Result<(), ConfigError> {
+    let is_served = config.server.http.as_ref().is_some_and(|http| http.console);
+    match config.needs_operator() && !is_served {
+        false => Ok(()),
+        true => Err(ConfigError::Invalid(
+            "confirm_by = \"console\" needs the console, and nothing serves it: write `server.http = { listen = \
+             \"127.0.0.1:8765\" }`, or start with `--http 127.0.0.1:8765`"
+                .to_owned(),
+        )),
     }
 }
 

@@ -90,7 +90,11 @@ impl Server {
         let body = json!({"id": id, "allow": allow, "reason": reason.unwrap_or_default()});
         let (status, told) = self.ask("decide", Some(&body)).await?;
         if status != StatusCode::OK {
-            anyhow::bail!("call `{}`: {}", plain(&id), problem(status, &told));
+            let hint = match status {
+                StatusCode::NOT_FOUND => "; `llmc pending list` shows those that do",
+                _ => "",
+            };
+            anyhow::bail!("call `{}`: {}{hint}", plain(&id), problem(status, &told));
         }
         print(&format!("{}\n", told["outcome"].as_str().unwrap_or_default()))
     }

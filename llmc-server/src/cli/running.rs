@@ -113,7 +113,11 @@ impl Running {
         let request = Request::post("/console/session");
         let answer = self.exchange(request, Some(&body)).await?;
         if answer.status() != StatusCode::OK {
-            bail!("the server did not let us in ({}); is it that of this configuration?", answer.status());
+            bail!(
+                "the server does not take our ticket ({}); run this as the user of the server and with its \
+                 configuration: tickets lie beside `server.http.tokens`",
+                answer.status()
+            );
         }
         let cookie = answer.headers().get(header::SET_COOKIE).and_then(|cookie| cookie.to_str().ok());
         let cookie = cookie.and_then(|cookie| cookie.split(';').next()).unwrap_or_default();

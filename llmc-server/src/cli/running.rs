@@ -68,11 +68,14 @@ impl Running {
             Some(Listen::Tcp(address)) => Place::Net(reachable(*address)),
             Some(Listen::Unix(path)) => Place::Unix(path.clone()),
             Some(Listen::Systemd) => {
-                bail!("only systemd knows where the server listens; name it with --http")
+                bail!(
+                    "systemd knows where the server listens, and this command does not; name the address, or the \
+                     socket as unix:/path, with --http"
+                )
             }
             None => bail!(
                 "the console is served over HTTP, and the configuration has no `server.http`; start the server with \
-                 `llmc serve --http 127.0.0.1:8765`, then name that address with `--http 127.0.0.1:8765`"
+                 `llmc serve --http 127.0.0.1:8765`, then add `--http 127.0.0.1:8765` here"
             ),
         };
         if configured.is_some_and(|http| !http.console) {
@@ -89,8 +92,9 @@ impl Running {
     /// When browsers do not reach it, or no ticket can be made.
     pub(super) fn link(&self) -> anyhow::Result<String> {
         let Place::Net(address) = &self.place else {
+            let shown = self.shown();
             bail!(
-                "browsers do not reach a Unix socket; open the console through the proxy in front of it with a token of \
+                "browsers do not reach `{shown}`; open the console through the proxy in front of it with a token of \
                  `llmc token create NAME --scope admin`, or name an address that browsers reach with --http"
             )
         };
@@ -124,9 +128,9 @@ impl Running {
         request: hyper::http::request::Builder,
         body: Option<&Value>,
     ) -> anyhow::Result<Response<Bytes>> {
-        let (shown, host) = match &self.place {
-            Place::Net(address) => (address.to_string(), address.to_string()),
-            Place::Unix(path) => (path.display().to_string(), "localhost".to_owned()),
+        let host = match &self.place {
+            Place::Net(address) => address.to_string(),
+            Place::Unix(_) => "localhost".to_owned(),
         };
         let text = body.map(Value::to_string).unwrap_or_default();
         let mut request = request.header(header::HOST, host).header(header::CONNECTION, "close");
@@ -144,7 +148,17 @@ impl Running {
         };
         let answer = tokio::time::timeout(TIMEOUT, exchanging).await;
         let answer = answer.unwrap_or_else(|_| Err(anyhow!("no answer within {} s", TIMEOUT.as_secs())));
-        answer.with_context(|| format!("no server answers at `{shown}`"))
+        answer.with_context(|| {
+            let shown = self.shown();
+            format!("no server of this configuration answers at `{shown}`; start it, or name its address with --http")
+        })
+    }
+
+    fn shown(&self) -> String {
+        match &self.place {
+            Place::Net(address) => address.to_string(),
+            Place::Unix(path) => Listen::Unix(path.clone()).to_string(),
+        }
     }
 
     async fn over(

@@ -128,15 +128,17 @@ fn it_fits_every_screen() {
     let origin = origin(&http);
     let edits =
         json!([{"old": "first", "new": "a longer line that an operator should read before it is written"}]);
-    let streams = [
-        begin(&http, "delete_path", json!({"path": "work:build/output", "recursive": true})),
-        begin(&http, "edit_file", json!({"path": "work:a.txt", "edits": edits})),
-        begin(
-            &http,
-            "write_file",
-            json!({"path": "work:a.txt", "content": "x".repeat(4000), "overwrite": true}),
-        ),
+    browser.visit(&format!("{origin}/console#/pending"));
+    let calls = [
+        ("delete_path", json!({"path": "work:build/output", "recursive": true})),
+        ("edit_file", json!({"path": "work:a.txt", "edits": edits})),
+        ("write_file", json!({"path": "work:a.txt", "content": "x".repeat(4000), "overwrite": true})),
     ];
+    let mut streams = Vec::new();
+    for (tool, arguments) in calls {
+        streams.push(begin(&http, tool, arguments));
+        waiting(&mut browser, streams.len());
+    }
     for (width, height, scheme) in
         [(1280, 900, "light"), (1280, 900, "dark"), (360, 740, "light"), (360, 740, "dark")]
     {

@@ -10,7 +10,9 @@ mod ci;
 mod clients;
 mod conformance;
 mod dist;
+mod fuzz;
 mod new_plugin;
+mod prove;
 mod rust_text;
 mod sdk;
 mod stage;
@@ -52,7 +54,11 @@ enum Verb {
         filter: Option<String>,
     },
     /// Builds, stages and runs the official conformance suite of the protocol; needs Node.js and npm.
-    Conformance,
+    Conformance {
+        /// The optimised build.
+        #[arg(long)]
+        release: bool,
+    },
     /// Runs every check that a change must pass, and stops at the first failure.
     Ci,
     /// Checks what the compiler does not: dependency directions, lints, documents, places of `unsafe`.
@@ -69,6 +75,10 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Has everything proved that can be: attacks, conformance, fuzzing, storms, measurements; one report of it.
+    Prove(prove::Prove),
+    /// Fuzzes what takes text from models, plugins and clients, guided by coverage.
+    Fuzz(fuzz::Fuzz),
     /// Makes what is published, in `target/dist`: tarball, Debian package, MCPB bundle, SBOM, checksums.
     Dist(dist::Dist),
     /// Compares the plugin ABI with its stored layout.
@@ -95,8 +105,13 @@ fn run(workspace: &Workspace, verb: Verb) -> Result<ExitCode> {
         }
         Verb::Demo => return demo(workspace),
         Verb::Test { filter } => test::run(workspace, filter.as_deref())?,
-        Verb::Conformance => {
-            let stage = stage::build(workspace, Profile::Dev, stage::FOLDER)?;
+        Verb::Conformance { release } => {
+            let (profile, folder) = if release {
+                (Profile::Release, stage::RELEASE_FOLDER)
+            } else {
+                (Profile::Dev, stage::FOLDER)
+            };
+            let stage = stage::build(workspace, profile, folder)?;
             conformance::run(workspace, &stage)?;
         }
         Verb::Ci => ci::run(workspace)?,
@@ -104,6 +119,8 @@ fn run(workspace: &Workspace, verb: Verb) -> Result<ExitCode> {
         Verb::Audit => audit::run(workspace)?,
         Verb::NewPlugin { name } => new_plugin::run(workspace, &name)?,
         Verb::Bench { args } => return bench(workspace, &args),
+        Verb::Prove(prove) => return prove::run(workspace, &prove),
+        Verb::Fuzz(fuzz) => return fuzz::run(workspace, &fuzz),
         Verb::Dist(dist) => dist::run(workspace, &dist)?,
         Verb::Abi { bless } => abi(workspace, bless)?,
     }

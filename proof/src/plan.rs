@@ -25,11 +25,9 @@ pub(crate) enum Work {
 /// `cargo` with these words writes parts of these names.
 pub(crate) struct Own {
     pub(crate) parts: &'static [&'static str],
-    /// `{parts}` stands for the folder of the parts.
+    /// `{parts}` stands for the folder of the parts, `{profile}` for `--release` or `--debug`.
     pub(crate) full: &'static [&'static str],
     pub(crate) quick: &'static [&'static str],
-    /// Added for an optimised build.
-    pub(crate) release: &'static [&'static str],
     /// Says nothing about a build that is not optimised.
     pub(crate) only_release: bool,
 }
@@ -38,8 +36,25 @@ const fn tests(name: &'static str, title: &'static str, words: &'static [&'stati
     Step { name, title, work: Work::Tests(words) }
 }
 
-const fn own(name: &'static str, title: &'static str, own: Own) -> Step {
-    Step { name, title, work: Work::Own(own) }
+const fn own(
+    name: &'static str,
+    title: &'static str,
+    parts: &'static [&'static str],
+    full: &'static [&'static str],
+    quick: &'static [&'static str],
+) -> Step {
+    Step { name, title, work: Work::Own(Own { parts, full, quick, only_release: false }) }
+}
+
+/// A benchmark, and how it is run when it is quick.
+const fn bench(
+    name: &'static str,
+    title: &'static str,
+    parts: &'static [&'static str],
+    full: &'static [&'static str],
+    quick: &'static [&'static str],
+) -> Step {
+    Step { name, title, work: Work::Own(Own { parts, full, quick, only_release: true }) }
 }
 
 /// In the order of the report.
@@ -56,13 +71,100 @@ pub(crate) const STEPS: &[Step] = &[
     own(
         "fuzz",
         "Fuzzing",
-        Own {
-            parts: &["fuzz"],
-            full: &["xtask", "fuzz", "--seconds", "60", "--parts", "{parts}"],
-            quick: &["xtask", "fuzz", "--seconds", "5", "--parts", "{parts}"],
-            release: &[],
-            only_release: false,
-        },
+        &["fuzz"],
+        &["xtask", "fuzz", "--seconds", "60", "--parts", "{parts}"],
+        &["xtask", "fuzz", "--seconds", "5", "--parts", "{parts}"],
+    ),
+    own(
+        "chaos",
+        "Chaos",
+        &["chaos"],
+        &["xtask", "chaos", "{profile}", "--", "--minutes", "10"],
+        &["xtask", "chaos", "{profile}", "--", "--minutes", "0.5"],
+    ),
+    own(
+        "soak",
+        "Soak",
+        &["soak"],
+        &["xtask", "soak", "{profile}", "--", "--calls", "1000000"],
+        &["xtask", "soak", "{profile}", "--", "--calls", "20000"],
+    ),
+    own(
+        "replicas",
+        "Replicas",
+        &["replicas"],
+        &["xtask", "replicas", "{profile}"],
+        &["xtask", "replicas", "{profile}", "--", "--seconds", "5"],
+    ),
+    bench(
+        "bench-calls",
+        "Cost of a call",
+        &["bench-calls"],
+        &["xtask", "bench", "--", "--parts", "{parts}"],
+        &["xtask", "bench", "--", "--quick", "--parts", "{parts}"],
+    ),
+    bench(
+        "bench-commands",
+        "Commands",
+        &["bench-commands"],
+        &["xtask", "bench", "--", "--parts", "{parts}", "commands"],
+        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "commands"],
+    ),
+    bench(
+        "bench-exec",
+        "Code execution",
+        &["bench-exec"],
+        &["xtask", "bench", "--", "--parts", "{parts}", "exec"],
+        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "exec"],
+    ),
+    bench(
+        "bench-files",
+        "File tools, measured",
+        &["bench-files"],
+        &["xtask", "bench", "--", "--parts", "{parts}", "files"],
+        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "files"],
+    ),
+    bench(
+        "bench-http",
+        "Calls over HTTP",
+        &["bench-http"],
+        &["xtask", "bench", "--", "--parts", "{parts}", "http"],
+        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "http"],
+    ),
+    bench(
+        "bench-overhead",
+        "Cost of records and numbers",
+        &["bench-overhead"],
+        &["xtask", "bench", "--", "--parts", "{parts}", "overhead"],
+        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "overhead"],
+    ),
+    bench(
+        "bench-search",
+        "Code search",
+        &["bench-search"],
+        &["xtask", "bench", "--", "--parts", "{parts}", "search"],
+        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "search"],
+    ),
+    bench(
+        "bench-sweep",
+        "Payloads, plugins, tools and clients",
+        &["bench-sweep"],
+        &["xtask", "bench", "--", "--parts", "{parts}", "sweep"],
+        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "sweep"],
+    ),
+    bench(
+        "bench-peers",
+        "Beside what people would use instead",
+        &["bench-peers"],
+        &["xtask", "bench", "--", "--parts", "{parts}", "peers"],
+        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "peers"],
+    ),
+    bench(
+        "bench-tokens",
+        "Tokens",
+        &["bench-tokens"],
+        &["xtask", "bench", "--", "--parts", "{parts}", "tokens"],
+        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "tokens"],
     ),
 ];
 

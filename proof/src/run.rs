@@ -176,9 +176,9 @@ fn make_own(step: &Step, own: &Own, options: &Options) -> Result<Vec<Part>> {
     let folder = options.parts();
     let mut words: Vec<String> = Vec::new();
     let chosen = if options.quick { own.quick } else { own.full };
-    let release = if options.release { own.release } else { &[] };
-    for word in chosen.iter().chain(release) {
-        words.push(word.replace("{parts}", &folder.display().to_string()));
+    let profile = if options.release { "--release" } else { "--debug" };
+    for word in chosen {
+        words.push(word.replace("{parts}", &folder.display().to_string()).replace("{profile}", profile));
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut command = cargo(options, &words);

@@ -11,6 +11,7 @@ mod confirm;
 mod cost;
 mod dialog;
 mod error;
+pub(crate) mod fuzz;
 mod identity;
 mod live;
 mod output;

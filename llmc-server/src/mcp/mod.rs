@@ -6,6 +6,7 @@
 mod asking;
 mod convert;
 mod front;
+pub(crate) mod fuzz;
 mod levels;
 mod listen;
 mod offers;

@@ -12,6 +12,7 @@ mod consent;
 mod cost;
 mod dialog;
 mod error;
+pub(crate) mod fuzz;
 mod identity;
 mod live;
 mod output;

@@ -37,8 +37,8 @@ use tracing::{Instrument as _, info_span};
 
 pub(crate) use authorise::{Authority, Caller};
 pub(crate) use bounds::Bounds;
-pub(crate) use confirm::ConsentRule;
 pub(crate) use builtin::items as builtin_items;
+pub(crate) use confirm::ConsentRule;
 pub(crate) use dialog::{Asker, Asking, Dialog, Round, Unanswered};
 pub(crate) use error::{CALL_TIMEOUT, CallError, Kind};
 pub(crate) use identity::{Identity, origin_of_connection};

@@ -43,6 +43,7 @@ files! {
     libraries,
     lock,
     parts,
+    pending,
     plugin,
     policy,
     ruta,

@@ -51,7 +51,8 @@ fn in_words(error: &rusqlite::Error) -> String {
             "it is no database; is it another file, or an audit with `format = \"jsonl\"`?".to_owned()
         }
         Some(ErrorCode::DatabaseCorrupt) => {
-            "the database is damaged; keep it and the files beside it elsewhere, then a server begins another".to_owned()
+            "the database is damaged; keep it and the files beside it elsewhere, then a server begins another"
+                .to_owned()
         }
         Some(ErrorCode::CannotOpen) => {
             "it cannot be opened; may this user read and write it and its folder?".to_owned()

@@ -21,6 +21,7 @@ mod ground;
 mod inside;
 mod request;
 mod serve;
+mod spares;
 mod stock;
 mod tier;
 mod trial;

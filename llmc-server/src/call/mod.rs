@@ -12,6 +12,7 @@ mod consent;
 mod cost;
 mod dialog;
 mod error;
+pub(crate) mod fuzz;
 mod identity;
 mod live;
 mod output;
@@ -37,7 +38,6 @@ use tracing::{Instrument as _, info_span};
 
 pub(crate) use authorise::{Authority, Caller};
 pub(crate) use bounds::Bounds;
-pub(crate) use builtin::items as builtin_items;
 pub(crate) use confirm::ConsentRule;
 pub(crate) use dialog::{Asker, Asking, Dialog, Round, Unanswered};
 pub(crate) use error::{CALL_TIMEOUT, CallError, Kind};
@@ -49,6 +49,9 @@ pub(crate) use schema::{Schema, nearest};
 pub(crate) use seal::Seal;
 pub(crate) use services::Hub;
 use shelf::Shelf;
+
+// For the reference.
+pub(crate) use builtin::items as builtin_items;
 
 use crate::audit::{self, Audit, Room};
 use crate::config::Limits;

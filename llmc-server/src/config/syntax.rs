@@ -131,7 +131,8 @@ mod tests {
         assert_eq!(
             error("[policy]\nreadonly = true\n"),
             "line 2: there is no key `readonly` here; did you mean `read_only`? (there are: read_only, deny, \
-             confirm, confirm_tools, confirm_timeout_ms, protected_paths)\n  2 | readonly = true\n    | ^^^^^^^^"
+             confirm, confirm_tools, confirm_by, confirm_by_tools, confirm_timeout_ms, protected_paths)\n  \
+             2 | readonly = true\n    | ^^^^^^^^"
         );
         assert_eq!(
             error("[limits]\n\tcall_timeout_ms = -1"),

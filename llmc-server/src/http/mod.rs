@@ -13,6 +13,7 @@ mod authority;
 mod connections;
 mod console;
 mod exchange;
+pub(crate) mod fuzz;
 mod guard;
 mod introduction;
 mod patience;

@@ -7,6 +7,7 @@ mod asking;
 mod codes;
 mod convert;
 mod front;
+pub(crate) mod fuzz;
 mod levels;
 mod listen;
 mod offers;

@@ -49,7 +49,7 @@ pub(crate) fn play(name: &str, transcript: &str) -> String {
     assert_eq!(outputs.next(), Some(""), "the shell printed something before the first command");
     let mut text = String::new();
     for (command, output) in commands.iter().zip(outputs) {
-        text.push_str(&format!("$ {}\n", command.lines.join("\n> ")));
+        text.push_str(&format!("$ {}\n", command.lines.join("\n> ").replace("> \n", ">\n")));
         text.push_str(&terminal.shown(output));
     }
     assert_eq!(text.matches("\n$ ").count() + 1, commands.len(), "not every command ran: {text}");
@@ -63,7 +63,9 @@ fn commands(transcript: &str) -> Vec<Entered> {
         if let Some(line) = line.strip_prefix("$ ") {
             commands.push(Entered { lines: vec![line.to_owned()] });
             entering = true;
-        } else if let Some(line) = line.strip_prefix("> ").filter(|_| entering) {
+        } else if let Some(line) =
+            line.strip_prefix("> ").or((line == ">").then_some("")).filter(|_| entering)
+        {
             commands.last_mut().unwrap().lines.push(line.to_owned());
         } else {
             entering = false;
@@ -111,9 +113,9 @@ fn environment(home: &Path) -> Vec<(String, String)> {
 #[test]
 fn a_transcript_is_played_in_one_shell() {
     let played =
-        play("shell", "$ cd / && pwd\nold\n$ cat <<END\n> two\n> lines\n> END\n$ false\n$ echo $?\n");
+        play("shell", "$ cd / && pwd\nold\n$ cat <<END\n> two\n>\n> lines\n> END\n$ false\n$ echo $?\n");
     assert_eq!(
         played,
-        "$ cd / && pwd\n/\n$ cat <<END\n> two\n> lines\n> END\ntwo\nlines\n$ false\n$ echo $?\n1\n"
+        "$ cd / && pwd\n/\n$ cat <<END\n> two\n>\n> lines\n> END\ntwo\n\nlines\n$ false\n$ echo $?\n1\n"
     );
 }

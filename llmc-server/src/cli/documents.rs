@@ -12,7 +12,7 @@ use crate::config::Config;
 const STARTERS: [&str; 4] = ["docker", "env", "sudo", "systemd-run"];
 
 /// What ends a command of a line.
-const ENDS: [&str; 6] = ["|", "||", "&&", ";", "&", ">"];
+const ENDS: [&str; 7] = ["|", "||", "&&", ";", "&", ">", "2>"];
 
 /// A block of code.
 struct Block {

@@ -11,12 +11,14 @@ const SECRET: &str = "a secret is named here and lies elsewhere: write `{ file =
 
 /// An error of the parser: the line, what is wrong there, and the line itself.
 pub(crate) fn told(text: &str, error: &toml::de::Error) -> String {
-    let Some(span) = error.span() else { return plain(error.message()) };
+    // Keys are quoted in it, with whatever they hide.
+    let message = crate::lock::line(&plain(error.message()));
+    let Some(span) = error.span() else { return message };
     let line = Line::at(text, span);
     if line.is_secret(text) {
         return format!("line {}: {SECRET}", line.number);
     }
-    format!("line {}: {}{}", line.number, plain(error.message()), line.shown())
+    format!("line {}: {message}{}", line.number, line.shown())
 }
 
 /// The line in which a span begins.

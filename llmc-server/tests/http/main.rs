@@ -30,6 +30,7 @@ mod rates;
 mod readiness;
 mod real_client;
 mod reload;
+mod scopes;
 mod sockets;
 mod tasks;
 mod tokens;

@@ -69,7 +69,8 @@ impl<'a> Line<'a> {
 
 /// A message of the parser without the words of the program's own types.
 fn plain(message: &str) -> String {
-    let message = message.trim_end().replace('\n', "; ");
+    // Keys of the file stand in it, and may hide something.
+    let message = message.trim_end().lines().map(crate::lock::line).collect::<Vec<_>>().join("; ");
     let (what, expected) = message.split_once(", expected ").unwrap_or((&message, ""));
     if what == "unknown field `net`" {
         return "no network can be granted: jails have none, whatever they run".to_owned();

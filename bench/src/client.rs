@@ -12,8 +12,11 @@ use serde_json::{Value, json};
 
 const PROTOCOL: &str = "2025-11-25";
 
+/// What every list of tools has.
+const TOOLS_KEY: &[u8] = b"\"tools\":[{";
+
 /// What a pipe holds.
-const PIPE_BYTES: usize = 64 << 10;
+pub(crate) const PIPE_BYTES: usize = 64 << 10;
 
 /// How long a server may take to leave once its stdin is closed.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -72,6 +75,19 @@ impl Client {
             Value::Array(tools) => Ok(tools),
             other => bail!("`tools/list` was answered with {other}"),
         }
+    }
+
+    /// Lists the tools again: how long the answer took, and its bytes.
+    pub(crate) fn list(&mut self) -> Result<(Duration, usize)> {
+        let request = json!({"jsonrpc": "2.0", "id": self.next_id(), "method": "tools/list", "params": {}});
+        let request = format!("{request}\n").into_bytes();
+        let begun = Instant::now();
+        self.write(&request)?;
+        self.read()?;
+        let took = begun.elapsed();
+        let has_tools = self.line.windows(TOOLS_KEY.len()).any(|part| part == TOOLS_KEY);
+        ensure!(has_tools, "`tools/list` was answered with {}", String::from_utf8_lossy(&self.line));
+        Ok((took, self.line.len()))
     }
 
     /// Makes a call for the first time and looks at the answer, which must hold `expected` and be no error.

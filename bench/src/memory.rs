@@ -29,6 +29,12 @@ pub(crate) fn measure(process: u32) -> Result<Vec<Memory>> {
     Ok(all)
 }
 
+/// What a process and all that it started have for themselves and their part of what is shared, in MiB.
+pub(crate) fn pss_mib(process: u32) -> Result<f64> {
+    let kib: u64 = measure(process)?.iter().map(|memory| memory.pss_kib).sum();
+    Ok(kib as f64 / 1024.0)
+}
+
 /// Memory of one process alone.
 pub(crate) fn of_one(process: u32) -> Result<Memory> {
     let program = name(process)?;

@@ -1,19 +1,20 @@
 //! What it costs to record and count every call: the p50 of calls with the audit and the numbers switched on, beside
 //! the same server without either. Both take turns on one CPU, the thread that writes the audit included.
 
-use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use llmc_proof::{Claim, Part};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::client::{Call, Client};
 use crate::cpu::{Cpus, Watch};
+use crate::part::{bars_of_pairs, met, others, shares};
 use crate::processes::tree;
-use crate::report::Chosen;
+use crate::report::{Chosen, Target};
 use crate::servers::{Servers, TOOLS};
 use crate::stats::{Pair, Percentiles, median};
 use crate::turns::latencies;
@@ -122,26 +123,36 @@ fn settled(processes: impl Fn() -> Result<Vec<u32>>) -> Result<Vec<u32>> {
 }
 
 impl Report {
-    pub(crate) fn is_good(&self) -> bool {
-        self.ratios.iter().all(|ratio| *ratio <= TARGET)
+    /// Median p50 of both sides.
+    fn p50(&self, tool: usize) -> Pair<f64> {
+        let of = |side: fn(&Pair<Percentiles>) -> f64| {
+            median(self.rounds.of(move |round: &Round| side(&round.tools[tool])))
+        };
+        Pair { llmc: of(|pair| pair.llmc.p50), baseline: of(|pair| pair.baseline.p50) }
     }
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(formatter, "audit (SQLite) and numbers, beside neither; {} recorded calls", self.records)?;
-        for (tool, ratio) in self.ratios.iter().enumerate() {
-            let p50 = |side: fn(&Pair<Percentiles>) -> f64| {
-                median(self.rounds.of(move |round: &Round| side(&round.tools[tool])))
-            };
-            let (with, without) = (p50(|pair| pair.llmc.p50), p50(|pair| pair.baseline.p50));
-            let mark = if *ratio <= TARGET { "ok    " } else { "MISSED" };
-            writeln!(
-                formatter,
-                "{mark} {:10} p50 {with:.1} us, without {without:.1} us: {ratio:.3} times (at most {TARGET:.2})",
-                TOOLS[tool]
-            )?;
+impl crate::part::Report for Report {
+    fn part(&self) -> Part {
+        let targets = TOOLS.iter().zip(&self.ratios).enumerate().map(|(tool, (name, ratio))| {
+            let Pair { llmc: with, baseline: without } = self.p50(tool);
+            let context = format!("{with:.1} us, without {without:.1} us");
+            Target::at_most(format!("p50 of {name}"), *ratio, "x", TARGET, context).claim()
+        });
+        let claims: Vec<Claim> = targets.collect();
+        let p50 = TOOLS.iter().enumerate().map(|(tool, name)| ((*name).to_owned(), self.p50(tool)));
+        Part {
+            name: "bench-overhead".into(),
+            title: "Records and numbers".into(),
+            summary: format!(
+                "Calls with audit (SQLite) and numbers beside the same server with neither: {}; {} recorded calls.",
+                met(&claims),
+                self.records
+            ),
+            claims,
+            tables: vec![others([("", shares(&self.rounds))])],
+            charts: vec![bars_of_pairs("p50 of a call, one in flight", "us", ["with", "without"], p50)],
+            ..Part::default()
         }
-        Ok(())
     }
 }

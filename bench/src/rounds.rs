@@ -56,6 +56,8 @@ pub(crate) struct Latency {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Cost {
     pub(crate) cpu_us: f64,
+    /// The part of the server's own process.
+    pub(crate) server_cpu_us: f64,
     /// Switches from one thread to another.
     pub(crate) switches: f64,
 }
@@ -67,6 +69,10 @@ pub(crate) struct Floor {
     pub(crate) pipes: f64,
     /// Two blocking processes, over a Unix socket.
     pub(crate) socket: f64,
+    /// The first process blocks, the second is on tokio; over pipes.
+    pub(crate) async_pipes: f64,
+    /// A third one, blocking, behind that over a Unix socket.
+    pub(crate) relay: f64,
     pub(crate) steps: StepTimes,
 }
 
@@ -93,6 +99,8 @@ pub(crate) fn measure(servers: &Servers, cpus: &Cpus, plan: Plan) -> Result<Roun
         servers: servers.start()?,
         pipes: Echo::over_pipes()?,
         socket: Echo::over_socket()?,
+        async_pipes: Echo::over_pipes_async()?,
+        relay: Echo::relayed()?,
         steps: Steps::new(&servers.tools)?,
     };
     cpus.unpin()?;
@@ -120,6 +128,8 @@ struct Pinned {
     servers: Running,
     pipes: Echo,
     socket: Echo,
+    async_pipes: Echo,
+    relay: Echo,
     steps: Steps,
 }
 
@@ -129,9 +139,12 @@ impl Pinned {
         let watch = Watch::start(Some(cpus.chosen), &processes)?;
         let tools = [self.servers.latency(0, plan)?, self.servers.latency(1, plan)?];
         let echoes = plan.slices * SLICE;
+        let p50 = |echo: &mut Echo| anyhow::Ok(Percentiles::of(echo.round_trips(echoes)?).p50);
         let floor = Floor {
-            pipes: Percentiles::of(self.pipes.round_trips(echoes)?).p50,
-            socket: Percentiles::of(self.socket.round_trips(echoes)?).p50,
+            pipes: p50(&mut self.pipes)?,
+            socket: p50(&mut self.socket)?,
+            async_pipes: p50(&mut self.async_pipes)?,
+            relay: p50(&mut self.relay)?,
             steps: self.steps.measure()?,
         };
         let cost = self.servers.cost()?;
@@ -178,14 +191,16 @@ impl Running {
 
 fn cost(client: &mut Client, call: &Call) -> Result<Cost> {
     let processes = tree(client.process())?;
-    let before = Usage::of(&processes)?;
+    let server = [client.process()];
+    let (before, server_before) = (Usage::of(&processes)?, Usage::of(&server)?);
     for _ in 0..COUNTED {
         client.call(call)?;
     }
-    let after = Usage::of(&processes)?;
+    let (after, server_after) = (Usage::of(&processes)?, Usage::of(&server)?);
     let per_call = |before: u64, after: u64| after.saturating_sub(before) as f64 / COUNTED as f64;
     Ok(Cost {
         cpu_us: per_call(before.cpu_ns, after.cpu_ns) / 1e3,
+        server_cpu_us: per_call(server_before.cpu_ns, server_after.cpu_ns) / 1e3,
         switches: per_call(before.switches, after.switches),
     })
 }

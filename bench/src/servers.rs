@@ -27,6 +27,8 @@ pub(crate) struct Servers {
     stage: PathBuf,
     baseline: PathBuf,
     folder: TempDir,
+    /// A configuration instead of flags.
+    config: Option<PathBuf>,
     /// The tools as llmc lists them.
     pub(crate) tools: Vec<Value>,
 }
@@ -40,18 +42,33 @@ pub(crate) struct Running {
 impl Servers {
     /// Finds the programs, makes the folder and asks llmc what the baseline has to look like.
     pub(crate) fn new(stage: &Path) -> Result<Self> {
+        Self::made(stage, |_| None)
+    }
+
+    /// The same with the configuration that `config` makes for the folder that is worked in. It has to offer
+    /// [`TOOLS`]; the baseline lists all that it offers.
+    pub(crate) fn configured(stage: &Path, config: impl FnOnce(&Path) -> String) -> Result<Self> {
+        Self::made(stage, |work| Some(config(work)))
+    }
+
+    fn made(stage: &Path, config: impl FnOnce(&Path) -> Option<String>) -> Result<Self> {
         let stage = locate(stage)?;
         let folder = tempfile::tempdir()?;
-        fs::create_dir(folder.path().join("work"))?;
-        fs::write(folder.path().join("work").join(NOTE), note())?;
-        let mut servers = Self { stage, baseline: baseline()?, folder, tools: Vec::new() };
+        let work = folder.path().join("work");
+        fs::create_dir(&work)?;
+        fs::write(work.join(NOTE), note())?;
+        let file = folder.path().join("llmc.toml");
+        let config = config(&work).map(|text| fs::write(&file, text).map(|()| file)).transpose()?;
+        let mut servers = Self { stage, baseline: baseline()?, folder, config, tools: Vec::new() };
         servers.write_back()?;
 
-        let mut llmc = Client::start(&mut servers.llmc(&["--plugin", "hello"]))?;
+        let mut llmc = Client::start(&mut servers.calling())?;
         servers.tools = llmc.tools()?;
-        let wanted = |tool: &&Value| TOOLS.iter().any(|name| tool["name"] == **name);
-        let tools: Vec<&Value> = servers.tools.iter().filter(wanted).collect();
-        ensure!(tools.len() == TOOLS.len(), "llmc offers only {} of the tools {TOOLS:?}", tools.len());
+        let is_called = |tool: &Value| TOOLS.iter().any(|name| tool["name"] == **name);
+        let called = servers.tools.iter().filter(|tool| is_called(tool)).count();
+        ensure!(called == TOOLS.len(), "llmc offers only {called} of the tools {TOOLS:?}");
+        let is_listed = |tool: &&Value| servers.config.is_some() || is_called(tool);
+        let tools: Vec<&Value> = servers.tools.iter().filter(is_listed).collect();
         let [_, (_, answer)] = prepare(&mut llmc)?;
         let sample = json!({
             "file": note(),
@@ -71,6 +88,14 @@ impl Servers {
         command
     }
 
+    /// llmc with the tools that are called.
+    pub(crate) fn calling(&self) -> Command {
+        let Some(config) = &self.config else { return self.llmc(&["--plugin", "hello"]) };
+        let mut command = Command::new(self.stage.join("bin/llmc"));
+        command.args(["serve", "--log", "error", "--config"]).arg(config);
+        command
+    }
+
     pub(crate) fn baseline(&self) -> Command {
         let mut command = Command::new(&self.baseline);
         command.arg(self.work()).arg(self.like());
@@ -79,7 +104,7 @@ impl Servers {
 
     /// Starts both, with every tool called once and both giving the same answers.
     pub(crate) fn start(&self) -> Result<Running> {
-        let mut llmc = Client::start(&mut self.llmc(&["--plugin", "hello"]))?;
+        let mut llmc = Client::start(&mut self.calling())?;
         let mut baseline = Client::start(&mut self.baseline())?;
         let [(hello, a), (read_file, b)] = prepare(&mut llmc)?;
         let [(hello_too, c), (read_file_too, d)] = prepare(&mut baseline)?;
@@ -103,7 +128,8 @@ impl Servers {
         Ok(())
     }
 
-    fn work(&self) -> PathBuf {
+    /// The folder that is worked in.
+    pub(crate) fn work(&self) -> PathBuf {
         self.folder.path().join("work")
     }
 

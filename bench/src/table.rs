@@ -1,130 +1,200 @@
-//! The report as text: ratios first, the numbers behind them below.
+//! The report of calls as tables and charts: ratios first, the numbers behind them below.
 
-use std::fmt::{self, Display, Formatter};
+use llmc_proof::{Chart, Part, Table};
 
 use crate::memory::Memory;
-use crate::report::{Breakdown, Chosen, Machine, Memories, Report, Target};
+use crate::part::{SIDES, bars, bars_of_pairs, claims, met, others, row, shares, spread, spreads, table};
+use crate::report::{Breakdown, Machine, Memories, Report};
 use crate::rounds::IN_FLIGHT;
 use crate::servers::TOOLS;
 use crate::stats::{Pair, Spread};
 
-impl Display for Report {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "llmc beside a plain in-process server on the same SDK, driven by the same client")?;
+impl crate::part::Report for Report {
+    fn part(&self) -> Part {
+        let claims = claims(&self.targets);
         let Machine { cpus, latency_cpu } = self.machine;
-        writeln!(out, "{cpus} CPUs; latencies on CPU {latency_cpu} alone, everything else on all of them\n")?;
-        for target in &self.targets {
-            writeln!(out, "{target}")?;
-        }
-
-        writeln!(
-            out,
-            "\nlatency, 1 in flight (us)                p50 best   median    worst      p90      p99"
-        )?;
-        for (name, pair) in TOOLS.iter().zip(&self.latency_us) {
-            for (side, summary) in sides(pair) {
-                let (p50, p90, p99) = (numbers(&summary.p50, 1), summary.p90, summary.p99);
-                writeln!(out, "  {:<38}{p50}{p90:>9.1}{p99:>9.1}", format!("{name}, {side}"))?;
-            }
-        }
-        writeln!(out, "\nthroughput, {IN_FLIGHT} in flight (calls/s)              best   median    worst")?;
-        for (name, pair) in TOOLS.iter().zip(&self.calls_per_second) {
-            for (side, rates) in sides(pair) {
-                writeln!(out, "  {:<38}{}", format!("{name}, {side}"), numbers(rates, 0))?;
-            }
-        }
-        writeln!(out, "\nfrom the start of the process (ms)           best   median    worst")?;
-        for (what, times) in
-            [("`tools/list`", &self.start_ms.listed), ("the first call", &self.start_ms.called)]
-        {
-            for (side, times) in sides(times) {
-                writeln!(out, "  {:<38}{}", format!("{what} answered, {side}"), numbers(times, 1))?;
-            }
-        }
+        let summary = format!(
+            "Both on the same SDK, driven by the same client: {}. {cpus} CPUs; latencies on CPU {latency_cpu} alone, \
+             everything else on all of them.",
+            met(&claims)
+        );
+        let starts = [("`tools/list`", &self.start_ms.listed), ("the first call", &self.start_ms.called)]
+            .map(|(what, times)| (format!("{what} answered"), times));
+        let rates = TOOLS.iter().zip(&self.calls_per_second).map(|(name, rates)| ((*name).to_owned(), rates));
+        let mut tables = vec![
+            self.latencies(),
+            of_sides(&format!("throughput, {IN_FLIGHT} in flight (calls/s)"), 0, rates.clone()),
+            of_sides("from the start of the process (ms)", 1, starts.clone()),
+        ];
+        let mut left_out = Vec::new();
         match &self.memory {
-            Ok(memory) => write!(out, "\n{memory}")?,
-            Err(why) => writeln!(out, "\nmemory: {why}")?,
+            Ok(memory) => tables.push(memories(memory)),
+            Err(why) => left_out.push(format!("memory: {why}")),
         }
-        write!(out, "\n{}", self.hello_us)?;
-        writeln!(out, "\nCPU time that others took (in brackets: rounds that do not count)")?;
-        writeln!(out, "  latency     {}", self.latency_rounds)?;
-        writeln!(out, "  throughput  {}", self.throughput_rounds)
+        let profile = profile(&self.hello_us);
+        tables.push(profile_table(&self.hello_us, &profile));
+        tables.push(others([
+            ("latency", shares(&self.latency_rounds)),
+            ("throughput", shares(&self.throughput_rounds)),
+        ]));
+        let p50 = TOOLS.iter().zip(&self.latency_us).map(|(name, pair)| {
+            ((*name).to_owned(), Pair { llmc: pair.llmc.p50.median, baseline: pair.baseline.p50.median })
+        });
+        Part {
+            name: "bench-calls".into(),
+            title: "Calls beside a plain in-process server".into(),
+            summary,
+            claims,
+            tables,
+            charts: vec![
+                bars_of_pairs("p50 of a call, one in flight", "us", SIDES, p50),
+                bars_of_pairs(
+                    &format!("Calls per second, {IN_FLIGHT} in flight"),
+                    "calls/s",
+                    SIDES,
+                    medians(rates),
+                ),
+                bars_of_pairs("From the start of the process", "ms", SIDES, medians(starts)),
+                profile_chart(&profile),
+                cpu_chart(&self.hello_us),
+            ],
+            left_out,
+            ..Part::default()
+        }
     }
 }
 
-impl Display for Target {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let Self { what, value, unit, limit, context, .. } = self;
-        let value = format!("{value:.2}{unit}");
-        let limit = format!("{} {limit}{unit}", if self.at_least { ">=" } else { "<=" });
-        let verdict = if self.met { "met" } else { "MISSED" };
-        write!(out, "  {what:<22}{value:>9}   {limit:<11} {verdict:<7} {context}")
-    }
-}
-
-impl Display for Memories {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(
-            out,
-            "memory (KiB)                          after start: PSS  private   after load: PSS  private"
-        )?;
-        let pairs = sides(&self.after_start).into_iter().zip(sides(&self.after_load));
-        for ((_, before), (_, after)) in pairs {
-            for (before, after) in before.iter().zip(after) {
-                let [before_pss, before_private] = kib(before);
-                let [after_pss, after_private] = kib(after);
-                let program = &before.program;
-                writeln!(
-                    out,
-                    "  {program:<38}{before_pss:>14}{before_private:>9}{after_pss:>18}{after_private:>9}"
-                )?;
+impl Report {
+    fn latencies(&self) -> Table {
+        let mut rows = Vec::new();
+        for (name, pair) in TOOLS.iter().zip(&self.latency_us) {
+            for (side, summary) in SIDES.iter().zip([&pair.llmc, &pair.baseline]) {
+                let percentiles = [summary.p90, summary.p99].map(|us| format!("{us:.1}"));
+                rows.push(row(
+                    format!("{name}, {side}"),
+                    spread(&summary.p50, 1).into_iter().chain(percentiles),
+                ));
             }
         }
-        Ok(())
+        table("latency, 1 in flight (us)", &["", "p50 best", "median", "worst", "p90", "p99"], rows)
     }
 }
 
-fn kib(memory: &Memory) -> [u64; 2] {
-    [memory.pss_kib, memory.private_dirty_kib]
+/// Spreads of both sides, one below the other.
+fn of_sides<'a>(
+    title: &str,
+    digits: usize,
+    pairs: impl IntoIterator<Item = (String, &'a Pair<Spread>)>,
+) -> Table {
+    let rows = pairs.into_iter().flat_map(|(what, Pair { llmc, baseline })| {
+        [(format!("{what}, {}", SIDES[0]), *llmc), (format!("{what}, {}", SIDES[1]), *baseline)]
+    });
+    spreads(title, digits, rows)
 }
 
-impl Display for Breakdown {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "where each microsecond of a `hello` call goes (us)")?;
-        for (number, what) in [
-            (self.pipes, "two processes and two pipes: the floor of any stdio server"),
-            (self.sdk, "SDK and runtime; up to here it is a call of the baseline"),
-            (self.socket, "two processes and a socket: the floor of the hop to the host"),
-            (self.request_json, "arguments checked and written"),
-            (self.plugin_json, "arguments read and result written, in the plugin"),
-            (self.result_json, "result read and checked"),
-            (self.rest, "the rest: hand-overs between threads and tasks, the call path"),
-            (self.total, "a call of llmc"),
-        ] {
-            writeln!(out, "  {number:>7.2}  {what}")?;
-        }
-        let Pair { llmc: cpu, baseline: baseline_cpu } = self.cpu_us;
-        let Pair { llmc: switches, baseline: baseline_switches } = self.switches;
-        writeln!(out, "  CPU time of all its processes per call: {cpu:.1} us (baseline {baseline_cpu:.1})")?;
-        writeln!(out, "  thread switches per call: {switches:.1} (baseline {baseline_switches:.1})")
+/// Medians of spreads.
+pub(crate) fn medians<'a>(
+    pairs: impl IntoIterator<Item = (String, &'a Pair<Spread>)>,
+) -> impl Iterator<Item = (String, Pair<f64>)> {
+    let medians = |pair: &Pair<Spread>| Pair { llmc: pair.llmc.median, baseline: pair.baseline.median };
+    pairs.into_iter().map(move |(what, pair)| (what, medians(pair)))
+}
+
+fn memories(memories: &Memories) -> Table {
+    let Memories { after_start, after_load } = memories;
+    let kib = |memory: &Memory| [memory.pss_kib, memory.private_dirty_kib].map(|kib| kib.to_string());
+    // Each side by itself: a process that has come or gone moves those after it.
+    let llmc = after_start.llmc.iter().zip(&after_load.llmc);
+    let rows = llmc.chain(after_start.baseline.iter().zip(&after_load.baseline));
+    let rows = rows
+        .map(|(before, after)| row(before.program.clone(), kib(before).into_iter().chain(kib(after))))
+        .collect();
+    table(
+        "memory (KiB)",
+        &["", "PSS after start", "private after start", "PSS after load", "private after load"],
+        rows,
+    )
+}
+
+/// What a `hello` call consists of, in the order of its way, in microseconds.
+fn profile(times: &Breakdown) -> [(f64, &'static str, &'static str); 8] {
+    [
+        (times.pipes, "pipes", "two processes and two pipes: the floor of any stdio server"),
+        (times.sdk, "SDK", "SDK and runtime; up to here it is a call of the baseline"),
+        (times.socket, "socket", "two processes and a socket: the floor of the hop to the host"),
+        (
+            times.async_hop,
+            "task",
+            "what that hop takes longer from a task on tokio than from a thread that blocks",
+        ),
+        (times.request_json, "arguments", "arguments checked and written"),
+        (times.plugin_json, "plugin", "arguments read and result written, in the plugin"),
+        (times.result_json, "result", "result read and checked"),
+        (times.rest, "rest", "the rest: hand-overs between threads and tasks, the call path"),
+    ]
+}
+
+fn profile_table(times: &Breakdown, profile: &[(f64, &str, &str)]) -> Table {
+    let share = |us: f64| format!("{:.0}%", us / times.total * 100.0);
+    let mut rows: Vec<Vec<String>> = profile
+        .iter()
+        .chain(&[(times.total, "", "a call of llmc")])
+        .map(|(us, _, what)| row(*what, [format!("{us:.2}"), share(*us)]))
+        .collect();
+    let Pair { llmc: cpu, baseline: baseline_cpu } = times.cpu_us;
+    let Pair { llmc: switches, baseline: baseline_switches } = times.switches;
+    for (what, number) in [
+        ("CPU time of the server", times.server_cpu_us),
+        ("CPU time of its hosts", cpu - times.server_cpu_us),
+        ("CPU time of the baseline", baseline_cpu),
+        ("thread switches of llmc (times)", switches),
+        ("thread switches of the baseline (times)", baseline_switches),
+    ] {
+        rows.push(row(what, [format!("{number:.2}"), String::new()]));
     }
+    table("where each microsecond of a `hello` call goes", &["", "us", "of the call"], rows)
 }
 
-impl<T> Display for Chosen<T> {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        for (share, counts) in self.foreign_shares.iter().zip(&self.counts) {
-            let percent = format!("{:.0}%", share * 100.0);
-            let percent = if *counts { percent } else { format!("[{percent}]") };
-            write!(out, "{percent:>6}")?;
-        }
-        Ok(())
+fn profile_chart(profile: &[(f64, &str, &str)]) -> Chart {
+    let (places, times) = profile.iter().map(|(us, short, _)| ((*short).to_owned(), *us)).unzip();
+    bars("Where each microsecond of a hello call goes", "us", places, vec![("llmc", times)])
+}
+
+fn cpu_chart(times: &Breakdown) -> Chart {
+    let hosts = times.cpu_us.llmc - times.server_cpu_us;
+    let places = ["llmc, the server", "llmc, its hosts", "baseline"].map(str::to_owned).into();
+    let values = vec![times.server_cpu_us, hosts, times.cpu_us.baseline];
+    bars("CPU time of a hello call", "us", places, vec![("CPU time", values)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_steps_of_the_profile_are_the_call() {
+        let both = Pair { llmc: 30.0, baseline: 20.0 };
+        let times = Breakdown {
+            pipes: 10.0,
+            sdk: 20.0,
+            socket: 7.0,
+            async_hop: 5.0,
+            request_json: 1.0,
+            plugin_json: 2.0,
+            result_json: 3.0,
+            rest: 12.0,
+            total: 60.0,
+            cpu_us: both,
+            server_cpu_us: 18.0,
+            switches: both,
+        };
+        let profile = profile(&times);
+        let sum: f64 = profile.iter().map(|(us, ..)| us).sum();
+        assert!((sum - times.total).abs() < 1e-9);
+        assert_eq!(profile_chart(&profile).series[0].points.len(), profile.len());
+        let cpu = &cpu_chart(&times).series[0].points;
+        assert!((cpu[0].1 + cpu[1].1 - both.llmc).abs() < 1e-9, "{cpu:?}");
+        let table = profile_table(&times, &profile);
+        assert!(table.rows.iter().any(|row| row[0] == "a call of llmc" && row[2] == "100%"), "{table:?}");
     }
-}
-
-fn sides<T>(pair: &Pair<T>) -> [(&'static str, &T); 2] {
-    [("llmc", &pair.llmc), ("baseline", &pair.baseline)]
-}
-
-pub(crate) fn numbers(spread: &Spread, digits: usize) -> String {
-    [spread.best, spread.median, spread.worst].map(|number| format!("{number:>9.digits$}")).concat()
 }

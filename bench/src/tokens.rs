@@ -3,22 +3,43 @@
 //! Every number is counted over what a running server sent or was sent, with `o200k_base`. Further tools are real
 //! ones too: the file tools again, behind prefixes.
 
-use std::fmt::{self, Display, Formatter, Write as _};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use llmc_proof::{Claim, Part, Table};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::client::Client;
+use crate::part::{bars, lines, met, row, table};
+use crate::report::Target;
 use crate::servers::locate;
 
 /// How many tools are added to the shipped ones.
 const FURTHER: [usize; 3] = [0, 50, 200];
+
+/// The file tools. Further tools are copies of them behind prefixes, denied down to the wanted number.
+pub(crate) const FS_TOOLS: [&str; 14] = [
+    "append_file",
+    "copy_path",
+    "create_dir",
+    "delete_path",
+    "edit_file",
+    "find_files",
+    "list_dir",
+    "move_path",
+    "read_file",
+    "read_files",
+    "search_files",
+    "stat",
+    "tree",
+    "write_file",
+];
 
 /// `tools/list` in code mode beside all tools, with the most further tools.
 const TARGET: f64 = 0.1;
@@ -229,22 +250,6 @@ impl Servers {
 
     /// Copies of the file tools are denied down to the wanted number.
     fn config(&self, mode: &str, further: usize) -> Result<String> {
-        const FS_TOOLS: [&str; 14] = [
-            "append_file",
-            "copy_path",
-            "create_dir",
-            "delete_path",
-            "edit_file",
-            "find_files",
-            "list_dir",
-            "move_path",
-            "read_file",
-            "read_files",
-            "search_files",
-            "stat",
-            "tree",
-            "write_file",
-        ];
         let copies = further.div_ceil(FS_TOOLS.len());
         let names: Vec<String> =
             (0..copies).flat_map(|copy| FS_TOOLS.map(|name| format!("service{copy}_{name}"))).collect();
@@ -269,52 +274,74 @@ fn tokens(text: &str) -> usize {
     tiktoken_rs::o200k_base_singleton().encode_ordinary(text).len()
 }
 
-impl Report {
-    /// Whether the list stays short however many tools there are.
-    pub(crate) fn is_good(&self) -> bool {
-        self.lists.last().is_some_and(|list| ratio(list.code.1, list.all.1) <= TARGET)
+fn ratio(part: usize, whole: usize) -> f64 {
+    part as f64 / whole as f64
+}
+
+impl crate::part::Report for Report {
+    fn part(&self) -> Part {
+        let last = self.lists.last().map(|list| {
+            let value = ratio(list.code.1, list.all.1);
+            let context = format!("{} tokens, all tools {}", list.code.1, list.all.1);
+            let what =
+                format!("`tools/list` in code mode with {} further tools, beside all of them", list.further);
+            Target::at_most(what, value, "x", TARGET, context).claim()
+        });
+        let claims: Vec<Claim> = last.into_iter().collect();
+        let total = |way: &Way| way.total() as f64;
+        let list = |tokens: fn(&List) -> (usize, usize)| {
+            let points = self.lists.iter().map(|list| (list.all.0 as f64, tokens(list).1 as f64));
+            points.collect::<Vec<_>>()
+        };
+        Part {
+            name: "bench-tokens".into(),
+            title: "Tokens of code mode".into(),
+            summary: format!("What passes through a model, in tokens of o200k_base: {}.", met(&claims)),
+            claims,
+            tables: vec![self.list_table(), self.way_table()],
+            charts: vec![
+                lines(
+                    "tools/list",
+                    ["tools", "tokens"],
+                    vec![("all tools", list(|list| list.all)), ("code mode", list(|list| list.code))],
+                ),
+                bars(
+                    "One task",
+                    "tokens",
+                    self.ways.iter().map(|way| way.name.to_owned()).collect(),
+                    vec![("list, arguments and text", self.ways.iter().map(total).collect())],
+                ),
+            ],
+            ..Part::default()
+        }
     }
 }
 
-fn ratio(part: usize, whole: usize) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "tokens are counted in thousands")]
-    let ratio = part as f64 / whole as f64;
-    ratio
-}
-
-impl Display for Report {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(
-            out,
-            "tokens of o200k_base\n\n`tools/list`                        all          code    ratio"
-        )?;
-        for List { further, all, code } in &self.lists {
+impl Report {
+    fn list_table(&self) -> Table {
+        let rows = self.lists.iter().map(|List { further, all, code }| {
             let name = if *further == 0 { "shipped tools".to_owned() } else { format!("and {further} more") };
-            let ratio = ratio(code.1, all.1);
-            writeln!(
-                out,
-                "  {name:<22}{:>5}: {:>6} {:>5}: {:>6} {ratio:>8.3}",
-                all.0, all.1, code.0, code.1
-            )?;
-        }
-        let verdict = if self.is_good() { "met" } else { "MISSED" };
-        writeln!(out, "  target: the last ratio at most {TARGET}: {verdict}")?;
-        let (word, files) = (&self.word, self.files);
-        writeln!(out, "\nthe ten largest of {files} source files that mention `{word}`, with their sizes")?;
-        writeln!(
-            out,
-            "                                    calls   list  args   text  total  ratio  structured"
-        )?;
+            let counts = [all.0, all.1, code.0, code.1].map(|count| count.to_string());
+            row(name, counts.into_iter().chain([format!("{:.3}", ratio(code.1, all.1))]))
+        });
+        let columns = ["", "all: tools", "tokens", "code: tools", "tokens", "ratio"];
+        table("`tools/list`", &columns, rows.collect())
+    }
+
+    fn way_table(&self) -> Table {
         let first = self.ways.first().map_or(1, Way::total);
-        for way in &self.ways {
+        let rows = self.ways.iter().map(|way| {
             let Way { name, calls, list, arguments, text, structured } = way;
-            let (total, ratio) = (way.total(), ratio(way.total(), first));
-            writeln!(
-                out,
-                "  {name:<34}{calls:>5} {list:>6} {arguments:>5} {text:>6} {total:>6} {ratio:>6.2} {structured:>11}"
-            )?;
-        }
-        Ok(())
+            let counts = [*calls, *list, *arguments, *text, way.total()].map(|count| count.to_string());
+            let compared = [format!("{:.2}", ratio(way.total(), first)), structured.to_string()];
+            row(*name, counts.into_iter().chain(compared))
+        });
+        let title = format!(
+            "the ten largest of {} source files that mention `{}`, with their sizes",
+            self.files, self.word
+        );
+        let columns = ["", "calls", "list", "args", "text", "total", "ratio", "structured"];
+        table(&title, &columns, rows.collect())
     }
 }
 

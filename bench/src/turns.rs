@@ -1,4 +1,4 @@
-//! Two sides that take turns with calls of one kind, so that a slow moment of the machine meets both.
+//! Sides that take turns with calls of one kind, so that a slow moment of the machine meets all of them.
 
 use std::time::Duration;
 
@@ -25,23 +25,42 @@ pub(crate) fn turns(
     slices: usize,
     slice: usize,
     warm_up: usize,
-    mut call: impl FnMut(usize) -> Result<Duration>,
+    call: impl FnMut(usize) -> Result<Duration>,
 ) -> Result<[Percentiles; 2]> {
-    let (mut first, mut second) = (Vec::new(), Vec::new());
-    let mut sides = [(0, &mut first), (1, &mut second)];
+    let times = turns_with(2, [slices, slice, warm_up], call)?;
+    Ok([times[0], times[1]])
+}
+
+/// [`latencies`] of so many sides.
+pub(crate) fn turns_of(
+    sides: usize,
+    slices: usize,
+    call: impl FnMut(usize) -> Result<Duration>,
+) -> Result<Vec<Percentiles>> {
+    turns_with(sides, [slices, SLICE, WARM_UP], call)
+}
+
+/// The same with so many slices of so many calls each, after so many that are not counted.
+pub(crate) fn turns_with(
+    sides: usize,
+    [slices, slice, warm_up]: [usize; 3],
+    mut call: impl FnMut(usize) -> Result<Duration>,
+) -> Result<Vec<Percentiles>> {
+    let mut times = vec![Vec::new(); sides];
+    let mut order: Vec<usize> = (0..sides).collect();
     for _ in 0..slices {
-        // Each is first in every other slice.
-        sides.reverse();
-        for (side, times) in &mut sides {
+        // Each is in the place of its opposite in every other slice.
+        order.reverse();
+        for side in &order {
             for _ in 0..warm_up {
                 call(*side)?;
             }
             for _ in 0..slice {
-                times.push(call(*side)?.as_secs_f64() * 1e6);
+                times[*side].push(call(*side)?.as_secs_f64() * 1e6);
             }
         }
     }
-    Ok([Percentiles::of(first), Percentiles::of(second)])
+    Ok(times.into_iter().map(Percentiles::of).collect())
 }
 
 #[cfg(test)]

@@ -35,12 +35,14 @@ const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
 /// Serves until the server closes its end.
 pub(crate) fn serve() -> ExitCode {
-    let served = llmc_sandbox::descriptors::isolate_stdio().and_then(|socket| {
-        let (sender, mut receiver) = split(socket, MAX_REQUEST);
-        match init(&mut receiver)? {
-            Some(init) => Runner::start(&init, sender)?.run(&mut receiver),
-            None => Ok(()),
-        }
+    let socket = match llmc_sandbox::descriptors::isolate_stdio() {
+        Ok(socket) => socket,
+        Err(error) => return fail(&format!("{error}; by hand it knows `--survey` and `--self-test`")),
+    };
+    let (sender, mut receiver) = split(socket, MAX_REQUEST);
+    let served = init(&mut receiver).and_then(|init| match init {
+        Some(init) => Runner::start(&init, sender)?.run(&mut receiver),
+        None => Ok(()),
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "telling the builder what happens is this program's job")]
 
 mod audit;
+mod book;
 mod canary;
 mod ci;
 mod clients;
@@ -77,6 +78,12 @@ enum Verb {
     Replicas(Proof),
     /// Makes what is published, in `target/dist`: tarball, Debian package, MCPB bundle, SBOM, checksums.
     Dist(dist::Dist),
+    /// Checks the book in `docs` against the staged programs, and renders it if `mdbook` is installed.
+    Book {
+        /// Writes its reference and its transcripts anew.
+        #[arg(long)]
+        bless: bool,
+    },
     /// Compares the plugin ABI with its stored layout.
     Abi {
         /// Stores the present layout as the right one.
@@ -130,6 +137,7 @@ fn run(workspace: &Workspace, verb: Verb) -> Result<ExitCode> {
             return try_out(workspace, "replicas", &proof, Profile::Dev);
         }
         Verb::Dist(dist) => dist::run(workspace, &dist)?,
+        Verb::Book { bless } => book::run(workspace, bless)?,
         Verb::Abi { bless } => abi(workspace, bless)?,
     }
     Ok(ExitCode::SUCCESS)

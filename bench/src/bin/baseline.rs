@@ -118,7 +118,8 @@ impl ServerHandler for Baseline {
         _context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let (text, structured) = match &*params.name {
-            "hello" => self.hello(parsed(params.arguments)?),
+            // Plugins of one library have prefixes.
+            name if name == "hello" || name.ends_with("_hello") => self.hello(parsed(params.arguments)?),
             "read_file" => self.read_file(&parsed(params.arguments)?)?,
             other => return Err(ErrorData::invalid_params(format!("there is no tool `{other}`"), None)),
         };

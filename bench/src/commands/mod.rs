@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use self::jails::Jails;
 pub(crate) use self::report::Report;
+pub(crate) use self::sides::bwrap_args;
 use self::sides::{SIDES, Sides};
 use crate::balance::Balance;
 use crate::cpu::Cpus;

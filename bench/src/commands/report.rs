@@ -1,16 +1,15 @@
 //! From rounds to sentences, and whether the numbers are good enough.
 
-use std::fmt::{self, Display, Formatter};
-
+use llmc_proof::Part;
 use serde::Serialize;
 
 use super::Round;
 use super::jails::STEPS;
 use super::sides::SIDES;
 use crate::cpu::Cpus;
+use crate::part::{bars, claims, met, others, row, shares, spreads, table};
 use crate::report::{Chosen, Machine, Target};
 use crate::stats::{Spread, median};
-use crate::table::numbers;
 
 /// Most, as a ratio to `bwrap` with a weaker jail.
 const MOST: f64 = 1.2;
@@ -50,7 +49,7 @@ impl Report {
         let bwrap =
             sides_ms[BWRAP].as_ref().zip(sides_ms[LLMC].as_ref()).map(|(bwrap, llmc): (&Spread, &Spread)| {
                 let context = format!("{:.2} ms, `bwrap` {:.2} ms", llmc.median, bwrap.median);
-                Target::at_most("beside `bwrap`".into(), ratio(BWRAP), "x", MOST, context)
+                Target::at_most("p50 of run_command, beside `bwrap`".into(), ratio(BWRAP), "x", MOST, context)
             });
         Self {
             machine: Machine { cpus: cpus.count(), latency_cpu: cpus.chosen },
@@ -60,11 +59,6 @@ impl Report {
             sides_ms,
             rounds,
         }
-    }
-
-    /// Whether every target that could be measured is met.
-    pub(crate) fn is_good(&self) -> bool {
-        self.targets.iter().all(|target| target.met)
     }
 }
 
@@ -86,35 +80,47 @@ fn layers(rounds: &Chosen<Round>) -> Vec<(String, f64)> {
     layers
 }
 
-impl Display for Report {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "run_command [\"true\"] of llmc beside the bare program and `bwrap`")?;
+impl crate::part::Report for Report {
+    fn part(&self) -> Part {
+        let claims = claims(&self.targets);
         let Machine { cpus, latency_cpu } = self.machine;
-        writeln!(out, "{cpus} CPUs; everything on CPU {latency_cpu} alone\n")?;
-        for target in &self.targets {
-            writeln!(out, "{target}")?;
+        let summary = format!(
+            "`run_command [\"true\"]` beside the bare program and `bwrap`: {}. {cpus} CPUs; everything on CPU \
+             {latency_cpu} alone.",
+            met(&claims)
+        );
+        let measured = || {
+            SIDES.iter().zip(&self.sides_ms).filter_map(|(name, times)| Some(((*name).to_owned(), (*times)?)))
+        };
+        let layers =
+            self.layers_ms.iter().map(|(what, ms)| row(what.clone(), [format!("{ms:.2}")])).collect();
+        let (places, medians) = measured().map(|(name, times)| (name, times.median)).unzip();
+        let (steps, added) =
+            self.layers_ms.iter().take(self.layers_ms.len().saturating_sub(1)).cloned().unzip();
+        Part {
+            name: "bench-commands".into(),
+            title: "Commands beside a bare process and bwrap".into(),
+            summary,
+            claims,
+            tables: vec![
+                spreads("p50, 1 in flight (ms)", 2, measured()),
+                table("where the time of a command goes", &["", "ms"], layers),
+                others([("", shares(&self.rounds))]),
+            ],
+            charts: vec![
+                bars("p50 of true, one in flight", "ms", places, vec![("p50", medians)]),
+                bars("Where the time of a command goes", "ms", steps, vec![("run_command", added)]),
+            ],
+            left_out: self.left_out.clone(),
+            ..Part::default()
         }
-        for what in &self.left_out {
-            writeln!(out, "  {what}")?;
-        }
-        writeln!(out, "\np50, 1 in flight (ms)                        best   median    worst")?;
-        for (name, times) in SIDES.iter().zip(&self.sides_ms) {
-            if let Some(times) = times {
-                writeln!(out, "  {name:<38}{}", numbers(times, 2))?;
-            }
-        }
-        writeln!(out, "\nwhere the time of a command goes (ms)")?;
-        for (what, ms) in &self.layers_ms {
-            writeln!(out, "  {ms:>7.2}  {what}")?;
-        }
-        writeln!(out, "\nCPU time that others took (in brackets: rounds that do not count)")?;
-        writeln!(out, "  {}", self.rounds)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::part::Report as _;
 
     fn round(bwrap: Option<f64>, llmc: f64) -> Round {
         Round {
@@ -138,8 +144,9 @@ mod tests {
     fn what_is_not_there_promises_nothing() {
         let cpus = Cpus::choose(None).unwrap();
         let report = Report::new(&cpus, vec!["bwrap: not measured".into()], vec![round(None, 5500.0)]);
-        assert!(report.targets.is_empty() && report.is_good());
+        assert!(report.targets.is_empty() && report.part().held());
+        assert_eq!(report.part().left_out, ["bwrap: not measured"]);
         let report = Report::new(&cpus, Vec::new(), vec![round(Some(4000.0), 5500.0)]);
-        assert!(!report.is_good(), "{:?}", report.targets);
+        assert!(!report.part().held(), "{:?}", report.targets);
     }
 }

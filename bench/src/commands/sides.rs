@@ -43,7 +43,7 @@ impl Sides {
         let mut command = Command::new(locate(stage)?.join("bin/llmc"));
         command.arg("serve").arg("--config").arg(file).args(["--log", "warn"]);
         let llmc = Client::start(&mut command)?;
-        let bwrap = Program::find(&["bwrap"]).map(|bwrap| (bwrap, bwrap_args(&work)));
+        let bwrap = Program::find(&["bwrap"]).map(|bwrap| (bwrap, bwrap_args(&work, &[PROGRAM.into()])));
         Ok(Self { llmc, bwrap, folder, printed: Vec::new() })
     }
 
@@ -90,9 +90,10 @@ impl Sides {
     }
 }
 
-/// As its manual suggests for a sandbox, with the directories that a command of llmc sees. It has no system call filter,
+/// What `bwrap` is told to run a command, as its manual suggests for a sandbox, with the directories that a command of
+/// llmc sees, and that of the command's program. It has no system call filter,
 /// no limits and no Landlock, and scratch space without bounds.
-fn bwrap_args(work: &Path) -> Vec<OsString> {
+pub(crate) fn bwrap_args(work: &Path, command: &[OsString]) -> Vec<OsString> {
     let mut args: Vec<OsString> =
         ["--unshare-all", "--die-with-parent", "--new-session", "--clearenv"].map(Into::into).into();
     args.extend(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"].map(Into::into));
@@ -104,13 +105,12 @@ fn bwrap_args(work: &Path) -> Vec<OsString> {
             Err(_) => {}
         }
     }
-    args.extend([
-        "--bind".into(),
-        work.into(),
-        "/work".into(),
-        "--chdir".into(),
-        "/work".into(),
-        PROGRAM.into(),
-    ]);
+    // `BASE/bin/PROGRAM`, where that is none of the directories above.
+    let base = command.first().and_then(|program| Path::new(program).parent()?.parent());
+    if let Some(base) = base.filter(|base| *base != Path::new("/") && !base.starts_with("/usr")) {
+        args.extend(["--ro-bind".into(), base.into(), base.into()]);
+    }
+    args.extend(["--bind".into(), work.into(), "/work".into(), "--chdir".into(), "/work".into()]);
+    args.extend_from_slice(command);
     args
 }

@@ -23,13 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) const MAX_PROCESSES: u32 = 60;
 
 /// Where llmc is, and a folder for it to work in.
-pub(super) struct Setup {
+pub(crate) struct Setup {
     stage: PathBuf,
     folder: TempDir,
 }
 
 impl Setup {
-    pub(super) fn new(stage: &Path) -> Result<Self> {
+    pub(crate) fn new(stage: &Path) -> Result<Self> {
         let setup = Self { stage: locate(stage)?, folder: tempfile::tempdir()? };
         fs::create_dir(setup.work())?;
         fs::write(setup.work().join(NOTE), note())?;
@@ -37,7 +37,7 @@ impl Setup {
     }
 
     /// A server whose runs begin in jails that waited.
-    pub(super) fn warm(&self) -> Result<Client> {
+    pub(crate) fn warm(&self) -> Result<Client> {
         let mut llmc = self.start("warm", "")?;
         let begun = Instant::now();
         while !is_parked(&mut llmc)? {
@@ -96,7 +96,7 @@ pub(super) fn is_parked(llmc: &mut Client) -> Result<bool> {
 }
 
 /// Runs code that must succeed: how long its answer took, and what it did.
-pub(super) fn run(llmc: &mut Client, arguments: &Value) -> Result<(Duration, Value)> {
+pub(crate) fn run(llmc: &mut Client, arguments: &Value) -> Result<(Duration, Value)> {
     let (took, result) = llmc.timed("execute_code", arguments)?;
     Ok((took, done(result)?))
 }

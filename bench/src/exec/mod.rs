@@ -26,8 +26,9 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use self::code::Setup;
+pub(crate) use self::code::{Setup, run};
 use self::pool::Pool;
+pub(crate) use self::python::Python;
 use self::rates::Rate;
 pub(crate) use self::report::Report;
 use self::report::{Facts, Measured};
@@ -74,6 +75,11 @@ struct FreeRound {
     callback_us: Percentiles,
     /// In the order of [`storm::KINDS`]; none for what is not let loose.
     storms: [Option<Blow>; storm::KINDS.len()],
+}
+
+/// Runs per second while so many are under way for `time`.
+pub(crate) fn rate(llmc: &mut Client, in_flight: usize, time: Duration) -> Result<f64> {
+    Ok(rates::measure(llmc, in_flight, time)?.per_second)
 }
 
 /// Measures all rounds.

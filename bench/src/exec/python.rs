@@ -12,7 +12,7 @@ use crate::program::Program;
 const ARGS: [&str; 4] = ["-I", "-S", "-c", "print(1)"];
 
 /// The interpreter.
-pub(super) struct Python {
+pub(crate) struct Python {
     program: Program,
     args: [OsString; 4],
     printed: Vec<u8>,
@@ -20,7 +20,7 @@ pub(super) struct Python {
 
 impl Python {
     /// Finds what `engine` names, such as `CPython 3.11.2`, in the places where the runner looks.
-    pub(super) fn find(engine: &str) -> Result<Self> {
+    pub(crate) fn find(engine: &str) -> Result<Self> {
         let version = engine.strip_prefix("CPython ").with_context(|| {
             format!("`execute_code` runs {engine}; install CPython to measure it: `apt install python3`")
         })?;
@@ -41,7 +41,12 @@ impl Python {
         Ok(took)
     }
 
-    pub(super) fn file(&self) -> &Path {
+    /// What it is told.
+    pub(crate) fn args(&self) -> &[OsString] {
+        &self.args
+    }
+
+    pub(crate) fn file(&self) -> &Path {
         &self.program.file
     }
 }

@@ -1,94 +1,109 @@
-//! The report as text: targets first, the numbers behind them below.
+//! The report as tables and charts: targets first, the numbers behind them below.
 
-use std::fmt::{self, Display, Formatter};
+use llmc_proof::{Part, Table};
 
 use super::pool::{Pool, Sum};
 use super::rates::CHECKED;
 use super::report::Report;
+use crate::part::{SPREAD, bars_of_pairs, claims, met, others, row, shares, spread, spreads, table};
 use crate::report::Machine;
-use crate::stats::Spread;
-use crate::table::numbers;
+use crate::stats::Pair;
 
-impl Display for Report {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "execute_code of llmc beside a bare {}", self.engine)?;
+impl crate::part::Report for Report {
+    fn part(&self) -> Part {
+        let claims = claims(&self.targets);
         let Machine { cpus, latency_cpu } = self.machine;
-        writeln!(
-            out,
-            "{cpus} CPUs; starts and call-backs on CPU {latency_cpu} alone, everything else on all of them\n"
-        )?;
-        for target in &self.targets {
-            writeln!(out, "{target}")?;
-        }
-        for what in &self.left_out {
-            writeln!(out, "  {what}")?;
-        }
-        self.starts(out)?;
-        self.rates(out)?;
-        let [[p50, p99], [free_p50, free_p99]] = self.callback_us;
-        writeln!(out, "\na call-back, timed by the code (us)              p50      p99")?;
-        writeln!(out, "  {:<38}{p50:>9.1}{p99:>9.1}", "on one CPU")?;
-        writeln!(out, "  {:<38}{free_p50:>9.1}{free_p99:>9.1}", "on all of them")?;
+        let summary = format!(
+            "Beside a bare {}: {}. {cpus} CPUs; starts and call-backs on CPU {latency_cpu} alone, everything else on \
+             all of them.",
+            self.engine,
+            met(&claims)
+        );
+        let mut left_out = self.left_out.clone();
+        let mut tables = vec![self.starts(), self.rates(), self.callbacks()];
         match &self.pool {
-            Ok(pool) => write!(out, "\n{pool}")?,
-            Err(why) => writeln!(out, "\nmemory: {why}")?,
+            Ok(pool) => tables.push(pool.table()),
+            Err(why) => left_out.push(format!("memory: {why}")),
         }
         if !self.storms.is_empty() {
-            writeln!(out, "\nfrom cancelled to gone (ms)                  best   median    worst")?;
+            let gone = self
+                .storms
+                .iter()
+                .map(|storm| (format!("{}, {:.0} processes", storm.name, storm.processes), storm.gone_ms));
+            tables.push(spreads("from cancelled to gone (ms)", 1, gone));
         }
-        for storm in &self.storms {
-            row(out, &format!("{}, {:.0} processes", storm.name, storm.processes), &storm.gone_ms, 1)?;
+        tables.push(others([
+            ("on one CPU", shares(&self.pinned_rounds)),
+            ("on all", shares(&self.free_rounds)),
+        ]));
+        let started = self.starts.iter().map(|start| {
+            let Pair { llmc, baseline } = &start.p50_ms;
+            (start.name.to_owned(), Pair { llmc: llmc.median, baseline: baseline.median })
+        });
+        let sides = ["llmc", "bare python3"];
+        Part {
+            name: "bench-exec".into(),
+            title: "Running code beside a bare interpreter".into(),
+            summary,
+            claims,
+            tables,
+            charts: vec![bars_of_pairs("p50 of print(1), one in flight", "ms", sides, started)],
+            left_out,
+            ..Part::default()
         }
-        writeln!(out, "\nCPU time that others took (in brackets: rounds that do not count)")?;
-        writeln!(out, "  on one CPU  {}", self.pinned_rounds)?;
-        writeln!(out, "  on all      {}", self.free_rounds)
     }
 }
 
 impl Report {
-    fn starts(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "\np50 of `print(1)`, 1 in flight (ms)          best   median    worst    ratio")?;
-        for start in &self.starts {
-            for (side, times) in [("llmc", &start.p50_ms.llmc), ("bare python3", &start.p50_ms.baseline)] {
-                write!(out, "  {:<38}{}", format!("{}, {side}", start.name), numbers(times, 2))?;
-                match side {
-                    "llmc" => writeln!(out, "{:>9.2}", start.ratio)?,
-                    _ => writeln!(out)?,
-                }
-            }
-        }
-        Ok(())
+    fn starts(&self) -> Table {
+        let rows = self.starts.iter().flat_map(|start| {
+            let Pair { llmc, baseline } = &start.p50_ms;
+            let of = |side: &str, times, ratio| {
+                row(format!("{}, {side}", start.name), spread(times, 2).into_iter().chain([ratio]))
+            };
+            [of("llmc", llmc, format!("{:.2}", start.ratio)), of("bare python3", baseline, String::new())]
+        });
+        let columns = ["", SPREAD[0], SPREAD[1], SPREAD[2], "ratio"];
+        table("p50 of `print(1)`, 1 in flight (ms)", &columns, rows.collect())
     }
 
-    fn rates(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "\nruns per second                              best   median    worst  CPU ms each")?;
-        for rate in &self.rates {
-            let name = format!("{} in flight", rate.in_flight);
-            writeln!(out, "  {name:<38}{}{:>13.2}", numbers(&rate.per_second, 0), rate.cpu_ms)?;
-        }
-        writeln!(out, "  every run had its own output, {CHECKED} looked at before the rounds and all in them")
+    fn rates(&self) -> Table {
+        let rows = self.rates.iter().map(|rate| {
+            let cells = spread(&rate.per_second, 0).into_iter().chain([format!("{:.2}", rate.cpu_ms)]);
+            row(format!("{} in flight", rate.in_flight), cells)
+        });
+        let columns = ["", SPREAD[0], SPREAD[1], SPREAD[2], "CPU ms each"];
+        let note =
+            format!("Every run had its own output: {CHECKED} looked at before the rounds, and all in them.");
+        Table { note, ..table("runs per second", &columns, rows.collect()) }
+    }
+
+    fn callbacks(&self) -> Table {
+        let rows = ["on one CPU", "on all of them"].into_iter().zip(self.callback_us);
+        let rows = rows.map(|(what, times)| row(what, times.map(|us| format!("{us:.1}"))));
+        table("a call-back, timed by the code (us)", &["", "p50", "p99"], rows.collect())
     }
 }
 
-impl Display for Pool {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(out, "memory of an idle pool (KiB)            processes      PSS  private")?;
+impl Pool {
+    fn table(&self) -> Table {
+        let each = |kib: u64| kib / (self.jails as u64).max(1);
+        let one = Sum {
+            processes: 2,
+            pss_kib: each(self.parked.pss_kib),
+            private_dirty_kib: each(self.parked.private_dirty_kib),
+        };
         let parked = format!("{} interpreters that wait", self.jails);
-        for (name, sum) in [
+        let rows = [
             ("the runner", self.runner),
             ("what they are forked from", self.zygote),
             (parked.as_str(), self.parked),
             ("all", self.all()),
-        ] {
-            let Sum { processes, pss_kib, private_dirty_kib } = sum;
-            writeln!(out, "  {name:<38}{processes:>9}{pss_kib:>9}{private_dirty_kib:>9}")?;
-        }
-        let each = |kib: u64| kib / (self.jails as u64).max(1);
-        let (pss, private) = (each(self.parked.pss_kib), each(self.parked.private_dirty_kib));
-        writeln!(out, "  {:<38}{:>9}{pss:>9}{private:>9}", "each that waits", 2)
+            ("each that waits", one),
+        ];
+        let rows = rows.map(|(name, Sum { processes, pss_kib, private_dirty_kib })| {
+            row(name, [processes.to_string(), pss_kib.to_string(), private_dirty_kib.to_string()])
+        });
+        table("memory of an idle pool (KiB)", &["", "processes", "PSS", "private"], rows.into())
     }
-}
-
-fn row(out: &mut Formatter<'_>, what: &str, times: &Spread, digits: usize) -> fmt::Result {
-    writeln!(out, "  {what:<38}{}", numbers(times, digits))
 }

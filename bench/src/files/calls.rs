@@ -16,8 +16,7 @@ use crate::servers::{NOTE, note};
 use crate::stats::{Pair, Percentiles};
 use crate::turns::latencies;
 
-/// Its name on crates.io and in `PATH`.
-pub(super) const PEER: &str = "rust-mcp-filesystem";
+pub(super) use crate::peers::install::RUST as PEER;
 
 /// What is called, in the order in which it is reported.
 pub(super) const NAMES: [&str; 2] = ["read_file of 4 KB", "list_dir of 100"];
@@ -86,7 +85,7 @@ impl Calls {
 }
 
 /// The peer as its README starts it, for reading; its settings do not come from the environment of whoever measures.
-fn serving(peer: &Program, folder: &Path) -> Command {
+pub(crate) fn serving(peer: &Program, folder: &Path) -> Command {
     let mut command = Command::new(&peer.file);
     command.arg(folder).stderr(Stdio::null());
     for setting in ["ALLOW_WRITE", "DISABLE_TOOLS", "ENABLE_ROOTS"] {

@@ -24,13 +24,15 @@ use clap::Args;
 use serde::Serialize;
 use tempfile::TempDir;
 
-use self::calls::{Calls, PEER};
+use self::calls::Calls;
+pub(crate) use self::calls::serving;
 use self::cases::Rival;
-pub(crate) use self::report::Report;
+pub(crate) use self::report::{Report, Searched};
 use self::searches::{Rivals, Searches};
 use self::windows::{Sizes, Windows};
 use crate::client::Client;
 use crate::cpu::{Cpus, Watch};
+use crate::peers::install::rust_server;
 use crate::processes;
 use crate::program::Program;
 use crate::servers::{llmc, locate};
@@ -87,16 +89,37 @@ pub(crate) fn measure(stage: &Path, options: &Options, cpus: &Cpus, plan: Plan) 
     let searches = Searches::new(Client::start(&mut setup.llmc(&tree))?, &tree, Rivals::find())?;
     let peer = match &options.peer {
         Some(file) => Some(Program::at(file.canonicalize().unwrap_or_else(|_| file.clone()))?),
-        None => Program::find(&[PEER]),
+        None => rust_server(&setup.stage),
     };
     let calls = peer.as_ref().map(|peer| Calls::new(&setup, peer, cpus)).transpose()?;
     let windows = Windows::new(&setup, cpus, plan.reads)?;
     let mut all = All { searches, calls, windows };
     let (searched, pinned) = all.rounds(cpus, plan)?;
-    let missing = missing(all.searches.rivals(), peer.as_ref());
+    let mut missing = missing(all.searches.rivals());
+    if peer.is_none() {
+        missing.push(
+            "read_file and list_dir: install `rust-mcp-filesystem` with `cargo xtask bench -- peers --install`, or name \
+             it with `--peer`"
+                .to_owned(),
+        );
+    }
     let versions = versions(all.searches.rivals(), peer.as_ref());
     let All { searches, windows, .. } = all;
     Ok(Report::new(report::Facts { cpus, tree, versions, missing, searches, windows }, searched, pinned))
+}
+
+/// Measures the searches alone, in so many rounds of so many turns.
+pub(crate) fn search(
+    stage: &Path,
+    tree: Option<&Path>,
+    cpus: &Cpus,
+    [rounds, turns]: [usize; 2],
+) -> Result<Searched> {
+    let setup = Setup::new(stage)?;
+    let tree = tree::choose(tree)?;
+    let mut searches = Searches::new(Client::start(&mut setup.llmc(&tree))?, &tree, Rivals::find())?;
+    let measured = (0..rounds).map(|_| searches.round(cpus, turns)).collect::<Result<_>>()?;
+    Ok(Searched::new(&searches.cases, measured, missing(searches.rivals())))
 }
 
 impl Setup {
@@ -154,22 +177,15 @@ impl All {
 }
 
 /// What is not measured because a program is missing, and how to get it.
-fn missing(rivals: &Rivals, peer: Option<&Program>) -> Vec<String> {
+fn missing(rivals: &Rivals) -> Vec<String> {
     let mut missing = Vec::new();
     let mut note = |has: bool, text: &str| {
         if !has {
             missing.push(text.to_owned());
         }
     };
-    note(rivals.get(Rival::Rg).is_some(), "search_files: not measured: `rg` is not in PATH; install ripgrep");
-    note(
-        rivals.get(Rival::Fd).is_some(),
-        "find_files: not measured: neither `fd` nor `fdfind` is in PATH; install fd",
-    );
-    note(
-        peer.is_some(),
-        "read_file and list_dir: not measured: install with `cargo install rust-mcp-filesystem`, or name it with `--peer`",
-    );
+    note(rivals.get(Rival::Rg).is_some(), "search_files: `rg` is not in PATH; install ripgrep");
+    note(rivals.get(Rival::Fd).is_some(), "find_files: neither `fd` nor `fdfind` is in PATH; install fd");
     missing
 }
 

@@ -41,21 +41,27 @@ pub(crate) struct Report {
     pub(super) tree: PathBuf,
     pub(super) versions: Vec<String>,
     pub(super) targets: Vec<Target>,
-    /// What is not measured, and why.
-    pub(super) missing: Vec<String>,
-    pub(super) searches: Vec<CaseSummary>,
+    pub(super) searched: Searched,
     /// In the order of [`calls::NAMES`]; empty without the peer.
     pub(super) calls_us: Vec<Pair<Spread>>,
     /// In the order of [`windows::NAMES`].
     pub(super) windows_us: Vec<Sizes<Spread>>,
     pub(super) peak_kib: Sizes<u64>,
-    pub(super) search_rounds: Chosen<Round>,
     pub(super) pinned_rounds: Chosen<PinnedRound>,
+}
+
+/// All searches.
+#[derive(Debug, Serialize)]
+pub(crate) struct Searched {
+    pub(crate) cases: Vec<CaseSummary>,
+    pub(crate) rounds: Chosen<Round>,
+    /// What is not measured, and why.
+    pub(crate) missing: Vec<String>,
 }
 
 /// One case over the rounds that count.
 #[derive(Debug, Serialize)]
-pub(super) struct CaseSummary {
+pub(crate) struct CaseSummary {
     pub(super) name: &'static str,
     pub(super) rival: Rival,
     pub(super) agreed: Agreed,
@@ -67,13 +73,11 @@ pub(super) struct CaseSummary {
 impl Report {
     pub(super) fn new(facts: Facts<'_>, searched: Vec<Round>, pinned: Vec<PinnedRound>) -> Self {
         let Facts { cpus, tree, versions, missing, searches, windows } = facts;
-        let searched = Chosen::new(searched, |round| round.foreign_share);
         let pinned = Chosen::new(pinned, |round| round.foreign_share);
-        let cases = searches.cases.iter().enumerate();
-        let searches: Vec<_> = cases.map(|(number, case)| summary(number, case, &searched)).collect();
+        let searched = Searched::new(&searches.cases, searched, missing);
         let (calls_us, call_targets) = calls(&pinned);
         let (windows_us, window_targets) = window_times(&pinned);
-        let mut targets: Vec<Target> = searches.iter().map(CaseSummary::target).collect();
+        let mut targets = searched.targets();
         targets.extend(call_targets.into_iter().chain(window_targets));
         targets.push(growth(windows.peak_kib));
         Self {
@@ -81,19 +85,25 @@ impl Report {
             tree,
             versions,
             targets,
-            missing,
-            searches,
+            searched,
             calls_us,
             windows_us,
             peak_kib: windows.peak_kib,
-            search_rounds: searched,
             pinned_rounds: pinned,
         }
     }
+}
 
-    /// Whether every target that could be measured is met.
-    pub(crate) fn is_good(&self) -> bool {
-        self.targets.iter().all(|target| target.met)
+impl Searched {
+    pub(super) fn new(cases: &[Checked], rounds: Vec<Round>, missing: Vec<String>) -> Self {
+        let rounds = Chosen::new(rounds, |round| round.foreign_share);
+        let cases = cases.iter().enumerate().map(|(number, case)| summary(number, case, &rounds)).collect();
+        Self { cases, rounds, missing }
+    }
+
+    /// At most as long as the program beside it.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        self.cases.iter().map(CaseSummary::target).collect()
     }
 }
 
@@ -111,7 +121,7 @@ impl CaseSummary {
         let Pair { llmc, baseline } = &self.times_ms;
         let (llmc, baseline, rival) = (llmc.median, baseline.median, self.rival.names()[0]);
         let context = format!("{llmc:.1} ms, {rival} {baseline:.1} ms; {}", self.agreed.sentence());
-        Target::at_most(self.name.to_owned(), self.ratio, "x", MOST, context)
+        Target::at_most(format!("{}, beside {rival}", self.name), self.ratio, "x", MOST, context)
     }
 }
 
@@ -143,8 +153,9 @@ fn calls(rounds: &Chosen<PinnedRound>) -> (Vec<Pair<Spread>>, Vec<Target>) {
         let spread = Pair { llmc: Spread::of(rounds.of(of)), baseline: Spread::of(rounds.of(of_peer)) };
         let ratio = median(rounds.of(move |round| of(round) / of_peer(round)));
         let (llmc, peer) = (spread.llmc.median, spread.baseline.median);
+        let what = format!("{}, beside {}", calls::NAMES[call], calls::PEER);
         let context = format!("{llmc:.1} us, {} {peer:.1} us", calls::PEER);
-        (spread, Target::at_most(calls::NAMES[call].to_owned(), ratio, "x", MOST, context))
+        (spread, Target::at_most(what, ratio, "x", MOST, context))
     };
     (0..calls::NAMES.len()).map(summary).unzip()
 }
@@ -156,7 +167,7 @@ fn window_times(rounds: &Chosen<PinnedRound>) -> (Vec<Sizes<Spread>>, Vec<Target
         let spread = Sizes { large: Spread::of(rounds.of(of)), small: Spread::of(rounds.of(of_small)) };
         let ratio = median(rounds.of(move |round| of(round) / of_small(round)));
         let context = format!("{:.1} us, in 1 MiB {:.1} us", spread.large.median, spread.small.median);
-        let what = format!("{} in 1 GiB", windows::NAMES[window]);
+        let what = format!("{} in 1 GiB, beside 1 MiB", windows::NAMES[window]);
         (spread, Target::at_most(what, ratio, "x", MOST_FOR_SIZE, context))
     };
     (0..windows::NAMES.len()).map(summary).unzip()

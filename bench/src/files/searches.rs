@@ -41,7 +41,7 @@ pub(super) struct Checked {
 
 /// One round of all cases.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Round {
+pub(crate) struct Round {
     pub(super) foreign_share: f64,
     /// Milliseconds of the best turn, in the order of the cases.
     pub(super) times_ms: Vec<Pair<f64>>,

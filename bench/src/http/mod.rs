@@ -20,8 +20,11 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 pub(crate) use self::report::Report;
-use self::sides::{Side, sides};
-use self::wire::{Target, Wire};
+pub(crate) use self::sides::{Side, sides};
+pub(crate) use self::wire::Target;
+use self::wire::Wire;
+use crate::peers::install::node_folder;
+use crate::servers::locate;
 use crate::stats::Percentiles;
 
 /// How much is measured.
@@ -33,7 +36,8 @@ pub(crate) struct Options {
     /// How long each server is called, in seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Folder in which `npm ci` has installed `bench/node`, for the reference server; without it that is left out.
+    /// Folder in which `npm ci` has installed `bench/node`, for the reference server; without it, where
+    /// `cargo xtask bench -- peers --install` has put it.
     #[arg(long, value_name = "DIR")]
     node: Option<PathBuf>,
 }
@@ -54,11 +58,11 @@ struct Outcome {
 
 /// Calls so far.
 #[derive(Default)]
-struct Sum {
-    calls: u64,
-    errors: u64,
-    time: Duration,
-    latencies_us: Vec<f64>,
+pub(crate) struct Sum {
+    pub(crate) calls: u64,
+    pub(crate) errors: u64,
+    pub(crate) time: Duration,
+    pub(crate) latencies_us: Vec<f64>,
 }
 
 /// Measures all servers.
@@ -68,7 +72,8 @@ struct Sum {
 pub(crate) fn measure(stage: &Path, options: &Options, quick: bool) -> Result<Report> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let total = Duration::from_secs(if quick { options.seconds.min(6) } else { options.seconds });
-    let (sides, missing) = sides(stage, options.node.as_deref())?;
+    let (sides, missing) =
+        sides(stage, options.node.clone().or_else(|| node_folder(&locate(stage).ok()?)).as_deref())?;
     let places: Vec<(usize, usize)> = sides
         .iter()
         .enumerate()
@@ -103,7 +108,7 @@ pub(crate) fn measure(stage: &Path, options: &Options, quick: bool) -> Result<Re
 }
 
 /// Has all clients call one tool for a while, after each has called it once.
-async fn turn(target: &Target, connections: usize, length: Duration, sum: &mut Sum) -> Result<()> {
+pub(crate) async fn turn(target: &Target, connections: usize, length: Duration, sum: &mut Sum) -> Result<()> {
     let (is_over, errors) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut clients = Vec::new();
     for _ in 0..connections {

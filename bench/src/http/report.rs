@@ -1,10 +1,10 @@
 //! What came of the calls over HTTP, as ratios: numbers of one machine mean little on another.
 
-use std::fmt;
-
+use llmc_proof::{Claim, Part};
 use serde::Serialize;
 
 use super::Outcome;
+use crate::part::{bars, row, table};
 
 /// All servers and their tools.
 #[derive(Debug, Serialize)]
@@ -20,40 +20,73 @@ impl Report {
         Self { connections, outcomes, missing }
     }
 
-    /// No call failed.
-    pub(crate) fn is_good(&self) -> bool {
-        self.outcomes.iter().all(|outcome| outcome.errors == 0)
-    }
-
     /// llmc's calls of the same tool; of its first tool for servers with tools of their own.
     fn ours(&self, tool: &str) -> Option<&Outcome> {
         let mut ours = self.outcomes.iter().filter(|outcome| outcome.server == "llmc");
         ours.clone().find(|outcome| outcome.tool == tool).or_else(|| ours.next())
     }
+
+    fn row(&self, outcome: &Outcome) -> Vec<String> {
+        let Outcome { server, tool, calls, errors, calls_per_second, latency_us } = outcome;
+        let (rate, p99) = self.ours(tool).map_or((f64::NAN, f64::NAN), |ours| {
+            (ours.calls_per_second / calls_per_second, ours.latency_us.p99 / latency_us.p99)
+        });
+        let counted = [calls.to_string(), errors.to_string()];
+        let measured =
+            [*calls_per_second, latency_us.p50, latency_us.p99].map(|number| format!("{number:.0}"));
+        let ratios = [rate, p99].map(|ratio| format!("{ratio:.2}"));
+        row(format!("{server}, {tool}"), counted.into_iter().chain(measured).chain(ratios))
+    }
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(formatter, "Streamable HTTP, {} clients at a time", self.connections)?;
-        writeln!(
-            formatter,
-            "{:34} {:10} {:>9} {:>7} {:>9} {:>9} {:>9}  llmc/this: rate, p99",
-            "server", "tool", "calls", "errors", "calls/s", "p50 us", "p99 us"
-        )?;
-        for outcome in &self.outcomes {
-            let Outcome { server, tool, calls, errors, calls_per_second, latency_us } = outcome;
-            let ratio = self.ours(tool).map_or((f64::NAN, f64::NAN), |ours| {
-                (ours.calls_per_second / calls_per_second, ours.latency_us.p99 / latency_us.p99)
-            });
-            writeln!(
-                formatter,
-                "{server:34} {tool:10} {calls:>9} {errors:>7} {calls_per_second:>9.0} {:>9.0} {:>9.0}  {:.2}, {:.2}",
-                latency_us.p50, latency_us.p99, ratio.0, ratio.1
-            )?;
+impl crate::part::Report for Report {
+    fn part(&self) -> Part {
+        let claim = |outcome: &Outcome| Claim {
+            what: format!("every call of {} of {} is answered as it should", outcome.tool, outcome.server),
+            expected: "no errors".into(),
+            seen: format!("{} errors in {} calls", outcome.errors, outcome.calls),
+            held: outcome.errors == 0 && outcome.calls > 0,
+        };
+        let places = self
+            .outcomes
+            .iter()
+            .map(|outcome| format!("{}, {}", outcome.server, outcome.tool))
+            .collect::<Vec<_>>();
+        let of = |number: fn(&Outcome) -> f64| self.outcomes.iter().map(number).collect::<Vec<f64>>();
+        let columns =
+            ["", "calls", "errors", "calls/s", "p50 us", "p99 us", "llmc/this: calls/s", "llmc/this: p99"];
+        Part {
+            name: "bench-http".into(),
+            title: "Calls over HTTP".into(),
+            summary: format!(
+                "Streamable HTTP, {} clients at a time, each over a connection of its own.",
+                self.connections
+            ),
+            claims: self.outcomes.iter().map(claim).collect(),
+            tables: vec![table(
+                "servers in turns",
+                &columns,
+                self.outcomes.iter().map(|outcome| self.row(outcome)).collect(),
+            )],
+            charts: vec![
+                bars(
+                    "Calls per second",
+                    "calls/s",
+                    places.clone(),
+                    vec![("calls/s", of(|outcome| outcome.calls_per_second))],
+                ),
+                bars(
+                    "Latency",
+                    "us",
+                    places,
+                    vec![
+                        ("p50", of(|outcome| outcome.latency_us.p50)),
+                        ("p99", of(|outcome| outcome.latency_us.p99)),
+                    ],
+                ),
+            ],
+            left_out: self.missing.clone(),
+            ..Part::default()
         }
-        for missing in &self.missing {
-            writeln!(formatter, "NOT MEASURED: {missing}")?;
-        }
-        Ok(())
     }
 }

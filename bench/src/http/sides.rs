@@ -23,9 +23,9 @@ const NO_LIMIT: u32 = 4_000_000;
 const EVERYTHING: &str = "node_modules/@modelcontextprotocol/server-everything/dist/index.js";
 
 /// A running server.
-pub(super) struct Side {
-    pub(super) name: String,
-    pub(super) targets: Vec<Target>,
+pub(crate) struct Side {
+    pub(crate) name: String,
+    pub(crate) targets: Vec<Target>,
     process: Child,
     _servers: Option<Servers>,
 }
@@ -39,7 +39,7 @@ impl Drop for Side {
 }
 
 /// All that can be started, and what cannot.
-pub(super) fn sides(stage: &Path, node: Option<&Path>) -> Result<(Vec<Side>, Vec<String>)> {
+pub(crate) fn sides(stage: &Path, node: Option<&Path>) -> Result<(Vec<Side>, Vec<String>)> {
     let servers = Servers::new(stage)?;
     let config = tempfile::NamedTempFile::with_suffix(".toml")?;
     let limits = format!("listen = '127.0.0.1:0', auth = 'none', requests_per_minute = {NO_LIMIT}");
@@ -52,7 +52,9 @@ pub(super) fn sides(stage: &Path, node: Option<&Path>) -> Result<(Vec<Side>, Vec
     match node.map(everything) {
         Some(Ok(side)) => sides.push(side),
         Some(Err(error)) => missing.push(format!("the reference server for Node: {error:#}")),
-        None => missing.push("the reference server for Node: `--node` names no folder with it".to_owned()),
+        None => missing.push(
+            "the reference server for Node: `cargo xtask bench -- peers --install` installs it".to_owned(),
+        ),
     }
     Ok((sides, missing))
 }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 /// A tool of a server, and how it is called.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub(crate) struct Target {
     pub(super) address: SocketAddr,
     pub(super) tool: String,
     pub(super) arguments: Value,

@@ -55,8 +55,8 @@ fn every_tool(folder: &str) -> Vec<(&'static str, Value)> {
 /// Calls every tool until each has worked, and tells which did not in time.
 pub(super) fn failing(name: &str, mut call: impl FnMut(&str, &Value) -> Result<Answer>) -> Vec<String> {
     let mut failing = Vec::new();
+    let begun = Instant::now();
     for (tool, arguments) in every_tool(&format!("after-{name}")) {
-        let begun = Instant::now();
         loop {
             let answer = call(tool, &arguments);
             if matches!(answer, Ok(Answer::Done(_))) {

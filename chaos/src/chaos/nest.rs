@@ -53,7 +53,9 @@ impl Nest {
 
     /// Runs this program inside, and waits for its end.
     pub(super) fn run(&self, arguments: &[String]) -> Result<ExitStatus> {
-        let mut command = Command::new("unshare");
+        // Whatever ends this program ends all of it, too.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "unshare"]);
         command.args(["--user", "--map-root-user", "--mount", "--pid", "--net", "--ipc", "--fork"]);
         command.args(["--kill-child", "--mount-proc", "--"]);
         command.arg(self.path("llmc-chaos")).arg("--stage").arg(self.path("stage"));
@@ -62,7 +64,7 @@ impl Nest {
         if is_root() {
             command.uid(NOBODY).gid(NOBODY);
         }
-        command.status().context("failed to start `unshare` (util-linux)")
+        command.status().context("failed to start `setpriv` and `unshare` (util-linux)")
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {

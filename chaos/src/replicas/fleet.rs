@@ -256,7 +256,7 @@ impl Drop for Nginx {
     }
 }
 
-/// What docs/operating.md shows, with a port for the first server, for the first two, and so on.
+/// What docs/scaling.md shows, with a port for the first server, for the first two, and so on.
 fn configuration(folder: &Path, ports: &[SocketAddr], servers: &[SocketAddr]) -> String {
     let folder = folder.display();
     let mut text = format!(

@@ -99,7 +99,7 @@ fn left_out() -> Vec<String> {
     [
         "what lives in one server by its nature: processes of `start_process`, tasks, and questions to clients of \
          earlier revisions, which wait on the stream of their call; these need a balancer that sends a client to the same \
-         server (docs/operating.md)",
+         server (docs/scaling.md)",
         "several machines: the servers share one kernel and one disk, so ratios of throughput say what a further process \
          brings there and not what a further machine does",
     ]

@@ -25,6 +25,7 @@ mod reply;
 mod service;
 mod shape;
 mod socket;
+mod step_up;
 mod tls;
 
 use std::convert::Infallible;

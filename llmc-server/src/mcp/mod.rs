@@ -4,6 +4,7 @@
 //! the one call path and its answers into results.
 
 mod asking;
+mod codes;
 mod convert;
 mod front;
 mod levels;
@@ -36,6 +37,7 @@ use tracing::{Instrument as _, info_span};
 use crate::call::{CallError, CallPath, Caller, Dialog, Entry, Identity, Kind, Request};
 use crate::telemetry::{Above, parse_traceparent};
 pub(crate) use asking::{capabilities_of, client_of};
+pub(crate) use codes::CODES;
 pub(crate) use front::Front;
 use levels::Levels;
 pub(crate) use listen::Listening;

@@ -24,6 +24,7 @@ mod heads;
 mod metrics;
 mod oauth;
 mod offers;
+mod operator;
 mod protocol;
 mod rates;
 mod readiness;

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
 use crate::audit::{self, Audit};
-use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Live, Registry, Schema, Seal};
+use crate::call::{Authority, CallPath, Caller, Common, EXECUTE_CODE, Live, Registry, Schema, Seal};
 use crate::config::{self, Config, Flags, Mode, NamedMode, Plugin};
 use crate::lock::{Drift, Guard};
 use crate::plugin::Supervisor;
@@ -133,13 +133,15 @@ pub(crate) async fn start_for(config: Config, flags: &Flags, tool: Option<&str>)
     let ground = Ground::new(flags, audit.clone())?;
     let key = config.server.state_key.as_deref();
     let seal = Seal::open(key).with_context(|| format!("server.state_key: failed to read {key:?}"))?;
+    let common = Common::open(&config)?.map(Arc::new);
+    let seal = seal.with_common(common.clone());
     let prepared = tokio::task::spawn_blocking(Schema::prepare);
     let mut parts = Parts::prepare(&config, secrets, &ground, None).await?;
     let Built { registry, authority, stopped, starting } =
         build(&config, guard, &mut parts, None, prepared, seal.clone(), tool).await?;
     record_stopped(&audit, &stopped);
     let path = CallPath::new(registry, authority, Arc::clone(&parts.secrets), audit, config.limits.clone());
-    let path = path.with_spans(spans).counting(config.telemetry.metrics);
+    let path = path.with_common(common).with_spans(spans).counting(config.telemetry.metrics);
     let shown = Shown::new(&config, &stopped, is_locked);
     let live = Live::new(parts.generation(path, shown));
     let processes = tokio::spawn(async {

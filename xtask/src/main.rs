@@ -25,7 +25,7 @@ use std::ffi::OsString;
 use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::Result;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::stage::Profile;
 use crate::workspace::Workspace;
@@ -80,6 +80,12 @@ enum Verb {
     Prove(prove::Prove),
     /// Fuzzes what takes text from models, plugins and clients, guided by coverage.
     Fuzz(fuzz::Fuzz),
+    /// Breaks what servers stand on while clients use them; the arguments after `--` go to `llmc-chaos chaos`.
+    Chaos(Proof),
+    /// Makes very many calls and looks what they cost over time; the arguments after `--` go to `llmc-chaos soak`.
+    Soak(Proof),
+    /// Runs three servers behind nginx and kills one; the arguments after `--` go to `llmc-chaos replicas`.
+    Replicas(Proof),
     /// Makes what is published, in `target/dist`: tarball, Debian package, MCPB bundle, SBOM, checksums.
     Dist(dist::Dist),
     /// Checks the book in `docs` against the staged programs, and renders it if `mdbook` is installed.
@@ -94,6 +100,19 @@ enum Verb {
         #[arg(long)]
         bless: bool,
     },
+}
+
+/// Something that is tried and reported on.
+#[derive(Args)]
+struct Proof {
+    /// Try the optimised build; `soak` does so unless told otherwise.
+    #[arg(long, conflicts_with = "debug")]
+    release: bool,
+    /// Try the unoptimised build.
+    #[arg(long)]
+    debug: bool,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
 }
 
 fn main() -> ExitCode {
@@ -128,6 +147,12 @@ fn run(workspace: &Workspace, verb: Verb) -> Result<ExitCode> {
         Verb::Bench { args } => return bench(workspace, &args),
         Verb::Prove(prove) => return prove::run(workspace, &prove),
         Verb::Fuzz(fuzz) => return fuzz::run(workspace, &fuzz),
+        Verb::Chaos(proof) => return try_out(workspace, "chaos", &proof, Profile::Dev),
+        Verb::Soak(proof) => return try_out(workspace, "soak", &proof, Profile::Release),
+        Verb::Replicas(proof) => {
+            test::provide(&test::NGINX);
+            return try_out(workspace, "replicas", &proof, Profile::Dev);
+        }
         Verb::Dist(dist) => dist::run(workspace, &dist)?,
         Verb::Book { bless } => book::run(workspace, bless)?,
         Verb::Abi { bless } => abi(workspace, bless)?,
@@ -150,6 +175,25 @@ fn bench(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> {
         cargo.args(["--features", "tantivy"]);
     }
     forward(cargo.args(["--", "--stage"]).arg(stage.dir).args(args))
+}
+
+/// Runs a verb of `llmc-chaos` on a fresh stage; its report goes to the others.
+fn try_out(workspace: &Workspace, verb: &str, proof: &Proof, usual: Profile) -> Result<ExitCode> {
+    let profile = match (proof.release, proof.debug) {
+        (true, _) => Profile::Release,
+        (_, true) => Profile::Dev,
+        (false, false) => usual,
+    };
+    let folder = if profile == Profile::Release { stage::RELEASE_FOLDER } else { stage::FOLDER };
+    let stage = stage::build(workspace, profile, folder)?;
+    let mut cargo = workspace.cargo(["run", "--quiet", "-p", "llmc-chaos"]);
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    let parts = stage.dir.with_file_name("proof").join("parts");
+    forward(
+        cargo.args(["--", "--stage"]).arg(stage.dir).arg("--parts").arg(parts).arg(verb).args(&proof.args),
+    )
 }
 
 /// Runs the layout snapshot test of the ABI; `LLMC_BLESS` makes it store what it finds.

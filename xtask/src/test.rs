@@ -16,9 +16,11 @@ use crate::workspace::{self, Workspace, shown};
 
 /// A program of the system that tests start: its name, its Debian package, and what is not tested without it.
 /// It has to stand in [`FOLDERS`]: a jail shows its programs no other ones.
-struct Prerequisite {
+pub(crate) struct Prerequisite {
     program: &'static str,
     package: &'static str,
+    /// Makes it say its version and end.
+    version: &'static str,
     tests: &'static str,
 }
 
@@ -26,20 +28,35 @@ const PREREQUISITES: &[Prerequisite] = &[
     Prerequisite {
         program: "python3",
         package: "python3",
+        version: "--version",
         tests: "everything that runs Python code (`execute_code`)",
     },
     Prerequisite {
         program: "chromium-headless-shell",
         package: "chromium-headless-shell",
+        version: "--version",
         tests: "the console in a browser",
     },
-    Prerequisite { program: "git", package: "git", tests: "`run_command` with a real program" },
+    Prerequisite {
+        program: "git",
+        package: "git",
+        version: "--version",
+        tests: "`run_command` with a real program",
+    },
 ];
+
+/// The balancer in front of several servers.
+pub(crate) const NGINX: Prerequisite = Prerequisite {
+    program: "nginx",
+    package: "nginx-light",
+    version: "-v",
+    tests: "several servers behind nginx",
+};
 
 /// Where clients of others are installed, beside the stage.
 const CLIENTS: &str = "clients";
 
-const FOLDERS: [&str; 2] = ["/usr/bin", "/usr/local/bin"];
+const FOLDERS: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/usr/sbin"];
 
 /// Builds, stages and tests; with a filter, runs only the tests whose name contains it.
 pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
@@ -126,17 +143,17 @@ fn result(line: &str) -> Option<(u64, u64)> {
 }
 
 /// Makes sure that a program can be started, or says what stays untested.
-fn provide(wanted: &Prerequisite) {
-    let Prerequisite { program, package, tests } = wanted;
-    if is_there(program) {
+pub(crate) fn provide(wanted: &Prerequisite) {
+    let Prerequisite { program, package, version, tests } = wanted;
+    if is_there(program, version) {
         return;
     }
-    if is_root() && is_there("apt-get") {
+    if is_root() && is_there("apt-get", "--version") {
         println!("`{program}` is missing in {}; installing the package `{package}`", FOLDERS.join(" and "));
         let installed = apt_get(&["update", "-qq"])
             .and_then(|()| apt_get(&["install", "-qq", "-y", "--no-install-recommends", package]));
         match installed {
-            Ok(()) if is_there(program) => return,
+            Ok(()) if is_there(program, version) => return,
             Ok(()) => println!("`{program}` still cannot be started"),
             Err(error) => println!("{error:#}"),
         }
@@ -145,10 +162,10 @@ fn provide(wanted: &Prerequisite) {
 }
 
 /// Whether one of the folders has the program and it starts.
-fn is_there(program: &str) -> bool {
+fn is_there(program: &str, version: &str) -> bool {
     FOLDERS.iter().map(|folder| Path::new(folder).join(program)).any(|file| {
         let mut command = Command::new(file);
-        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg(version).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     })
 }
@@ -204,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_noticed() {
-        assert!(is_there("env"));
-        assert!(!is_there("llmc-no-such-program"));
+        assert!(is_there("env", "--version"));
+        assert!(!is_there("llmc-no-such-program", "--version"));
     }
 }

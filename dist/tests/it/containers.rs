@@ -69,6 +69,18 @@ fn complaints(deployment: &Value) -> Vec<String> {
             want(volumes.iter().any(|volume| volume["name"] == mount["name"]), "volume");
         }
     }
+    for container in pod["initContainers"].as_array().into_iter().flatten() {
+        let security = &container["securityContext"];
+        let is_closed = security["privileged"] == false
+            && security["allowPrivilegeEscalation"] == false
+            && security["readOnlyRootFilesystem"] == true
+            && security["capabilities"] == serde_json::json!({"drop": ["ALL"]});
+        want(is_closed && is_pinned(container["image"].as_str().unwrap()), "preparation");
+        for mount in container["volumeMounts"].as_array().unwrap() {
+            let volumes = pod["volumes"].as_array().unwrap();
+            want(volumes.iter().any(|volume| volume["name"] == mount["name"]), "volume");
+        }
+    }
     for volume in pod["volumes"].as_array().unwrap() {
         want(volume.get("hostPath").is_none(), "hostPath");
     }
@@ -95,6 +107,52 @@ fn the_deployment_asks_for_no_more_than_jails_need() {
     for wanted in ["hostUsers", "image", "privileged", "readiness", "procMount"] {
         assert!(found.iter().any(|complaint| complaint == wanted), "{wanted}: {found:?}");
     }
+}
+
+/// What several servers lack to be one for clients; none for one server.
+fn not_shared(deployment: &Value, config: &str, claims: &[Value]) -> Vec<&'static str> {
+    let mut lacking = Vec::new();
+    if deployment["spec"]["replicas"] == 1 {
+        return lacking;
+    }
+    for key in
+        ["state_key =", "shared_state = \"/shared/", "tokens = \"/shared/", "path = \"/shared/audit.jsonl\""]
+    {
+        if !config.contains(key) {
+            lacking.push(key);
+        }
+    }
+    let modes = |claim: &Value| claim["spec"]["accessModes"] == serde_json::json!(["ReadWriteMany"]);
+    if claims.is_empty() || !claims.iter().all(modes) {
+        lacking.push("claims");
+    }
+    let pod = &deployment["spec"]["template"]["spec"];
+    let is_mounted = |container: &Value| {
+        let mounts = container["volumeMounts"].as_array().unwrap();
+        mounts.iter().any(|mount| mount["name"] == "shared" && mount["mountPath"] == "/shared")
+    };
+    if !is_mounted(&pod["containers"][0]) || !is_mounted(&pod["initContainers"][0]) {
+        lacking.push("mount");
+    }
+    lacking
+}
+
+#[test]
+fn several_servers_share_what_makes_them_one() {
+    let (deployment, map) = (manifest("Deployment"), manifest("ConfigMap"));
+    assert_eq!(deployment["spec"]["replicas"], 3);
+    let config = map["data"]["config.toml"].as_str().unwrap();
+    let claims: Vec<Value> =
+        manifests().into_iter().filter(|manifest| manifest["kind"] == "PersistentVolumeClaim").collect();
+    assert_eq!(not_shared(&deployment, config, &claims), [""; 0]);
+
+    let alone = config.replace("shared_state", "# shared_state").replace("= \"/shared/state.db\"", "");
+    let mut narrow = claims.clone();
+    narrow[0]["spec"]["accessModes"] = serde_json::json!(["ReadWriteOnce"]);
+    let mut unmounted = deployment.clone();
+    unmounted["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = serde_json::json!([]);
+    let found = not_shared(&unmounted, &alone, &narrow);
+    assert_eq!(found, ["shared_state = \"/shared/", "claims", "mount"]);
 }
 
 #[test]

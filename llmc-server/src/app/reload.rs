@@ -126,6 +126,10 @@ impl App {
             config.server.state_key.clone_from(&self.config.server.state_key);
             left.push("server.state_key");
         }
+        if config.server.shared_state != self.config.server.shared_state {
+            config.server.shared_state.clone_from(&self.config.server.shared_state);
+            left.push("server.shared_state");
+        }
         if config.limits.max_message_bytes != self.config.limits.max_message_bytes {
             config.limits.max_message_bytes = self.config.limits.max_message_bytes;
             left.push("limits.max_message_bytes");

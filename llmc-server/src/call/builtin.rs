@@ -169,7 +169,7 @@ impl Builtin {
     }
 
     /// The result of a call, as bytes like those of a plugin.
-    pub(super) fn answer(
+    pub(super) async fn answer(
         self,
         path: &CallPath,
         caller: &Caller,
@@ -184,7 +184,7 @@ impl Builtin {
             Self::DescribeTool => describe(&tools(), &serde_json::from_slice(arguments).map_err(unread)?)?,
             Self::ReadMore => {
                 let asked: ReadMore = serde_json::from_slice(arguments).map_err(unread)?;
-                asked.answer(&path.shelf, &context.origin)?
+                asked.answer(&path.shelf, &context.origin).await?
             }
             Self::GetMetrics => Envelope { structured: Some(report(&path.registry)), ..Envelope::default() },
         };

@@ -14,7 +14,7 @@ use llmc_core::ask::{Client, Question};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::seal::{MAX_SEALED_BYTES, Seal};
+use super::seal::{Broken, MAX_SEALED_BYTES, Seal};
 use super::{CallError, Kind};
 use crate::config::ConfirmBy;
 use crate::plugin::Progress;
@@ -183,11 +183,17 @@ impl Dialog {
     }
 
     /// Judges the state that the client sent. `binding` is what it must have been sealed for.
-    pub(super) fn open(&self, seal: &Seal, binding: &[u8]) -> Result<(), CallError> {
-        let mut rounds = self.lock();
-        let Some(state) = rounds.sent_state.take() else { return Ok(()) };
-        let past = seal.unseal(&state, binding);
-        rounds.past = past.map_err(|broken| CallError::new(Kind::InvalidState, broken.message()))?;
+    pub(super) async fn open(&self, seal: &Seal, binding: &[u8]) -> Result<(), CallError> {
+        let Some(state) = self.lock().sent_state.take() else { return Ok(()) };
+        let past = match seal.waits() {
+            false => seal.unseal(&state, binding),
+            true => {
+                let (seal, binding) = (seal.clone(), binding.to_vec());
+                let unsealed = tokio::task::spawn_blocking(move || seal.unseal(&state, &binding));
+                unsealed.await.unwrap_or(Err(Broken::Unwritten))
+            }
+        };
+        self.lock().past = past.map_err(|broken| CallError::new(Kind::InvalidState, broken.message()))?;
         Ok(())
     }
 
@@ -405,7 +411,7 @@ mod tests {
         // An answer that is no object is none.
         let sent = BTreeMap::from([("a".to_owned(), json!({"content": 1})), ("b".to_owned(), json!(5))]);
         let second = Dialog::rounds(EVERYTHING, Some(round.state), sent);
-        second.open(&seal(), b"x").unwrap();
+        second.open(&seal(), b"x").await.unwrap();
         assert_eq!(second.ask(questions(), 0).await.unwrap_err().kind, Kind::InputRequired);
         second.end_round(&seal(), b"x", Duration::from_secs(60)).unwrap();
         let round = second.round().unwrap();
@@ -413,7 +419,7 @@ mod tests {
 
         let sent = BTreeMap::from([("b".to_owned(), json!({"roots": []}))]);
         let third = Dialog::rounds(EVERYTHING, Some(round.state), sent);
-        third.open(&seal(), b"x").unwrap();
+        third.open(&seal(), b"x").await.unwrap();
         assert_eq!(third.ask(questions(), 0).await.unwrap().len(), 2, "the first answer came from the state");
     }
 
@@ -430,17 +436,17 @@ mod tests {
         assert!(refused.message.contains("call the tool directly"), "{refused}");
     }
 
-    #[test]
-    fn consent_counts_with_its_state_alone() {
+    #[tokio::test]
+    async fn consent_counts_with_its_state_alone() {
         let sent = || BTreeMap::from([("c".to_owned(), json!({"action": "accept"}))]);
         let without = Dialog::rounds(EVERYTHING, None, sent());
-        without.open(&seal(), b"x").unwrap();
+        without.open(&seal(), b"x").await.unwrap();
         assert_eq!(without.consent_sent("c"), None);
         let question = || Question { method: llmc_core::ask::ELICIT.into(), params: json!({}) };
         assert_eq!(without.ask_consent("c", question()).kind, Kind::InputRequired);
         without.end_round(&seal(), b"x", Duration::from_secs(60)).unwrap();
         let with = Dialog::rounds(EVERYTHING, Some(without.round().unwrap().state), sent());
-        with.open(&seal(), b"x").unwrap();
+        with.open(&seal(), b"x").await.unwrap();
         assert!(with.consent_sent("c").is_some());
         assert_eq!(with.consent_sent("c"), None, "it is asked anew");
     }

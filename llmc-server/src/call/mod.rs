@@ -7,6 +7,7 @@
 mod authorise;
 mod bounds;
 mod builtin;
+mod common;
 mod confirm;
 mod consent;
 mod cost;
@@ -38,6 +39,7 @@ use tracing::{Instrument as _, info_span};
 
 pub(crate) use authorise::{Authority, Caller};
 pub(crate) use bounds::Bounds;
+pub(crate) use common::Common;
 pub(crate) use confirm::ConsentRule;
 pub(crate) use dialog::{Asker, Asking, Dialog, Round, Unanswered};
 pub(crate) use error::{CALL_TIMEOUT, CallError, Kind};
@@ -190,6 +192,11 @@ impl CallPath {
     /// Counts calls or not.
     pub(crate) fn counting(self, counted: bool) -> Self {
         Self { counted, ..self }
+    }
+
+    /// Keeps outputs where other servers find them, too.
+    pub(crate) fn with_common(self, common: Option<Arc<Common>>) -> Self {
+        Self { shelf: self.shelf.with_common(common), ..self }
     }
 
     /// Tells somebody of the span of each call.
@@ -390,7 +397,7 @@ impl CallPath {
         }
         let binding = confirm::binding(context, &request.caller, entry, arguments);
         if context.depth == 0 {
-            context.dialog.open(self.authority.seal(), &binding)?;
+            context.dialog.open(self.authority.seal(), &binding).await?;
         }
         let body = self.agreed(&request.caller, entry, context, arguments).await;
         let body = match body {
@@ -424,7 +431,7 @@ impl CallPath {
         let _turn = self.turn(entry, context).await?;
         match &entry.home {
             Home::Plugin(home) => self.run(entry, home, arguments, context).await,
-            Home::Server(tool) => tool.answer(self, caller, context, arguments),
+            Home::Server(tool) => tool.answer(self, caller, context, arguments).await,
         }
     }
 

@@ -1,5 +1,7 @@
 //! `read_more`: the rest of a result that was too long.
 
+use std::sync::Arc;
+
 use llmc_core::Envelope;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -34,9 +36,17 @@ pub(super) fn result() -> Value {
 }
 
 impl ReadMore {
-    pub(super) fn answer(&self, shelf: &Shelf, owner: &str) -> Result<Envelope, CallError> {
+    pub(super) async fn answer(self, shelf: &Shelf, owner: &Arc<str>) -> Result<Envelope, CallError> {
         let (offset, max_bytes) = (self.offset.unwrap_or(0), self.max_bytes.unwrap_or(DEFAULT_BYTES));
-        let part = shelf.read(owner, &self.handle, offset, max_bytes).map_err(|error| {
+        let part = match shelf.waits() {
+            false => shelf.read(owner, &self.handle, offset, max_bytes),
+            true => {
+                let (shelf, owner) = (shelf.clone(), Arc::clone(owner));
+                let read = move || shelf.read(&owner, &self.handle, offset, max_bytes);
+                tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other).flatten()
+            }
+        };
+        let part = part.map_err(|error| {
             CallError::new(Kind::ToolFailed, format!("the kept output cannot be read: {error}"))
         })?;
         let Part { text, offset, total } = part.ok_or_else(|| {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -17,6 +17,9 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Sha256, Sha512};
+use tracing::warn;
+
+use super::common::{Common, Use};
 
 /// What an HMAC over SHA-256 takes as it is.
 const KEY_BYTES: usize = 64;
@@ -48,6 +51,8 @@ static USED: LazyLock<Mutex<HashMap<u128, u64>>> = LazyLock::new(Mutex::default)
 #[derive(Clone)]
 pub(crate) struct Seal {
     key: [u8; KEY_BYTES],
+    /// Tells other servers with this key what was used.
+    common: Option<Arc<Common>>,
 }
 
 /// Why a text is not opened.
@@ -59,6 +64,8 @@ pub(super) enum Broken {
     Used,
     /// Too many are under way.
     Full,
+    /// Whether it was used cannot be told to the other servers.
+    Unwritten,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,13 +83,23 @@ impl Seal {
     /// When the file cannot be read, others could read it, or it holds no key.
     pub(crate) fn open(file: Option<&Path>) -> io::Result<Self> {
         match file {
-            Some(file) => Ok(Self { key: from_file(file)? }),
+            Some(file) => Ok(Self { key: from_file(file)?, common: None }),
             None => {
                 static OWN: OnceLock<[u8; KEY_BYTES]> = OnceLock::new();
                 let fresh = random::<KEY_BYTES>()?;
-                Ok(Self { key: *OWN.get_or_init(|| fresh) })
+                Ok(Self { key: *OWN.get_or_init(|| fresh), common: None })
             }
         }
+    }
+
+    /// In common with other servers that have the same key.
+    pub(crate) fn with_common(self, common: Option<Arc<Common>>) -> Self {
+        Self { common, ..self }
+    }
+
+    /// Whether [`Self::unseal`] may have to wait for another server.
+    pub(super) fn waits(&self) -> bool {
+        self.common.is_some()
     }
 
     /// Seals `content`, bound to `binding`, for some time.
@@ -116,6 +133,23 @@ impl Seal {
         if sealed.expires_ms <= now {
             return Err(Broken::Expired);
         }
+        self.use_up(number, sealed.expires_ms, now)?;
+        Ok(sealed.content)
+    }
+
+    /// Notes that a text was opened, here or where all servers look.
+    fn use_up(&self, number: u128, expires_ms: u64, now: u64) -> Result<(), Broken> {
+        if let Some(common) = &self.common {
+            return match common.use_up(number, expires_ms) {
+                Ok(Use::First) => Ok(()),
+                Ok(Use::Again) => Err(Broken::Used),
+                Ok(Use::Full) => Err(Broken::Full),
+                Err(error) => {
+                    warn!(%error, "a request state was refused: the shared state cannot be written");
+                    Err(Broken::Unwritten)
+                }
+            };
+        }
         let mut used = USED.lock().unwrap_or_else(PoisonError::into_inner);
         if used.len() >= MAX_USED {
             used.retain(|_, expires_ms| *expires_ms > now);
@@ -126,8 +160,8 @@ impl Seal {
         if used.len() >= MAX_USED {
             return Err(Broken::Full);
         }
-        used.insert(number, sealed.expires_ms);
-        Ok(sealed.content)
+        used.insert(number, expires_ms);
+        Ok(())
     }
 
     /// Seals what may be shown any number of times, until the key changes. Nothing if it is too long.
@@ -169,6 +203,9 @@ impl Broken {
             }
             Self::Used => "the request state was used before, it is good once; call again without it",
             Self::Full => "too many request states are in use; call again later",
+            Self::Unwritten => {
+                "whether the request state was used before cannot be told (`server.shared_state`); call again later, without it"
+            }
         }
     }
 }
@@ -227,7 +264,7 @@ mod tests {
     fn whatever_is_not_exactly_it_is_forged() {
         let text = seal().seal(&1, b"me", MINUTE).unwrap();
         assert_eq!(seal().unseal::<u8>(&text, b"you"), Err(Broken::Forged));
-        let other = Seal { key: [7; KEY_BYTES] };
+        let other = Seal { key: [7; KEY_BYTES], common: None };
         assert_eq!(other.unseal::<u8>(&text, b"me"), Err(Broken::Forged));
         let (payload, tag) = text.split_once('.').unwrap();
         let forged = URL_SAFE_NO_PAD.encode(br#"{"number":"0","expires_ms":99999999999999,"content":2}"#);

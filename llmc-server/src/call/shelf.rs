@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use super::common::Common;
 use crate::config::Limits;
 
 /// Longest text in bytes, twice what a run may print.
@@ -21,12 +22,15 @@ pub(super) const MAX_TEXT_BYTES: usize = 16 << 20;
 const MAX_TEXTS: usize = 64;
 
 /// Texts of all callers.
+#[derive(Clone)]
 pub(super) struct Shelf {
     /// Bytes of all texts together.
     max_bytes: u64,
     /// How long a text is kept.
     lifetime: Duration,
     texts: Arc<Mutex<VecDeque<Text>>>,
+    /// Where they are kept instead, for other servers, too.
+    common: Option<Arc<Common>>,
 }
 
 struct Text {
@@ -50,12 +54,23 @@ pub(super) struct Part {
 impl Shelf {
     pub(super) fn new(limits: &Limits) -> Self {
         let lifetime = Duration::from_millis(limits.kept_ms);
-        Self { max_bytes: limits.kept_bytes, lifetime, texts: Arc::default() }
+        Self { max_bytes: limits.kept_bytes, lifetime, texts: Arc::default(), common: None }
     }
 
     /// The same texts with other limits.
     pub(super) fn with(&self, limits: &Limits) -> Self {
-        Self { texts: Arc::clone(&self.texts), ..Self::new(limits) }
+        let (texts, common) = (Arc::clone(&self.texts), self.common.clone());
+        Self { texts, common, ..Self::new(limits) }
+    }
+
+    /// The same, in common with other servers.
+    pub(super) fn with_common(self, common: Option<Arc<Common>>) -> Self {
+        Self { common, ..self }
+    }
+
+    /// Whether reading may have to wait for another server.
+    pub(super) fn waits(&self) -> bool {
+        self.common.is_some()
     }
 
     /// Keeps a text and returns its handle. The oldest texts make room for it.
@@ -71,9 +86,13 @@ impl Shelf {
                 self.max_bytes
             )));
         }
+        let handle = handle()?;
+        if let Some(common) = &self.common {
+            common.keep(owner, &handle, text, self.max_bytes)?;
+            return Ok(handle);
+        }
         let file = tempfile::tempfile()?;
         file.write_all_at(text.as_bytes(), 0)?;
-        let handle = handle()?;
         let mut texts = self.texts();
         let mut held: u64 = texts.iter().map(|text| text.bytes).sum();
         while held + bytes > self.max_bytes || texts.len() >= MAX_TEXTS {
@@ -99,24 +118,19 @@ impl Shelf {
         offset: u64,
         max_bytes: usize,
     ) -> io::Result<Option<Part>> {
+        if let Some(common) = &self.common {
+            return common.read(owner, handle, (offset, max_bytes), self.lifetime);
+        }
         let texts = self.texts();
         let Some(text) = texts.iter().find(|text| text.handle == handle && text.owner == owner) else {
             return Ok(None);
         };
         let total = text.bytes;
-        // Up to three bytes before belong to a character that `offset` points into.
-        let from = offset.min(total).saturating_sub(3);
-        let until = offset.saturating_add(max_bytes as u64).min(total).max(from);
+        let (from, until) = window(offset, max_bytes, total);
         let mut bytes = vec![0; usize::try_from(until - from).map_err(io::Error::other)?];
         text.file.read_exact_at(&mut bytes, from)?;
         drop(texts);
-        let before = usize::try_from(offset.min(total) - from).map_err(io::Error::other)?;
-        let begins = |at: &usize| bytes.get(*at).is_none_or(|byte| !is_continuation(*byte));
-        let start = (0..=before).rev().find(begins).unwrap_or(before);
-        let bytes = bytes.split_off(start);
-        let whole = std::str::from_utf8(&bytes).map_or_else(|error| error.valid_up_to(), |_| bytes.len());
-        let text = String::from_utf8_lossy(&bytes[..whole]).into_owned();
-        Ok(Some(Part { text, offset: from + start as u64, total }))
+        part(bytes, from, offset, total).map(Some)
     }
 
     /// The texts that are not too old.
@@ -127,6 +141,23 @@ impl Shelf {
         }
         texts
     }
+}
+
+/// The bytes to be read for a part: up to three before it belong to a character that `offset` points into.
+pub(super) fn window(offset: u64, max_bytes: usize, total: u64) -> (u64, u64) {
+    let from = offset.min(total).saturating_sub(3);
+    (from, offset.saturating_add(max_bytes as u64).min(total).max(from))
+}
+
+/// The whole characters of these bytes, which begin at `from`.
+pub(super) fn part(mut bytes: Vec<u8>, from: u64, offset: u64, total: u64) -> io::Result<Part> {
+    let before = usize::try_from(offset.min(total) - from).map_err(io::Error::other)?;
+    let begins = |at: &usize| bytes.get(*at).is_none_or(|byte| !is_continuation(*byte));
+    let start = (0..=before).rev().find(begins).unwrap_or(before);
+    let bytes = bytes.split_off(start);
+    let whole = std::str::from_utf8(&bytes).map_or_else(|error| error.valid_up_to(), |_| bytes.len());
+    let text = String::from_utf8_lossy(&bytes[..whole]).into_owned();
+    Ok(Part { text, offset: from + start as u64, total })
 }
 
 /// 128 bits from the kernel's random number generator.

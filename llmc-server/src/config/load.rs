@@ -128,6 +128,7 @@ fn resolve(config: &mut Config, folder: &Path) {
     config.audit.path.iter_mut().for_each(from_folder);
     config.server.state.iter_mut().for_each(from_folder);
     config.server.state_key.iter_mut().for_each(from_folder);
+    config.server.shared_state.iter_mut().for_each(from_folder);
     if let Some(http) = &mut config.server.http {
         http.resolve(folder);
     }

@@ -98,6 +98,10 @@ pub struct Server {
     /// owner's alone. For several servers behind one address; without it each start makes its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_key: Option<PathBuf>,
+    /// File that several servers behind one address share, an SQLite database: which `requestState` was used, and outputs
+    /// for `read_more`. On one machine, or a volume whose locks hold between machines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_state: Option<PathBuf>,
     /// Serve MCP over Streamable HTTP, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
@@ -114,6 +118,7 @@ impl Default for Server {
             state: None,
             watch: true,
             state_key: None,
+            shared_state: None,
             http: None,
         }
     }

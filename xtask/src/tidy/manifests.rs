@@ -23,6 +23,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("llmc-tools-cmd", &["llmc-core", "llmc-tools-watch"]),
     ("llmc-tools-exec", &["llmc-core", "llmc-tools-watch"]),
     ("llmc-bench", &["llmc-core", "llmc-proof", "llmc-sandbox", "llmc-server", "llmc-wire"]),
+    ("llmc-chaos", &["llmc-proof"]),
     ("llmc-dist", &[]),
     // Fuzzers call what they fuzz.
     ("llmc-fuzz", &["judge", "llmc-rules", "llmc-server", "llmc-tools-fs", "llmc-wire", "search"]),

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::Order;
 use crate::tree::Tree;
+use crate::{Order, book};
 
 /// Documents at the root of the repository. They keep their places to each other, so that links between them hold.
 const DOCUMENTS: &[&str] =
@@ -23,7 +23,7 @@ const COMPLETIONS: &[(&str, &str)] = &[
 /// Folders of `packaging` that a tarball has, for those who install by hand.
 const PACKAGING: &[&str] = &["systemd", "docker", "kubernetes"];
 
-/// The documents.
+/// The documents; pages of the book with what they include.
 ///
 /// # Errors
 ///
@@ -33,7 +33,15 @@ pub fn documents(order: &Order) -> Result<Tree> {
     for name in DOCUMENTS {
         tree.put_file(format!("{DOCUMENTS_FOLDER}/{name}"), order.sources.join(name));
     }
-    tree.extend(Tree::of_folder(&order.sources.join("docs"))?.below(&format!("{DOCUMENTS_FOLDER}/docs")));
+    let folder = order.sources.join("docs");
+    let mut docs = Tree::of_folder(&folder)?;
+    let pages: Vec<String> =
+        docs.files().map(|(path, _)| path.to_owned()).filter(|path| path.ends_with(".md")).collect();
+    for page in pages {
+        let text = book::expanded(&folder.join(&page))?;
+        docs.put_bytes(page, text.into_bytes());
+    }
+    tree.extend(docs.below(&format!("{DOCUMENTS_FOLDER}/docs")));
     Ok(tree)
 }
 

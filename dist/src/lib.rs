@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod archive;
+mod book;
 pub mod deb;
 pub mod extras;
 pub mod mcpb;

@@ -62,7 +62,7 @@ pub use ask::{Answers, Client, Elicited, Questions};
 pub use context::{CallableTool, Context, Level};
 pub use envelope::{Content, Envelope};
 pub use error::{Explain, MISSING_GRANT, ToolError, ToolResult};
-pub use llmc_abi::{VERSION as ABI_VERSION, code, op};
+pub use llmc_abi::{Constant, SYMBOL as ABI_SYMBOL, VERSION as ABI_VERSION, code, op};
 pub use llmc_core_macros::{arguments, output, tool};
 pub use manifest::{Annotations, Manifest};
 pub use offer::{Completion, Messages, ResourceLink, ResourceUri};

@@ -73,11 +73,11 @@ fn header(path: &CStr, name: &Path) -> Result<&'static LibHeader, String> {
         .map_err(|_| other_major(&library, name))?;
     // Code and statics of a plugin are referenced until the process ends.
     std::mem::forget(library);
-    header.upgrade().map_err(|error| {
+    // The error is a page of numbers.
+    header.upgrade().map_err(|_| {
         format!(
-            "`{shown}` was built with another version of `abi_stable` ({}); \
+            "`{shown}` was built with another version of `abi_stable`, or is damaged; \
              rebuild it with llmc-core for plugin interface {}",
-            first_line(&error),
             llmc_abi::VERSION
         )
     })

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let stream = match llmc_sandbox::descriptors::isolate_stdio() {
         Ok(stream) => stream,
         Err(error) => {
-            eprintln!("llmc-host: stdin must be the server's socket (started by hand?): {error}");
+            eprintln!("llmc-host: {error}; `llmc plugin inspect LIBRARY` looks at a plugin in its jail");
             return ExitCode::from(2);
         }
     };

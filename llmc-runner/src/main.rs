@@ -21,6 +21,7 @@ mod ground;
 mod inside;
 mod request;
 mod serve;
+mod spares;
 mod stock;
 mod tier;
 mod trial;
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
         [Some("--self-test")] => self_test(Isolation::Namespaces),
         [Some("--self-test"), Some("landlock")] => self_test(Isolation::Landlock),
         [Some("--inside"), Some(ground)] => inside::look(ground),
-        _ => fail("llmc-runner is started by llmc; by hand it knows `--survey` and `--self-test`"),
+        _ => fail("llmc starts this program; by hand it knows `--survey` and `--self-test`"),
     }
 }
 
@@ -73,7 +74,7 @@ fn print(what: &impl Serialize) -> ExitCode {
         .and_then(|text| writeln!(std::io::stdout(), "{text}"));
     match written {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error.to_string()),
+        Err(error) => fail(&format!("failed to write to stdout: {error}")),
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use llmc_sandbox::Isolation;
-use llmc_sandbox::jail::{Handover, Jail, Launcher, Stillborn, TreeSignal};
+use llmc_sandbox::jail::{Handover, Jail, JailSpec, Launcher, Payload, Stillborn, TreeSignal};
 use llmc_wire::Header;
 use llmc_wire::runner::{
     File, Hello, Init, MAX_KITS, PARKED, Program, Refused, Spec, from_runner, to_runner,
@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::engine::Engines;
 use crate::request::{isolation, jail_spec, limits, outcome, refused, streams};
+use crate::spares::{self, Spares};
 use crate::stock::{Kind, Stock};
 use crate::{fail, tier, trial};
 
@@ -26,8 +27,8 @@ use crate::{fail, tier, trial};
 const MAX_REQUEST: usize = llmc_wire::runner::MAX_SPEC_BYTES;
 /// Most jails at a time, whatever the server asks for.
 const MAX_JAILS: u32 = 128;
-/// Jails beyond those: a zygote, one that takes its place, and one that is on its way out.
-const OWN_JAILS: u32 = 3;
+/// Jails beyond those: a zygote, one that takes its place, one that is on its way out, and spare ones.
+const OWN_JAILS: u32 = 3 + spares::MOST;
 /// Time between two looks at control groups that could not be removed because their processes were just ending.
 const TIDY_AGAIN: Duration = Duration::from_millis(20);
 /// Longest time that a run waits for an interpreter that is about to be ready, before it starts cold.
@@ -35,12 +36,14 @@ const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
 /// Serves until the server closes its end.
 pub(crate) fn serve() -> ExitCode {
-    let served = llmc_sandbox::descriptors::isolate_stdio().and_then(|socket| {
-        let (sender, mut receiver) = split(socket, MAX_REQUEST);
-        match init(&mut receiver)? {
-            Some(init) => Runner::start(&init, sender)?.run(&mut receiver),
-            None => Ok(()),
-        }
+    let socket = match llmc_sandbox::descriptors::isolate_stdio() {
+        Ok(socket) => socket,
+        Err(error) => return fail(&format!("{error}; by hand it knows `--survey` and `--self-test`")),
+    };
+    let (sender, mut receiver) = split(socket, MAX_REQUEST);
+    let served = init(&mut receiver).and_then(|init| match init {
+        Some(init) => Runner::start(&init, sender)?.run(&mut receiver),
+        None => Ok(()),
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,6 +67,7 @@ struct Runner {
     /// Files that come with many runs.
     kits: BTreeMap<u64, Vec<File>>,
     stock: Stock,
+    spares: Spares,
     sender: Sender,
     runs: BTreeMap<u64, Run>,
     /// Runs that wait for an interpreter, the oldest first.
@@ -77,6 +81,8 @@ struct Run {
     jail: Jail,
     /// The zygote that its jail was forked from.
     zygote: Option<u64>,
+    /// Whether its jail was made ahead of time.
+    waited: bool,
     /// The outer side of its terminal, until the server has it.
     terminal: Option<OwnedFd>,
 }
@@ -114,11 +120,13 @@ impl Runner {
         // Where there are no namespaces, nothing can be forked into them.
         let has_namespaces =
             launcher.as_ref().is_ok_and(|launcher| launcher.isolation() == Isolation::Namespaces);
-        let stock = Stock::new(if has_namespaces { init.parked_runs } else { 0 });
+        let parked_runs = if has_namespaces { init.parked_runs } else { 0 };
+        let (stock, spares) = (Stock::new(parked_runs), Spares::new(parked_runs > 0));
         let max_jails = max_jails as usize;
         let engines = Engines::default();
         let is_tidy = true;
-        let mut runner = Self { launcher, max_jails, engines, kits, stock, sender, runs, waiting, is_tidy };
+        let mut runner =
+            Self { launcher, max_jails, engines, kits, stock, spares, sender, runs, waiting, is_tidy };
         runner.answer(from_runner::HELLO, 0, &hello)?;
         if init.runs_code
             && let Ok(launcher) = &mut runner.launcher
@@ -247,7 +255,7 @@ impl Runner {
     fn tell(&mut self, call: u64, started: Result<Run, Refused>) -> io::Result<()> {
         match started {
             Ok(mut run) => {
-                let code = if run.zygote.is_some() { PARKED } else { 0 };
+                let code = if run.waited { PARKED } else { 0 };
                 let header = Header { kind: from_runner::STARTED, code, call, ..Header::default() };
                 let terminal = run.terminal.take();
                 let mut fds = vec![run.jail.pidfd()];
@@ -268,11 +276,10 @@ impl Runner {
             return Err(Refused { layer: "request".into(), message: "a stream is missing".into() });
         };
         let handover = Handover { stdin, stdout, stderr, job, limits: limits(spec.limits) };
-        while let Some((parked, zygote)) = self.stock.take(kind) {
-            match parked.begin(&handover) {
-                Ok(jail) => return Ok(Run { jail, zygote: Some(zygote), terminal: None }),
+        while let (Ok(launcher), Some((parked, zygote))) = (&mut self.launcher, self.stock.take(kind)) {
+            match parked.begin(launcher, &handover) {
+                Ok(jail) => return Ok(Run { jail, zygote: Some(zygote), waited: true, terminal: None }),
                 Err(stillborn) => {
-                    let Ok(launcher) = &mut self.launcher else { continue };
                     self.stock.ended(launcher, zygote);
                     match stillborn {
                         Stillborn::Before(error) => self.stock.disappoint(launcher, &error),
@@ -305,14 +312,18 @@ impl Runner {
         let terminal = spec.terminal.map(|size| launcher.terminal(size.rows, size.cols)).transpose();
         let terminal = terminal.map_err(|error| refused(&error))?;
         let spec = jail_spec(spec, engine, fds, terminal.as_ref())?;
+        if let Some(jail) = begin_spare(launcher, &mut self.spares, &spec)? {
+            return Ok(Run { jail, zygote: None, waited: true, terminal: None });
+        }
         let jail = launcher.spawn(&spec).map_err(|error| refused(&error))?;
-        Ok(Run { jail, zygote: None, terminal: terminal.map(|terminal| terminal.master) })
+        Ok(Run { jail, zygote: None, waited: false, terminal: terminal.map(|terminal| terminal.master) })
     }
 
     /// Looks after the zygote, and after the runs that wait for it.
     fn tend(&mut self) -> io::Result<()> {
         let Ok(launcher) = &mut self.launcher else { return Ok(()) };
         self.stock.tend(launcher, self.waiting.len());
+        self.spares.tend(launcher);
         while let Some(first) = self.waiting.pop_front() {
             let Waiting { call, spec, fds, kind, patience } = first;
             if self.stock.is_ready_for(&kind) {
@@ -335,7 +346,8 @@ impl Runner {
         let deadlines = self.runs.values().map(|run| run.jail.deadline());
         let patience = self.waiting.front().map(|waiting| waiting.patience);
         let tidy = (!self.is_tidy).then(|| now + TIDY_AGAIN);
-        let dues = deadlines.chain(patience).chain(self.stock.next_due()).chain(tidy);
+        let dues =
+            deadlines.chain(patience).chain(self.stock.next_due()).chain(self.spares.next_due()).chain(tidy);
         let timeout = dues.min().map(|next| {
             // An overdue jail is on its way out; there is no need to ask all the time.
             let left = next.saturating_duration_since(now).max(Duration::from_millis(1));
@@ -371,6 +383,35 @@ impl Runner {
     fn answer(&self, kind: u8, call: u64, body: &impl Serialize) -> io::Result<()> {
         let body = serde_json::to_vec(body)?;
         self.sender.send(Header { kind, call, ..Header::default() }, &body, &[])
+    }
+}
+
+/// Hands the run of an embedded engine to a jail that waits for it. One that ended while it waited is no reason to
+/// refuse.
+fn begin_spare(
+    launcher: &mut Launcher,
+    spares: &mut Spares,
+    spec: &JailSpec,
+) -> Result<Option<Jail>, Refused> {
+    let Payload::Function(function) = spec.payload else { return Ok(None) };
+    let Some(parked) = spares.take(function) else { return Ok(None) };
+    let job = Handover {
+        stdin: spec.stdin.as_ref().map(AsFd::as_fd),
+        stdout: spec.stdout.as_fd(),
+        stderr: spec.stderr.as_fd(),
+        job: spec.job.as_ref().map(AsFd::as_fd),
+        limits: spec.limits,
+    };
+    match parked.begin(launcher, &job) {
+        Ok(jail) => Ok(Some(jail)),
+        Err(stillborn) => {
+            let (Stillborn::Before(error) | Stillborn::After(error)) = &stillborn;
+            spares.disappoint(launcher, error);
+            match stillborn {
+                Stillborn::Before(_) => Ok(None),
+                Stillborn::After(error) => Err(refused(&error)),
+            }
+        }
     }
 }
 

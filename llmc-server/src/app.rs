@@ -8,6 +8,7 @@ mod parts;
 mod reload;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -19,7 +20,7 @@ use tracing::{debug, info, warn};
 
 use crate::audit::{self, Audit};
 use crate::call::{Authority, CallPath, Caller, EXECUTE_CODE, Live, Registry, Schema, Seal};
-use crate::config::{Config, Flags, Mode, NamedMode, Plugin};
+use crate::config::{self, Config, Flags, Mode, NamedMode, Plugin};
 use crate::lock::{Drift, Guard};
 use crate::plugin::Supervisor;
 use crate::plugin::manifest::ManifestFile;
@@ -219,7 +220,10 @@ impl Starting {
 /// Why it cannot be loaded.
 pub(crate) async fn manifest(library: &str, flags: &Flags) -> anyhow::Result<ManifestFile> {
     let mut config = Config::default();
-    config.plugins.insert("plugin".into(), Plugin { library: library.to_owned(), ..Plugin::default() });
+    // Known by its file until it has said its name.
+    let file = Path::new(library).file_stem().unwrap_or_default().to_string_lossy();
+    let name = file.strip_prefix("lib").unwrap_or(&file).to_owned();
+    config.plugins.insert(name, Plugin { library: library.to_owned(), ..Plugin::default() });
     let secrets = Arc::<Secrets>::default();
     let ground = Ground::new(flags, Audit::open(&config.audit, &secrets)?)?;
     let parts = Parts::prepare(&config, secrets, &ground, None).await?;
@@ -339,9 +343,11 @@ fn check_names(config: &Config, registry: &Registry) -> anyhow::Result<()> {
     };
     let unknown = |names: &[String]| names.iter().find(|name| !registry.knows(name)).cloned();
     let confirmed: Vec<String> = config.policy.confirm_tools.keys().cloned().collect();
+    let confirmed_by: Vec<String> = config.policy.confirm_by_tools.keys().cloned().collect();
     for (place, names) in [
         ("policy.deny", &config.policy.deny[..]),
         ("policy.confirm_tools", &confirmed[..]),
+        ("policy.confirm_by_tools", &confirmed_by[..]),
         ("server.mode", listed),
     ] {
         if let Some(name) = unknown(names) {
@@ -362,9 +368,10 @@ fn check_code_mode(config: &Config, registry: &Registry, authority: &Authority) 
         return Ok(());
     }
     if let Some(plugin) = registry.stopped.get(EXECUTE_CODE) {
+        let flag = config::flag(config.file.as_deref());
         anyhow::bail!(
             "server.mode = \"code\" needs the tool `{EXECUTE_CODE}`, and plugin `{plugin}` is not what the lock pins; \
-             look at `llmc plugin verify`, then accept it with `llmc plugin accept {plugin}`"
+             look at `llmc plugin verify{flag}`, then accept it with `llmc plugin accept {plugin}{flag}`"
         );
     }
     let Some(entry) = registry.get(EXECUTE_CODE) else {

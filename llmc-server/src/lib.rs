@@ -24,6 +24,8 @@ pub mod cli;
 pub mod config;
 mod console;
 mod files;
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod lock;
 pub mod logs;

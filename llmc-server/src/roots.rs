@@ -29,11 +29,20 @@ pub(crate) type Roots = BTreeMap<String, Root>;
 
 /// Why a root cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to open root `{name}` at `{}`: {source}; it must be an existing directory", path.display())]
+#[error("failed to open root `{name}` at `{}`: {source}; {}", path.display(), advice(source))]
 pub(crate) struct RootError {
     name: String,
     path: PathBuf,
     source: std::io::Error,
+}
+
+fn advice(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "the user of the server may not look into a directory on the way"
+        }
+        _ => "it must be an existing directory",
+    }
 }
 
 /// Opens every root of the configuration.

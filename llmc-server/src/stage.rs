@@ -61,12 +61,26 @@ impl Stage {
         if is_path(library) {
             return Ok(PathBuf::from(library));
         }
-        let folder = self.0.join("lib/llmc/plugins");
+        let folder = self.plugins();
         let file = folder.join(format!("lib{library}.so"));
         if file.exists() {
             return Ok(file);
         }
         Err(StageError::NoPlugin { name: library.to_owned(), file, installed: installed(&folder) })
+    }
+
+    /// The folder itself.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.0
+    }
+
+    /// The names of installed libraries, sorted.
+    pub(crate) fn libraries(&self) -> Vec<String> {
+        libraries(&self.plugins())
+    }
+
+    fn plugins(&self) -> PathBuf {
+        self.0.join("lib/llmc/plugins")
     }
 
     fn existing(&self, file: &str) -> Result<PathBuf, StageError> {
@@ -76,6 +90,11 @@ impl Stage {
 }
 
 fn installed(folder: &Path) -> String {
+    let names = libraries(folder);
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+fn libraries(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .into_iter()
         .flatten()
@@ -86,5 +105,5 @@ fn installed(folder: &Path) -> String {
         })
         .collect();
     names.sort_unstable();
-    if names.is_empty() { "none".into() } else { names.join(", ") }
+    names
 }

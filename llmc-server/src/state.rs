@@ -60,6 +60,10 @@ pub(crate) fn open(
         let path = path.to_owned();
         move |source: io::Error| StateError::Open { path, source }
     };
+    if base.exists() && !base.is_dir() {
+        let problem = "is no directory; set `server.state` to one";
+        return Err(StateError::NotPrivate { path: base, problem });
+    }
     DirBuilder::new().recursive(true).mode(PRIVATE).create(&base).map_err(failed(&base))?;
     let mut dir = open_directory(CWD, &base, OFlags::empty()).map_err(failed(&base))?;
     let mut path = std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd())).map_err(failed(&base))?;

@@ -19,10 +19,7 @@ pub enum PathError {
     #[error("the path is outside the granted roots")]
     Outside,
     /// There is no root at all.
-    #[error(
-        "no directory is granted to the plugin `fs`; the operator can add one: `llmc serve --root work=DIR`, or \
-         `work = {{ path = \"DIR\" }}` under `[roots]` and `roots = [\"work\"]` in the grants of `[plugins.fs]`"
-    )]
+    #[error("no directory is granted")]
     NoRoots,
     /// It names a root that does not exist.
     #[error("no root is called `{name}` (roots: {known}); a file of that name is `./{name}:...`")]

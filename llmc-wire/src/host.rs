@@ -21,30 +21,34 @@ use serde::{Deserialize, Serialize};
 
 /// Message kinds that the server sends.
 pub mod to_host {
-    /// [`super::Init`] as JSON. Descriptors: the sealed library, one directory per root, then the state folder.
-    pub const INIT: u8 = 1;
-    /// Run item `code` with the payload as arguments; `seq` is the time left in milliseconds.
-    pub const CALL: u8 = 2;
-    /// Answer to the request `seq` of `call`; `code` is [`super::OK`] or [`super::ERROR`].
-    pub const REPLY: u8 = 3;
-    /// The caller no longer wants `call`.
-    pub const CANCEL: u8 = 4;
-    /// Are you there?
-    pub const PING: u8 = 5;
+    kinds! {
+        /// [`super::Init`] as JSON. Descriptors: the sealed library, one directory per root, then the state folder.
+        pub const INIT: u8 = 1;
+        /// Run item `code` with the payload as arguments; `seq` is the time left in milliseconds.
+        pub const CALL: u8 = 2;
+        /// Answer to the request `seq` of `call`; `code` is [`super::OK`] or [`super::ERROR`].
+        pub const REPLY: u8 = 3;
+        /// The caller no longer wants `call`.
+        pub const CANCEL: u8 = 4;
+        /// Are you there?
+        pub const PING: u8 = 5;
+    }
 }
 
 /// Message kinds that the host sends.
 pub mod from_host {
-    /// [`super::Ready`] as JSON; sent once.
-    pub const READY: u8 = 65;
-    /// [`super::LoadFailed`] as JSON; sent once, then the host exits.
-    pub const LOAD_FAILED: u8 = 66;
-    /// The result of `call`: an envelope (`code` [`super::OK`]) or [`super::Failure`] (`code` [`super::ERROR`]).
-    pub const DONE: u8 = 67;
-    /// The plugin asks for operation `code`; `seq` 0 wants no reply.
-    pub const REQUEST: u8 = 68;
-    /// The answer to one `PING`, whatever calls are under way.
-    pub const PONG: u8 = 69;
+    kinds! {
+        /// [`super::Ready`] as JSON; sent once.
+        pub const READY: u8 = 65;
+        /// [`super::LoadFailed`] as JSON; sent once, then the host exits.
+        pub const LOAD_FAILED: u8 = 66;
+        /// The result of `call`: an envelope (`code` [`super::OK`]) or [`super::Failure`] (`code` [`super::ERROR`]).
+        pub const DONE: u8 = 67;
+        /// The plugin asks for operation `code`; `seq` 0 wants no reply.
+        pub const REQUEST: u8 = 68;
+        /// The answer to one `PING`, whatever calls are under way.
+        pub const PONG: u8 = 69;
+    }
 }
 
 /// `code` of a success.

@@ -11,6 +11,28 @@
 //!
 //! Left out on purpose: async I/O. The server drives the same codec from tokio.
 
+/// A message kind, for documents about the protocol.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageKind {
+    /// Its name.
+    pub name: &'static str,
+    /// Its number in a header.
+    pub value: u8,
+    /// The lines of its documentation.
+    pub doc: &'static [&'static str],
+}
+
+/// Message kinds, and a list of them, so that documents cannot fall behind.
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ pub const $name:ident: u8 = $value:literal;)+) => {
+        $($(#[doc = $doc])+ pub const $name: u8 = $value;)+
+
+        /// All of them, by number.
+        pub const ALL: &[$crate::MessageKind] =
+            &[$($crate::MessageKind { name: stringify!($name), value: $value, doc: &[$($doc),+] }),+];
+    };
+}
+
 pub mod frame;
 pub mod host;
 pub mod runner;

@@ -20,30 +20,34 @@ use serde::{Deserialize, Serialize};
 
 /// Message kinds that the server sends.
 pub mod to_runner {
-    /// [`super::Init`] as JSON; the first message.
-    pub const INIT: u8 = 129;
-    /// [`super::Spec`] as JSON. Descriptors: [`super::Spec::descriptors`] tells their order.
-    pub const SPAWN: u8 = 130;
-    /// Signal `code`, 2 (`SIGINT`) or 15 (`SIGTERM`), to every process of the jail of `call`. No answer; a jail that
-    /// has ended needs no signal.
-    pub const SIGNAL: u8 = 131;
-    /// Are you there?
-    pub const PING: u8 = 132;
+    kinds! {
+        /// [`super::Init`] as JSON; the first message.
+        pub const INIT: u8 = 129;
+        /// [`super::Spec`] as JSON. Descriptors: [`super::Spec::descriptors`] tells their order.
+        pub const SPAWN: u8 = 130;
+        /// Signal `code`, 2 (`SIGINT`) or 15 (`SIGTERM`), to every process of the jail of `call`. No answer; a jail that
+        /// has ended needs no signal.
+        pub const SIGNAL: u8 = 131;
+        /// Are you there?
+        pub const PING: u8 = 132;
+    }
 }
 
 /// Message kinds that the runner sends.
 pub mod from_runner {
-    /// [`super::Hello`] as JSON; the answer to `INIT`.
-    pub const HELLO: u8 = 193;
-    /// The jail of `call` has started; its pidfd comes with the frame, and the other side of its terminal if it has one.
-    /// `code` is [`super::PARKED`] for one that waited ready.
-    pub const STARTED: u8 = 194;
-    /// [`super::Refused`] as JSON: nothing of `call` was executed.
-    pub const REFUSED: u8 = 195;
-    /// [`super::Outcome`] as JSON: the jail of `call` is gone.
-    pub const EXITED: u8 = 196;
-    /// The answer to one `PING`.
-    pub const PONG: u8 = 197;
+    kinds! {
+        /// [`super::Hello`] as JSON; the answer to `INIT`.
+        pub const HELLO: u8 = 193;
+        /// The jail of `call` has started; its pidfd comes with the frame, and the other side of its terminal if it has one.
+        /// `code` is [`super::PARKED`] for one that waited ready.
+        pub const STARTED: u8 = 194;
+        /// [`super::Refused`] as JSON: nothing of `call` was executed.
+        pub const REFUSED: u8 = 195;
+        /// [`super::Outcome`] as JSON: the jail of `call` is gone.
+        pub const EXITED: u8 = 196;
+        /// The answer to one `PING`.
+        pub const PONG: u8 = 197;
+    }
 }
 
 /// In [`from_runner::STARTED`]: the jail had been made ahead of time.

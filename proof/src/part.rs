@@ -103,7 +103,36 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
 }
 
+/// What the claim of a part says that was asked for and is not there.
+const RUN: &str = "the part was run";
+
 impl Part {
+    /// Stands for a part that is not there: it shows as failed, with the reason.
+    #[must_use]
+    pub fn not_run(name: &str, title: &str, command: &str, why: &str) -> Self {
+        let claim = Claim { what: RUN.into(), expected: "a result".into(), seen: why.into(), held: false };
+        Self {
+            name: name.into(),
+            title: title.into(),
+            command: command.into(),
+            summary: format!("Not run: {why}"),
+            claims: vec![claim],
+            ..Self::default()
+        }
+    }
+
+    /// Whether there is a result at all.
+    #[must_use]
+    pub fn was_run(&self) -> bool {
+        !self.claims.iter().any(|claim| claim.what == RUN && !claim.held)
+    }
+
+    /// Whether every claim held. A part without claims proves nothing, and holds nothing.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        !self.claims.is_empty() && self.held()
+    }
+
     /// Whether every claim held.
     #[must_use]
     pub fn held(&self) -> bool {
@@ -182,6 +211,14 @@ mod tests {
         assert!(part.held());
         part.claims.push(Claim { what: "nothing is lost".into(), ..Claim::default() });
         assert!(!part.held());
+    }
+
+    #[test]
+    fn a_part_that_is_not_there_does_not_hold() {
+        let absent = Part::not_run("soak", "Soak", "cargo xtask soak", "there is no such verb");
+        assert!(!absent.held() && !absent.was_run());
+        assert!(part().was_run() && part().holds());
+        assert!(!Part::default().holds(), "a part without claims proves nothing");
     }
 
     #[test]

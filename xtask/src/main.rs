@@ -5,12 +5,15 @@
 #![expect(clippy::print_stdout, reason = "telling the builder what happens is this program's job")]
 
 mod audit;
+mod book;
 mod canary;
 mod ci;
 mod clients;
 mod conformance;
 mod dist;
+mod fuzz;
 mod new_plugin;
+mod prove;
 mod rust_text;
 mod sdk;
 mod stage;
@@ -52,7 +55,11 @@ enum Verb {
         filter: Option<String>,
     },
     /// Builds, stages and runs the official conformance suite of the protocol; needs Node.js and npm.
-    Conformance,
+    Conformance {
+        /// The optimised build.
+        #[arg(long)]
+        release: bool,
+    },
     /// Runs every check that a change must pass, and stops at the first failure.
     Ci,
     /// Checks what the compiler does not: dependency directions, lints, documents, places of `unsafe`.
@@ -69,8 +76,18 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Has everything proved that can be: attacks, conformance, fuzzing, storms, measurements; one report of it.
+    Prove(prove::Prove),
+    /// Fuzzes what takes text from models, plugins and clients, guided by coverage.
+    Fuzz(fuzz::Fuzz),
     /// Makes what is published, in `target/dist`: tarball, Debian package, MCPB bundle, SBOM, checksums.
     Dist(dist::Dist),
+    /// Checks the book in `docs` against the staged programs, and renders it if `mdbook` is installed.
+    Book {
+        /// Writes its reference and its transcripts anew.
+        #[arg(long)]
+        bless: bool,
+    },
     /// Compares the plugin ABI with its stored layout.
     Abi {
         /// Stores the present layout as the right one.
@@ -95,8 +112,13 @@ fn run(workspace: &Workspace, verb: Verb) -> Result<ExitCode> {
         }
         Verb::Demo => return demo(workspace),
         Verb::Test { filter } => test::run(workspace, filter.as_deref())?,
-        Verb::Conformance => {
-            let stage = stage::build(workspace, Profile::Dev, stage::FOLDER)?;
+        Verb::Conformance { release } => {
+            let (profile, folder) = if release {
+                (Profile::Release, stage::RELEASE_FOLDER)
+            } else {
+                (Profile::Dev, stage::FOLDER)
+            };
+            let stage = stage::build(workspace, profile, folder)?;
             conformance::run(workspace, &stage)?;
         }
         Verb::Ci => ci::run(workspace)?,
@@ -104,7 +126,10 @@ fn run(workspace: &Workspace, verb: Verb) -> Result<ExitCode> {
         Verb::Audit => audit::run(workspace)?,
         Verb::NewPlugin { name } => new_plugin::run(workspace, &name)?,
         Verb::Bench { args } => return bench(workspace, &args),
+        Verb::Prove(prove) => return prove::run(workspace, &prove),
+        Verb::Fuzz(fuzz) => return fuzz::run(workspace, &fuzz),
         Verb::Dist(dist) => dist::run(workspace, &dist)?,
+        Verb::Book { bless } => book::run(workspace, bless)?,
         Verb::Abi { bless } => abi(workspace, bless)?,
     }
     Ok(ExitCode::SUCCESS)

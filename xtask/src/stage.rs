@@ -22,7 +22,7 @@ pub(crate) const RELEASE_FOLDER: &str = "stage-release";
 /// Plugins that only tests may load stand in a stage of their own, with this ending.
 const TESTS_ENDING: &str = "-tests";
 const TEST_PLUGINS_FOLDER: &str = "plugins";
-const TEST_PLUGINS: &[&str] = &["fixtures", "stress"];
+const TEST_PLUGINS: &[&str] = &["fixtures", "notes", "stress"];
 
 /// Package, program and folder of each program.
 const PROGRAMS: &[(&str, &str, &str)] = &[

@@ -52,14 +52,7 @@ pub(super) const KINDS: [Kind; 4] = [
     PARKED,
     Kind { name: "python, back to back", limit: None, pause: Duration::ZERO, ..PARKED },
     Kind { name: "python, cold", limit: Some(2.0), server: Server::Cold, pause: Duration::ZERO, ..PARKED },
-    Kind {
-        name: "javascript",
-        limit: Some(0.3),
-        pause: Duration::ZERO,
-        code: "console.log(1)",
-        language: "javascript",
-        ..PARKED
-    },
+    Kind { name: "javascript", limit: Some(0.3), code: "console.log(1)", language: "javascript", ..PARKED },
 ];
 
 /// The servers, and the interpreter beside them.

@@ -9,6 +9,8 @@ struct Told {
     engine: String,
     /// The body of the last frame; null without one.
     report: Value,
+    /// Whether its jail had waited for it.
+    waited: bool,
     done: Finished,
 }
 
@@ -25,7 +27,7 @@ fn play(runner: &mut Runner, mut request: Request, code: &str) -> Told {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     request.job = Some(theirs.into());
     let run = runner.spawn(1, request).unwrap_or_else(|refused| panic!("{refused:?}"));
-    let (mut engine, mut report) = (String::new(), Value::Null);
+    let (mut engine, mut report, waited) = (String::new(), Value::Null, run.waited);
     while let Some((kind, body)) = receive(&mut ours) {
         match kind {
             b'r' => {
@@ -37,7 +39,7 @@ fn play(runner: &mut Runner, mut request: Request, code: &str) -> Told {
             other => panic!("a frame of kind {other}"),
         }
     }
-    Told { engine, report, done: runner.finish(run) }
+    Told { engine, report, waited, done: runner.finish(run) }
 }
 
 fn send(socket: &mut UnixStream, kind: u8, body: &Value) {
@@ -85,6 +87,52 @@ fn embedded_engines_work_in_their_jails() {
     }
     let failed = play(&mut runner, engine("javascript", plain), "null.x");
     assert_eq!((failed.done.outcome.status, failed.done.outcome.limit), (Status::Exited(1), None));
+}
+
+/// Runs until one had a jail that waited.
+fn play_waiting(runner: &mut Runner, request: impl Fn() -> Request, code: &str) -> Told {
+    let begun = Instant::now();
+    loop {
+        let told = play(runner, request(), code);
+        if told.waited {
+            return told;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "no jail is made ahead of time");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn jails_of_embedded_engines_wait_for_runs_that_come_again() {
+    let mut runner = Runner::start_keeping(2, Command::new(RUNNER), 8, Isolation::Namespaces);
+    for (name, code) in [("javascript", "print('out'); tools.echo({a: 1}).a"), ("monty", "print('out')\n1")] {
+        let asked = || engine(name, plain);
+        assert!(!play(&mut runner, asked(), code).waited, "nobody knows beforehand what will run");
+        let told = play_waiting(&mut runner, asked, code);
+        assert_eq!(told.report["value"]["json"], "1", "{name}: {}", told.report);
+        assert_eq!((told.done.stdout.as_str(), told.done.outcome.status), ("out\n", Status::Exited(0)));
+    }
+    // Each is used once: nothing of a run is there in the next.
+    let asked = || engine("javascript", plain);
+    play_waiting(&mut runner, asked, "globalThis.left = 1; JSON.left = 1; Array.prototype.left = 1");
+    let next = play_waiting(&mut runner, asked, "[typeof left, typeof JSON.left, [].left]");
+    assert_eq!(next.report["value"]["json"], r#"["undefined","undefined",null]"#, "{}", next.report);
+    // Its limits came with the run.
+    let short = || engine("javascript", |limits| limits.wall_ms = 200);
+    let told = play_waiting(&mut runner, short, "print('out'); for (;;) {}");
+    assert_eq!((told.done.outcome.limit, told.done.stdout.as_str()), (Some(Limit::Wall), "out\n"));
+    // More at a time than wait, up to the limit of jails.
+    let sleep = "await new Promise((f) => setTimeout(f, 1e9))";
+    assert_eq!(
+        play(&mut runner, engine("javascript", |limits| limits.wall_ms = 50), sleep).done.outcome.limit,
+        Some(Limit::Wall)
+    );
+    let nap = || request(Profile::Workspace, Program::File("/bin/sleep".into()), &["1000"]);
+    let naps: Vec<_> = (0..8)
+        .map(|call| runner.spawn(call + 10, nap()).unwrap_or_else(|refused| panic!("{refused:?}")))
+        .collect();
+    assert_eq!(runner.refused(nap()).layer, "busy");
+    drop(naps);
 }
 
 #[test]

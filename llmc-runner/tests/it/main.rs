@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use llmc_sandbox::probe::Finding;
 use llmc_wire::Header;
 use llmc_wire::runner::{
-    Bind, File, Hello, Init, Isolation, Limit, Limits, MAX_KITS, Outcome, Profile, Program, Refused, Spec,
-    Status, from_runner, to_runner,
+    Bind, File, Hello, Init, Isolation, Limit, Limits, MAX_KITS, Outcome, PARKED, Profile, Program, Refused,
+    Spec, Status, from_runner, to_runner,
 };
 use llmc_wire::socket::{Receiver, Sender, split};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -42,6 +42,8 @@ struct Request {
 
 struct Run {
     call: u64,
+    /// Whether its jail had waited for it.
+    waited: bool,
     pidfd: OwnedFd,
     stdout: PipeReader,
     stderr: PipeReader,
@@ -62,13 +64,23 @@ impl Runner {
         Self::start_for(command, max_jails, Isolation::Namespaces)
     }
 
-    fn start_for(mut command: Command, max_jails: u32, min_isolation: Isolation) -> Self {
+    fn start_for(command: Command, max_jails: u32, min_isolation: Isolation) -> Self {
+        Self::start_keeping(0, command, max_jails, min_isolation)
+    }
+
+    /// One that makes jails ahead of time.
+    fn start_keeping(
+        parked_runs: u32,
+        mut command: Command,
+        max_jails: u32,
+        min_isolation: Isolation,
+    ) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let child = command.env_clear().stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).spawn().unwrap();
         ours.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let (sender, mut receiver) = split(ours, 1 << 20);
         let server_pid = std::process::id();
-        let init = Init { server_pid, max_jails, min_isolation, parked_runs: 0, runs_code: false };
+        let init = Init { server_pid, max_jails, min_isolation, parked_runs, runs_code: false };
         let header = Header { kind: to_runner::INIT, ..Header::default() };
         sender.send(header, &serde_json::to_vec(&init).unwrap(), &[]).unwrap();
         let frame = receiver.receive().unwrap().expect("an answer to the first message");
@@ -97,7 +109,8 @@ impl Runner {
         match frame.header.kind {
             from_runner::STARTED => {
                 let [pidfd] = <[OwnedFd; 1]>::try_from(frame.fds).expect("one descriptor");
-                Ok(Run { call, pidfd, stdout, stderr })
+                let waited = frame.header.code == PARKED;
+                Ok(Run { call, waited, pidfd, stdout, stderr })
             }
             from_runner::REFUSED => Err(serde_json::from_slice(frame.payload).unwrap()),
             other => panic!("kind {other}"),

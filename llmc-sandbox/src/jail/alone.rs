@@ -201,6 +201,7 @@ impl Guardian<'_> {
                     used_before: Duration::ZERO,
                     clock: None,
                     finished: None,
+                    ends_when_told: false,
                 })
             }
         }

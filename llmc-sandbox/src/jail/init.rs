@@ -12,11 +12,13 @@ use rustix::thread::CapabilitySet;
 
 use super::control::{self, Message};
 use super::growth::Growth;
+use super::guard::Guard;
 use super::identity::{PAYLOAD_ID, become_user};
 use super::monitor::{Monitor, Watched};
 use super::payload;
-use super::spec::JailSpec;
+use super::spec::{JailSpec, Payload};
 use super::tree::Plan;
+use super::waiting::{Waiting, give_up};
 use crate::cgroup::Clock;
 use crate::error::{At, JailError, Layer};
 use crate::mounts::{self, ShownProc};
@@ -36,32 +38,52 @@ pub(super) struct Init<'a> {
     pub(super) plan: Plan,
     pub(super) filter: Filter,
     pub(super) control: OwnedFd,
+    /// Of a payload that waits for its job: that comes through it.
+    pub(super) handover: Option<OwnedFd>,
     pub(super) keep_groups: bool,
     /// Of its control group, if it has one.
     pub(super) clock: Option<Clock>,
     pub(super) proof: &'a SingleThreaded,
 }
 
+/// What process 1 is once its payload is there.
+enum Role {
+    /// The payload runs.
+    Monitor(Monitor),
+    /// It waits for its job.
+    Guard(Guard),
+}
+
 /// Process 1. Its end is the end of the jail.
 pub(super) fn main(mut init: Init<'_>) -> ! {
     // A panic must not unwind into the launcher's loop, of which this process is a copy.
     let outcome = catch_unwind(AssertUnwindSafe(|| match init.run() {
-        Ok(mut monitor) => monitor.run(&init.control),
-        Err(error) => {
+        Ok(Role::Monitor(mut monitor)) => {
+            monitor.run(&init.control);
+            Ok(())
+        }
+        Ok(Role::Guard(guard)) => guard.watch(&init.control),
+        Err(error) => Err(error),
+    }));
+    let outcome = outcome.map(|ended| {
+        if let Err(error) = ended {
             // When this fails, the launcher sees the end of the connection.
             let _ = control::send(&init.control, &Message::Failed(error));
         }
-    }));
+    });
     sys::exit(if outcome.is_ok() { 0 } else { 1 })
 }
 
 impl Init<'_> {
-    fn run(&mut self) -> Result<Monitor, JailError> {
+    fn run(&mut self) -> Result<Role, JailError> {
         self.close_inherited()?;
         self.await_maps()?;
         become_user(PAYLOAD_ID, self.keep_groups)?;
         let proc = put_up_walls(|| self.plan.build())?;
-        self.start_payload(proc)
+        match self.handover.take() {
+            Some(handover) => self.park_payload(proc, handover).map(Role::Guard),
+            None => self.start_payload(proc).map(Role::Monitor),
+        }
     }
 
     /// Keeps only what this jail needs. Above all, the control sockets of other jails must not live on here: each
@@ -71,6 +93,7 @@ impl Init<'_> {
         let mut keep: Vec<RawFd> = vec![0, 1, 2, self.control.as_raw_fd()];
         keep.extend(self.plan.descriptors().map(AsRawFd::as_raw_fd));
         keep.extend([&spec.stdout, &spec.stderr].map(AsRawFd::as_raw_fd));
+        keep.extend(self.handover.iter().map(AsRawFd::as_raw_fd));
         keep.extend([&spec.stdin, &spec.job].into_iter().flatten().map(AsRawFd::as_raw_fd));
         keep.extend(self.clock.iter().map(|clock| clock.0.as_raw_fd()));
         descriptors::keep_only(&keep)
@@ -131,7 +154,32 @@ impl Init<'_> {
                     used_before,
                     clock,
                     finished: None,
+                    ends_when_told: matches!(self.spec.payload, Payload::Function(_)),
                 })
+            }
+        }
+    }
+}
+
+impl Init<'_> {
+    /// Starts a payload that waits for its job.
+    fn park_payload(&mut self, proc: OwnedFd, handover: OwnedFd) -> Result<Guard, JailError> {
+        let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at(Layer::Process, "make a pipe");
+        let ((failure, writer), (finished, finish)) = (pipe()?, pipe()?);
+        match sys::clone(self.proof, Namespaces::empty()).at(Layer::Process, "start the payload")? {
+            Clone::Child => match Waiting::new(&handover, &writer, &finish) {
+                Ok(waiting) => payload::wait(self.spec, &self.plan.rights, &self.filter, waiting),
+                Err(error) => give_up(&writer, &error),
+            },
+            Clone::Parent { pid: payload, pidfd: payload_fd } => {
+                drop((writer, finish, handover));
+                let mut keep = vec![2, self.control.as_raw_fd(), proc.as_raw_fd(), payload_fd.as_raw_fd()];
+                keep.extend([&failure, &finished].map(AsRawFd::as_raw_fd));
+                keep.extend(self.clock.iter().map(|clock| clock.0.as_raw_fd()));
+                descriptors::keep_only(&keep)?;
+                control::send(&self.control, &Message::Started).at(Layer::Process, "talk to the launcher")?;
+                let clock = self.clock.take();
+                Ok(Guard { proc, payload, payload_fd, failure, finished, clock })
             }
         }
     }

@@ -15,6 +15,7 @@ use rustix::process::{Pid, WaitOptions};
 use super::alone;
 use super::control::{self, Accounting, Message};
 use super::folder;
+use super::handover::{Parked, pair};
 use super::identity::{Identity, owner_namespace};
 use super::init::{self, Init};
 use super::running::{Jail, Origin};
@@ -48,8 +49,8 @@ pub struct Launcher {
     pub(super) identity: Identity,
     isolation: Isolation,
     slots: Vec<bool>,
-    /// Process 1 and slot of jails whose run is over, until their processes are gone.
-    leaving: Vec<(Pid, usize)>,
+    /// Jails whose run is over, until their processes are gone.
+    leaving: Vec<Jail>,
     filters: HashMap<&'static str, Filter>,
     owner_maps: HashMap<(u32, u32, u32), OwnedFd>,
     /// Control groups, or why there are none.
@@ -142,16 +143,18 @@ impl Launcher {
     /// Takes back the slots of jails that are gone.
     fn reap(&mut self, options: WaitOptions) {
         let slots = &mut self.slots;
-        self.leaving.retain(|&(pid, slot)| {
-            let is_there = matches!(sys::wait(Some(pid), options), Ok(None));
-            slots[slot] &= is_there;
+        self.leaving.retain(|jail| {
+            let is_there = !jail.is_gone(options);
+            if let Origin::Launcher { slot, .. } = jail.origin {
+                slots[slot] &= is_there;
+            }
             is_there
         });
     }
 
-    /// Keeps the slot of a jail whose run is over until its processes are gone.
-    pub(super) fn leave(&mut self, pid: Pid, slot: usize) {
-        self.leaving.push((pid, slot));
+    /// Keeps a jail whose run is over, and its slot, until its processes are gone.
+    pub(super) fn leave(&mut self, jail: Jail) {
+        self.leaving.push(jail);
     }
 
     /// The layers around every jail that starts; a jail without one of them does not start.
@@ -201,7 +204,8 @@ impl Launcher {
 
     /// Whether another jail may start.
     pub fn has_room(&self) -> bool {
-        self.slots.contains(&false) || !self.leaving.is_empty()
+        let has_slot = |jail: &Jail| matches!(jail.origin, Origin::Launcher { .. });
+        self.slots.contains(&false) || self.leaving.iter().any(has_slot)
     }
 
     /// A terminal for the jail that is started next.
@@ -231,6 +235,31 @@ impl Launcher {
         if self.isolation == Isolation::Landlock {
             return alone::spawn(self, spec).map(|jail| (jail, Vec::new()));
         }
+        self.spawn_in_namespaces(spec, None)
+    }
+
+    /// Makes a jail ahead of time, in which a function waits for its job. Streams, job socket and limits come with that;
+    /// until then its streams are those of `spec`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Launcher::spawn`], and for a program, or where there are no namespaces.
+    pub fn park(&mut self, spec: &JailSpec) -> Result<Parked, JailError> {
+        spec.validate()?;
+        let is_function = matches!(spec.payload, Payload::Function(_));
+        if !is_function || self.isolation == Isolation::Landlock {
+            return Err(JailError::Invalid("only functions in namespaces of their own can wait".into()));
+        }
+        let (handover, theirs) = pair()?;
+        let (jail, _) = self.spawn_in_namespaces(spec, Some(theirs))?;
+        Ok(Parked { jail, handover })
+    }
+
+    fn spawn_in_namespaces(
+        &mut self,
+        spec: &JailSpec,
+        handover: Option<OwnedFd>,
+    ) -> Result<(Jail, Vec<(PathBuf, Right)>), JailError> {
         if !self.slots.contains(&false) {
             // A matter of a millisecond.
             self.reap(WaitOptions::empty());
@@ -248,7 +277,7 @@ impl Launcher {
         };
         let rights = plan.rights.clone();
         let group = self.group_for(spec);
-        let jail = self.start(spec, plan, filter, slot, group)?;
+        let jail = self.start(spec, plan, filter, slot, group, handover)?;
         self.take(slot);
         Ok((jail, rights))
     }
@@ -301,6 +330,7 @@ impl Launcher {
         filter: Filter,
         slot: usize,
         mut group: Option<Group>,
+        handover: Option<OwnedFd>,
     ) -> Result<Jail, JailError> {
         let (ours, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
@@ -316,10 +346,10 @@ impl Launcher {
             Clone::Child => {
                 let clock = clock.filter(|_| group.is_some());
                 let proof = &self.proof;
-                init::main(Init { spec, plan, filter, control: theirs, keep_groups, clock, proof })
+                init::main(Init { spec, plan, filter, control: theirs, handover, keep_groups, clock, proof })
             }
             Clone::Parent { pid, pidfd } => {
-                drop(theirs);
+                drop((theirs, handover));
                 let origin = Origin::Launcher { pid, slot };
                 let is_function = matches!(spec.payload, Payload::Function(_));
                 let jail = Jail {

@@ -21,6 +21,8 @@ mod alone;
 mod control;
 mod folder;
 mod growth;
+mod guard;
+mod handover;
 mod identity;
 mod init;
 mod launcher;
@@ -35,16 +37,17 @@ mod signals;
 mod spec;
 mod terminal;
 mod tree;
+mod waiting;
 mod zygote;
 
 pub use crate::sys::ExitStatus;
 pub use control::{Accounting, Ending, Limit};
 pub use folder::sweep;
+pub use handover::{Handover, Parked, Stillborn};
 pub(crate) use identity::owner_namespace;
 pub(crate) use init::HOST_NAME;
 pub use launcher::Launcher;
 pub use nest::{Forked, Nest};
-pub use parked::{Finished, Waiting};
 pub use reached::Reached;
 pub use running::Jail;
 pub use signals::TreeSignal;
@@ -53,4 +56,5 @@ pub use spec::{
     CPU_USED_UP, GrantedRoot, Inside, JailLimits, JailSpec, MEMORY_USED_UP, Payload, SmallFile, TIME_USED_UP,
 };
 pub use terminal::Terminal;
-pub use zygote::{Handover, Parked, Stillborn, Zygote};
+pub use waiting::{Finished, Waiting};
+pub use zygote::Zygote;

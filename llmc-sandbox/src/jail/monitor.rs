@@ -27,6 +27,9 @@ use crate::sys::{self, ExitStatus};
 /// How often the tree is counted.
 const TICK: Duration = Duration::from_millis(20);
 
+/// How long process 1 stays after it has told how the run ended, unless the launcher is gone first.
+const FAREWELL: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+
 /// The same where nothing is counted: only the wall limit, which may be far away, needs it.
 const LONG_TICK: Duration = Duration::from_secs(60);
 
@@ -53,6 +56,8 @@ pub(super) struct Monitor {
     /// Where a payload that was forked says its exit code, instead of exiting: taking its memory apart takes longer
     /// than many a run, and nobody needs to wait for that. It could as well exit with that code.
     pub(super) finished: Option<OwnedFd>,
+    /// Whether the run is over once process 1 has told so, see [`Monitor::step_aside`].
+    pub(super) ends_when_told: bool,
 }
 
 /// What belongs to a run.
@@ -135,8 +140,21 @@ impl Monitor {
             };
             // When this fails, nobody is left to be told.
             let _ = messages::send(control, &Message::Ended(ending));
+            if self.ends_when_told {
+                self.step_aside(control);
+            }
             return;
         }
+    }
+
+    /// Stops the payload, and gives those a moment who pass the answer on.
+    ///
+    /// To take two processes and seven namespaces apart takes the kernel longer than many a run; if it began now, the
+    /// answer would have to wait for a processor.
+    fn step_aside(&self, control: &OwnedFd) {
+        // It fails only for a payload that has ended.
+        let _ = rustix::process::pidfd_send_signal(&self.payload_fd, Signal::STOP);
+        let _ = rustix::event::poll(&mut [PollFd::new(control, PollFlags::IN)], Some(&FAREWELL));
     }
 
     /// The exit code that the payload wrote instead of exiting. Who closes the pipe has to exit.

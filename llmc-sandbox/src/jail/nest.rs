@@ -7,7 +7,8 @@ use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::Signal;
 
 use super::launcher::NAMESPACES;
-use super::parked::{Parked, Waiting};
+use super::parked::Parked;
+use super::waiting::Waiting;
 use super::{control, passing, zygote};
 use crate::error::{At, JailError, Layer};
 use crate::landlock::Right;

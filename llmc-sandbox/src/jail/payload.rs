@@ -13,6 +13,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::Resource;
 
 use super::spec::{CANARY, Inside, JailLimits, JailSpec, Payload, SCRATCH};
+use super::waiting::{PANICKED, Waiting};
 use super::{control, terminal};
 use crate::error::{At, JailError, Layer};
 use crate::landlock::{self, Required, Right, Rule};
@@ -25,7 +26,7 @@ const ENVIRONMENT: [(&str, &str); 4] =
     [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", SCRATCH), ("LANG", "C.UTF-8"), ("TMPDIR", SCRATCH)];
 
 /// Number of the job socket.
-const JOB: RawFd = 3;
+pub(super) const JOB: RawFd = 3;
 /// Numbers from here on are not given to the payload.
 pub(super) const FIRST_FREE: RawFd = 16;
 /// Largest stack of the main thread in bytes.
@@ -56,7 +57,30 @@ pub(super) fn run(
             126
         }
     }));
-    sys::exit(outcome.unwrap_or(125).into())
+    sys::exit(outcome.unwrap_or(PANICKED).into())
+}
+
+/// Waits for a job behind every wall for which it need not be known, then puts up the rest and calls the function; or
+/// tells why not.
+pub(super) fn wait(spec: &JailSpec, rights: &[(PathBuf, Right)], filter: &Filter, waiting: Waiting) -> ! {
+    let Payload::Function(function) = spec.payload else { sys::exit(126) };
+    let prepared = place_descriptors(
+        [None, Some(&spec.stdout), Some(&spec.stderr), None],
+        spec.profile,
+        &waiting.descriptors(),
+    )
+    .and_then(|()| settle(Path::new(home(spec.profile))))
+    .and_then(|()| sys::default_signals().at(Layer::Process, "reset signals"))
+    .and_then(|()| if spec.profile.landlock { restrict(rights) } else { Ok(()) });
+    if let Err(error) = prepared {
+        waiting.give_up(&error);
+    }
+    waiting.run(spec.profile, || filter.install(), function)
+}
+
+/// Where a payload starts, unless the request says where.
+fn home(profile: &Profile) -> &'static str {
+    if profile.scratch { SCRATCH } else { "/" }
 }
 
 /// What a payload has room for.
@@ -82,8 +106,7 @@ fn enter(
 ) -> Result<fn(Inside) -> u8, JailError> {
     let streams = [spec.stdin.as_ref(), Some(&spec.stdout), Some(&spec.stderr), spec.job.as_ref()];
     place_descriptors(streams, spec.profile, &[failure])?;
-    let home = if spec.profile.scratch { SCRATCH } else { "/" };
-    settle(spec.cwd.as_deref().unwrap_or(Path::new(home)))?;
+    settle(spec.cwd.as_deref().unwrap_or(Path::new(home(spec.profile))))?;
     if spec.terminal.is_some() {
         terminal::take_control()?;
     }

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
@@ -87,11 +88,9 @@ impl Jail {
     /// Takes the slot back and tells how the run ended. To be called after [`Jail::end_of_run`]; waits otherwise.
     pub fn finish(mut self, launcher: &mut Launcher) -> Ending {
         self.listen();
+        let stays = self.ends_when_told && self.ending.is_some();
         let ended = match self.origin {
-            Origin::Launcher { pid, slot } if self.ends_when_told && self.ending.is_some() => {
-                launcher.leave(pid, slot);
-                Ok(None)
-            }
+            _ if stays => Ok(None),
             Origin::Launcher { pid, slot } => {
                 let ended = sys::wait(Some(pid), WaitOptions::empty());
                 drop(self.files.take());
@@ -115,7 +114,7 @@ impl Jail {
             accounting,
             ..ending
         };
-        self.ending.map(own_limit).unwrap_or_else(|| {
+        let ending = self.ending.map(own_limit).unwrap_or_else(|| {
             // Process 1 was killed before it could report: from outside, or here because it was late.
             let late = wall >= Duration::from_millis(self.limits.wall_ms).saturating_add(GRACE);
             let status = ExitStatus::Signalled(Signal::KILL.as_raw());
@@ -129,7 +128,27 @@ impl Jail {
                 reached: Reached::default(),
                 accounting,
             }
-        })
+        });
+        if stays {
+            launcher.leave(self);
+        }
+        ending
+    }
+
+    /// Whether its processes are gone. With [`WaitOptions::empty`] it ends them and waits for that.
+    pub(super) fn is_gone(&self, options: WaitOptions) -> bool {
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let timeout = options.contains(WaitOptions::NOHANG).then_some(&at_once);
+        if timeout.is_none() {
+            self.kill();
+        }
+        match self.origin {
+            Origin::Launcher { pid, .. } => !matches!(sys::wait(Some(pid), options), Ok(None)),
+            Origin::Zygote => {
+                let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+                rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, timeout)) != Ok(0)
+            }
+        }
     }
 
     /// Ends the tree and waits for that.

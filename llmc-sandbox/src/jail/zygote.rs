@@ -9,22 +9,20 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{RecvFlags, SendFlags};
 
-use super::control::{self, Ending, Message};
-use super::launcher::{Launcher, expect};
+use super::control::{self, Ending};
+use super::handover::{Parked, pair};
+use super::launcher::Launcher;
 use super::passing;
 use super::running::{Jail, Origin};
 use super::spec::{JailLimits, JailSpec};
 use crate::cgroup::{Clock, Group};
 use crate::error::{At, JailError, Layer};
 use crate::profile;
-
-/// How long a jail that waited may take to begin; meanwhile nothing else is begun.
-const BEGIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// From a zygote: it may be asked for jails.
 pub(super) const READY: u8 = b'R';
@@ -80,38 +78,6 @@ struct Ends {
     control: OwnedFd,
     handover: OwnedFd,
     group: Option<Group>,
-}
-
-/// A jail that waits for a job. Dropping it ends it.
-#[derive(Debug)]
-pub struct Parked {
-    ends: Ends,
-    pidfd: OwnedFd,
-    scratch: (u64, u64),
-}
-
-/// Why a jail that waited could not be used.
-#[derive(Debug)]
-pub enum Stillborn {
-    /// It was gone before it had the job: another jail may get it.
-    Before(JailError),
-    /// It has the job's descriptors, and may have used them: the job must not be given to another.
-    After(JailError),
-}
-
-/// What a parked jail gets to do.
-#[derive(Clone, Copy, Debug)]
-pub struct Handover<'a> {
-    /// Becomes descriptor 0; `/dev/null` when absent.
-    pub stdin: Option<BorrowedFd<'a>>,
-    /// Becomes descriptor 1.
-    pub stdout: BorrowedFd<'a>,
-    /// Becomes descriptor 2.
-    pub stderr: BorrowedFd<'a>,
-    /// Becomes descriptor 3.
-    pub job: Option<BorrowedFd<'a>>,
-    /// Limits of the tree. Scratch space is what the jail was made with.
-    pub limits: JailLimits,
 }
 
 impl Zygote {
@@ -220,7 +186,7 @@ impl Zygote {
                     if kind == PARKED_OUTSIDE {
                         ends.group = None;
                     }
-                    self.parked.push_back(Parked { ends, pidfd, scratch: self.scratch });
+                    self.parked.push_back(self.parked(ends, pidfd));
                 }
                 (Some((&FAILED, error)), None) => {
                     let unreadable = || JailError::not_in_force(Layer::Process, "the zygote could not fork");
@@ -229,6 +195,23 @@ impl Zygote {
                 _ => return Err(JailError::not_in_force(Layer::Process, "the zygote cannot be understood")),
             }
         }
+    }
+
+    fn parked(&self, Ends { control, handover, group }: Ends, pidfd: OwnedFd) -> Parked {
+        let (scratch_bytes, scratch_inodes) = self.scratch;
+        let jail = Jail {
+            origin: Origin::Zygote,
+            pidfd,
+            control,
+            started: Instant::now(),
+            limits: JailLimits { scratch_bytes, scratch_inodes, ..profile::CODE.limits },
+            files: None,
+            group,
+            ending: None,
+            is_function: false,
+            ends_when_told: true,
+        };
+        Parked { jail, handover }
     }
 
     /// A jail that waits, if one does.
@@ -240,55 +223,4 @@ impl Zygote {
     pub fn end(self, launcher: &mut Launcher) -> Ending {
         self.jail.end(launcher)
     }
-}
-
-impl Parked {
-    /// Hands over a job and waits until it runs, which takes microseconds.
-    ///
-    /// # Errors
-    ///
-    /// [`Stillborn`]: nothing of the job was executed then.
-    pub fn begin(self, job: &Handover<'_>) -> Result<Jail, Stillborn> {
-        let started = Instant::now();
-        let (scratch_bytes, scratch_inodes) = self.scratch;
-        let limits = JailLimits { scratch_bytes, scratch_inodes, ..job.limits };
-        let Ends { control, handover, group } = self.ends;
-        if let Some(group) = &group {
-            group.limit(&limits).map_err(Stillborn::Before)?;
-        }
-        let mut bytes = vec![u8::from(job.stdin.is_some())];
-        bytes.extend(passing::encode_limits(&limits));
-        let fds: Vec<_> =
-            [Some(job.stdout), Some(job.stderr), job.stdin, job.job].into_iter().flatten().collect();
-        control::send(&control, &Message::Begin(limits))
-            .at(Layer::Process, "talk to process 1")
-            .map_err(Stillborn::Before)?;
-        passing::send(&handover, &bytes, &fds, SendFlags::DONTWAIT)
-            .at(Layer::Process, "hand over a job")
-            .map_err(Stillborn::Before)?;
-        let jail = Jail {
-            origin: Origin::Zygote,
-            pidfd: self.pidfd,
-            control,
-            started,
-            limits,
-            files: None,
-            group,
-            ending: None,
-            is_function: false,
-            ends_when_told: true,
-        };
-        match expect(&jail, started + BEGIN_TIMEOUT, |message| matches!(message, Message::Started)) {
-            Ok(()) => Ok(jail),
-            Err(error) => {
-                jail.kill();
-                Err(Stillborn::After(error))
-            }
-        }
-    }
-}
-
-fn pair() -> Result<(OwnedFd, OwnedFd), JailError> {
-    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .at(Layer::Process, "make a socket pair")
 }

@@ -502,6 +502,7 @@ pub(super) const ENGINE: &[Call] = &[
     call!(SYS_read, "standard input and the job socket"),
     call!(SYS_write, "standard output, standard error and the job socket"),
     call!(SYS_close, "the pipe that tells that the set-up is done, the job socket"),
+    call!(SYS_close_range, "all but one at its end"),
     call!(SYS_ppoll, "waiting for the job socket until a deadline"),
     call!(
         SYS_mmap,

@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use llmc_sandbox::jail::{
-    Accounting, Ending, ExitStatus, GrantedRoot, Jail, JailLimits, JailSpec, Launcher, Limit, Payload,
-    SmallFile,
+    Accounting, Ending, ExitStatus, GrantedRoot, Handover, Jail, JailLimits, JailSpec, Launcher, Limit,
+    Payload, SmallFile,
 };
 use llmc_sandbox::profile::{CODE, Profile, WORKSPACE};
 use llmc_sandbox::{JailError, Layer};
@@ -41,7 +41,9 @@ use ends::{
 };
 use functions::{
     a_function_computes_and_talks, a_function_is_shut_in, a_function_that_fails_stays_in_its_jail,
+    a_jail_that_ended_while_it_waited_leaves_its_job_to_another,
     a_run_of_a_function_is_over_when_it_is_told_so, limits_of_a_function_are_named,
+    what_nobody_hands_a_job_to_ends_without_one,
 };
 pub(crate) use groups::{GROUP_CASES, ROLE_GROUP, group_role};
 use roots::{
@@ -106,6 +108,8 @@ cases![
     limits_of_a_function_are_named,
     a_run_of_a_function_is_over_when_it_is_told_so,
     a_function_that_fails_stays_in_its_jail,
+    a_jail_that_ended_while_it_waited_leaves_its_job_to_another,
+    what_nobody_hands_a_job_to_ends_without_one,
     what_cannot_start_is_refused_and_executes_nothing,
     slots_are_bounded_and_come_back,
     jails_do_not_see_each_other,
@@ -241,6 +245,32 @@ impl Request {
             Finished { ending: finish(jail, launcher), stdout: String::new(), stderr: String::new() };
         stdout.read_to_string(&mut finished.stdout).unwrap();
         stderr.read_to_string(&mut finished.stderr).unwrap();
+        finished
+    }
+
+    /// The same in a jail that was made ahead of time, with other streams and limits, and without a job.
+    fn run_waiting(self, launcher: &mut Launcher) -> Finished {
+        let Self { spec, mut stdout, mut stderr } = self;
+        let mut early = request(spec.profile, "/nothing", &[]);
+        early.spec.payload = spec.payload.clone();
+        let parked = launcher.park(&early.spec).unwrap_or_else(|error| panic!("{error}"));
+        drop(early.spec);
+        let job = Handover {
+            stdin: spec.stdin.as_ref().map(AsFd::as_fd),
+            stdout: spec.stdout.as_fd(),
+            stderr: spec.stderr.as_fd(),
+            job: spec.job.as_ref().map(AsFd::as_fd),
+            limits: spec.limits,
+        };
+        let jail = parked.begin(launcher, &job).unwrap_or_else(|stillborn| panic!("{stillborn:?}"));
+        drop(spec);
+        let mut finished =
+            Finished { ending: finish(jail, launcher), stdout: String::new(), stderr: String::new() };
+        stdout.read_to_string(&mut finished.stdout).unwrap();
+        stderr.read_to_string(&mut finished.stderr).unwrap();
+        let mut nothing = String::new();
+        early.stdout.read_to_string(&mut nothing).unwrap();
+        assert_eq!(nothing, "", "what it was made with is not its own");
         finished
     }
 

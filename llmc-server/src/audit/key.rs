@@ -136,7 +136,8 @@ pub(super) fn turn(path: &Path, patience: std::time::Duration) -> io::Result<Tur
                 std::thread::sleep(std::time::Duration::from_millis(1));
             }
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(io::Error::other("another process does not let go of it"));
+                let shown = path.display();
+                return Err(io::Error::other(format!("another process does not let go of `{shown}`")));
             }
             Err(error) => return Err(error.into()),
         }

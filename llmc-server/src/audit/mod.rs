@@ -8,6 +8,7 @@
 
 mod arguments;
 pub(crate) mod chain;
+pub(crate) mod fuzz;
 mod head;
 pub(crate) mod key;
 mod programs;

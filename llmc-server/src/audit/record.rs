@@ -126,6 +126,20 @@ pub(crate) enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// A call that waited for an operator was allowed or denied, or ended before anybody decided.
+    Consent {
+        outcome: &'static str,
+        call: u64,
+        tool: String,
+        plugin: String,
+        caller: String,
+        /// Who decided; nobody if the call ended before.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        waited_ms: u64,
+    },
     /// Records were taken out, oldest first, because they were too old or too many.
     Pruned { records: u64, before_seq: u64 },
     /// The chain did not end where it was left: records after `found_seq` are gone, or others stand in their place.
@@ -180,6 +194,7 @@ impl Event {
             | Self::Rejected { outcome, .. }
             | Self::Plugin { outcome, .. }
             | Self::Secret { outcome, .. }
+            | Self::Consent { outcome, .. }
             | Self::Run { outcome, .. } => Some(outcome),
             Self::Pruned { .. } => Some("pruned"),
             Self::Cut { .. } | Self::Lost { .. } => None,

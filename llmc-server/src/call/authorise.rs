@@ -214,7 +214,8 @@ impl Authority {
 pub(super) fn not_opened(tool: &str) -> Result<(), CallError> {
     let tool = super::shortened(tool);
     let message = format!(
-        "this token does not open `{tool}`; `llmc token create NAME --tools ...` names what one opens"
+        "this token does not open `{tool}`; `llmc token create NAME --tools ...` names what one opens, and \
+         `server.http.oauth.scopes` what an access token does"
     );
     denied("token.tools", message)
 }

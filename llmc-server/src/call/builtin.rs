@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use llmc_core::Envelope;
-use llmc_core::manifest::{Annotations, ItemKind};
+use llmc_core::manifest::{Annotations, Item, ItemKind};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -190,6 +190,23 @@ impl Builtin {
         };
         serde_json::to_vec(&envelope).map_err(|error| CallError::new(Kind::InvalidResult, error.to_string()))
     }
+}
+
+/// All of them, as a plugin would tell of its tools; for the reference.
+pub(crate) fn items() -> Vec<Item> {
+    let all = Builtin::ALL.into_iter().chain([Builtin::GetMetrics]);
+    let item = |tool: Builtin| Item {
+        kind: ItemKind::Tool,
+        name: tool.name().to_owned(),
+        title: tool.title().to_owned(),
+        description: tool.description().to_owned(),
+        input_schema: tool.input_schema(),
+        output_schema: Some(tool.output_schema()),
+        annotations: Annotations::READ_ONLY,
+        long: false,
+        resource: None,
+    };
+    all.map(item).collect()
 }
 
 /// Tools of plugins that a caller may call, itself or from code that it has run.

@@ -1,20 +1,19 @@
-//! Consent of a person before a tool runs, where the operator asks for it.
+//! Consent of a person before a tool runs, where the operator asks for it: which calls need it, and whose.
 //!
-//! The person is the one in front of the client. A call below another one, such as one from code, waits for consent
-//! where the client is asked while calls wait; where the client is asked by ending the call it is refused, because
-//! everything that ran before it would run again.
+//! The person is the one in front of the client, or an operator (`consent`). A call below another one, such as one from
+//! code, waits for consent where the client is asked while calls wait; where the client is asked by ending the call it
+//! is refused, because everything that ran before it would run again. For an operator every call waits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use llmc_core::ask::{ELICIT, Question};
 use llmc_core::manifest::ItemKind;
 use serde_json::{Value, json};
 
-use super::dialog::Unanswered;
 use super::{CallError, CallPath, Caller, Entry, Kind};
-use crate::config::{Config, Confirm};
+use crate::config::{Config, Confirm, ConfirmBy};
 use crate::plugin::CallContext;
 
 /// The question's name among those of a call. A plugin that asks something of this name gains nothing: only the answer
@@ -27,23 +26,61 @@ const FIELD: &str = "confirm";
 /// Longest text of arguments that is shown to the person, in bytes.
 const MAX_SHOWN_BYTES: usize = 2 << 10;
 
-/// Which calls need consent.
+/// Which calls need consent, and whose.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
-    server: Confirm,
-    plugins: BTreeMap<String, Confirm>,
-    tools: BTreeMap<String, Confirm>,
+    confirm: Nearest<Confirm>,
+    by: Nearest<ConfirmBy>,
     patience: Duration,
+}
+
+/// What is said of the server, of plugins and of tools; what is nearest to a tool counts.
+#[derive(Clone, Debug)]
+struct Nearest<T> {
+    server: T,
+    plugins: BTreeMap<String, T>,
+    tools: BTreeMap<String, T>,
+}
+
+/// Which consent a tool needs, and which keys of the configuration say so.
+pub(crate) struct ConsentRule {
+    pub(crate) is_needed: bool,
+    pub(crate) confirm: (Confirm, String),
+    pub(crate) by: (ConfirmBy, String),
+}
+
+impl<T: Copy> Nearest<T> {
+    /// What counts for a tool, and the key that says it; `key` is its name in `[policy]` and below plugins.
+    fn of(&self, entry: &Entry, key: &str) -> (T, String) {
+        if let Some(rule) = self.tools.get(&entry.name) {
+            return (*rule, format!("policy.{key}_tools.{}", entry.name));
+        }
+        let plugin = entry.plugin().map(|plugin| plugin.name());
+        match plugin.and_then(|name| Some((name, self.plugins.get(&**name)?))) {
+            Some((name, rule)) => (*rule, format!("plugins.{name}.{key}")),
+            None => (self.server, format!("policy.{key}")),
+        }
+    }
 }
 
 impl Rules {
     pub(super) fn new(config: &Config) -> Self {
-        let of = |(name, plugin): (&String, &crate::config::Plugin)| Some((name.clone(), plugin.confirm?));
+        let policy = &config.policy;
+        let plugins = || config.plugins.iter();
+        let confirm = plugins().filter_map(|(name, plugin)| Some((name.clone(), plugin.confirm?)));
+        let by = plugins().filter_map(|(name, plugin)| Some((name.clone(), plugin.confirm_by?)));
         Self {
-            server: config.policy.confirm,
-            plugins: config.plugins.iter().filter_map(of).collect(),
-            tools: config.policy.confirm_tools.clone(),
-            patience: Duration::from_millis(config.policy.confirm_timeout_ms),
+            confirm: Nearest {
+                server: policy.confirm,
+                plugins: confirm.collect(),
+                tools: policy.confirm_tools.clone(),
+            },
+            by: Nearest {
+                server: policy.confirm_by,
+                plugins: by.collect(),
+                tools: policy.confirm_by_tools.clone(),
+            },
+            patience: Duration::from_millis(policy.confirm_timeout_ms),
         }
     }
 
@@ -53,17 +90,26 @@ impl Rules {
     }
 
     /// What is said of the tool counts, then what of its plugin, then what of the server.
-    fn needs_consent(&self, entry: &Entry) -> bool {
-        if entry.kind != ItemKind::Tool {
-            return false;
+    pub(super) fn rule(&self, entry: &Entry) -> ConsentRule {
+        let (confirm, by) = (self.confirm.of(entry, "confirm"), self.by.of(entry, "confirm_by"));
+        let is_needed = entry.kind == ItemKind::Tool
+            && match confirm.0 {
+                Confirm::Never => false,
+                Confirm::Destructive => entry.annotations.destructive && !entry.annotations.read_only,
+                Confirm::Always => true,
+            };
+        ConsentRule { is_needed, confirm, by }
+    }
+
+    /// Whose consent a call needs.
+    fn needed(&self, entry: &Entry) -> Option<ConfirmBy> {
+        let of_server = self.confirm.plugins.is_empty() && self.confirm.tools.is_empty();
+        // So it is nearly everywhere.
+        if of_server && self.confirm.server == Confirm::Never {
+            return None;
         }
-        let of_plugin = || entry.plugin().and_then(|plugin| self.plugins.get(&**plugin.name()));
-        let rule = self.tools.get(&entry.name).or_else(of_plugin).unwrap_or(&self.server);
-        match rule {
-            Confirm::Never => false,
-            Confirm::Destructive => entry.annotations.destructive && !entry.annotations.read_only,
-            Confirm::Always => true,
-        }
+        let rule = self.rule(entry);
+        rule.is_needed.then_some(rule.by.0)
     }
 }
 
@@ -81,53 +127,40 @@ impl CallPath {
         arguments: &[u8],
     ) -> Result<Duration, CallError> {
         let dialog = &context.dialog;
-        if dialog.is_person() || dialog.has_consent() && context.depth == 0 {
+        if dialog.is_person() {
             return Ok(Duration::ZERO);
         }
-        let rules = self.authority.confirm();
-        if !rules.needs_consent(entry) {
+        let Some(by) = self.authority.confirm().needed(entry) else { return Ok(Duration::ZERO) };
+        if context.depth == 0 && dialog.has_consent(by) {
             return Ok(Duration::ZERO);
         }
-        if !dialog.client(context.depth).elicitation {
-            return Err(nobody_to_ask(entry, context));
-        }
-        let question = self.question(entry, caller, arguments);
-        let Some(asking) = dialog.ask_now(KEY, question.clone()) else {
-            return match dialog.consent_sent(KEY) {
-                Some(answer) => {
-                    judged(entry, &answer)?;
-                    dialog.consent();
-                    Ok(Duration::ZERO)
-                }
-                None => Err(dialog.ask_consent(KEY, question)),
-            };
-        };
-        let begun = Instant::now();
-        // A call below another one has no more time than that.
-        let own = begun + rules.patience();
-        let until = if context.depth == 0 { own } else { own.min(context.deadline) };
-        let answer = tokio::select! {
-            answer = tokio::time::timeout_at(until.into(), asking) => answer,
-            () = context.cancel.cancelled() => {
-                return Err(CallError::new(Kind::Cancelled, "the call was cancelled"));
-            }
-        };
-        let answer = answer.map_err(|_| {
-            let message = format!(
-                "nobody consented to `{}` in time (`policy.confirm_timeout_ms`); it was not called",
-                entry.name
-            );
-            CallError::new(Kind::Declined, message)
-        })?;
-        match answer {
-            Ok(answer) => judged(entry, &answer)?,
-            Err(Unanswered::Unknown) => return Err(nobody_to_ask(entry, context)),
-            Err(Unanswered::Failed(why)) => {
-                let message = format!("consent to `{}` could not be asked for: {why}", entry.name);
-                return Err(CallError::new(Kind::Unconfirmed, message));
+        let asks_client = by != ConfirmBy::Console && dialog.client(context.depth).elicitation;
+        let mut client = None;
+        if asks_client {
+            let question = self.question(entry, caller, arguments);
+            client = dialog.ask_now(KEY, question.clone());
+            if client.is_none() {
+                // This client is asked by ending the call, so no operator can be waited for.
+                return match dialog.consent_sent(KEY) {
+                    Some(answer) => {
+                        judged(entry, &answer)?;
+                        dialog.consent();
+                        Ok(Duration::ZERO)
+                    }
+                    None => Err(dialog.ask_consent(KEY, question)),
+                };
             }
         }
-        Ok(begun.elapsed())
+        let is_there = match by {
+            ConfirmBy::Client => false,
+            ConfirmBy::Console => self.pending().is_served(),
+            // Who could be asked elsewhere is not kept waiting for nobody.
+            ConfirmBy::Either => self.pending().is_served() && (asks_client || self.pending().is_watched()),
+        };
+        if client.is_none() && !is_there {
+            return Err(nobody_to_ask(entry, context, by));
+        }
+        self.waited_for(entry, caller, context, arguments, client, is_there).await
     }
 
     fn question(&self, entry: &Entry, caller: &Caller, arguments: &[u8]) -> Question {
@@ -159,7 +192,7 @@ fn shown(text: &str) -> String {
 }
 
 /// Whether the answer is a yes.
-fn judged(entry: &Entry, answer: &Value) -> Result<(), CallError> {
+pub(super) fn judged(entry: &Entry, answer: &Value) -> Result<(), CallError> {
     let declined = |what: &str| {
         Err(CallError::new(Kind::Declined, format!("the person {what} `{}`; it was not called", entry.name)))
     };
@@ -170,17 +203,31 @@ fn judged(entry: &Entry, answer: &Value) -> Result<(), CallError> {
     }
 }
 
-fn nobody_to_ask(entry: &Entry, context: &CallContext) -> CallError {
+/// What is told where nobody can consent.
+pub(super) fn nobody_to_ask(entry: &Entry, context: &CallContext, by: ConfirmBy) -> CallError {
     let tool = &entry.name;
-    let reason = match context.depth {
-        0 => "and this client cannot ask one (elicitation)",
+    let client = match context.depth {
+        0 => "this client cannot ask one (elicitation)",
         _ => {
-            "and this client cannot ask one for a call below another one, such as one from code: call the tool directly"
+            "this client cannot ask one for a call below another one, such as one from code: call the tool directly"
         }
     };
+    let operator = "open the console with `llmc console` and call again";
+    let reason = match by {
+        ConfirmBy::Client => format!("(`policy.confirm`), and {client}"),
+        ConfirmBy::Either => {
+            format!("(`policy.confirm`), {client}, and no operator has the console open: {operator}")
+        }
+        ConfirmBy::Console => {
+            "(`policy.confirm_by`) who decides in the console, and this server has none: the operator writes \
+             `server.http` and starts it anew"
+                .to_owned()
+        }
+    };
+    let who = if by == ConfirmBy::Console { "an operator" } else { "a person" };
     let message = format!(
-        "`{tool}` needs the consent of a person (`policy.confirm`), {reason}; to do without, the operator writes \
-         `[policy] confirm_tools = {{ {tool} = \"never\" }}`"
+        "`{tool}` needs the consent of {who} {reason}; to do without, the operator writes `[policy] confirm_tools = \
+         {{ {tool} = \"never\" }}`"
     );
     CallError::new(Kind::Unconfirmed, message)
 }
@@ -216,13 +263,31 @@ mod tests {
             config.policy.confirm = server;
             config.policy.confirm_tools =
                 tool.map(|rule| ("read_more".to_owned(), rule)).into_iter().collect();
-            Rules::new(&config).needs_consent(entry)
+            Rules::new(&config).needed(entry).is_some()
         };
         assert!(needs(Confirm::Always, None));
         assert!(!needs(Confirm::Destructive, None), "it reads only");
         assert!(!needs(Confirm::Always, Some(Confirm::Never)));
         assert!(needs(Confirm::Never, Some(Confirm::Always)));
         assert!(!needs(Confirm::default(), None));
+    }
+
+    #[test]
+    fn who_consents_is_told_with_the_key_that_says_so() {
+        let registry = Registry::new().unwrap();
+        let entry = registry.get("read_more").unwrap();
+        let mut config = Config::default();
+        config.policy.confirm = Confirm::Always;
+        assert_eq!(Rules::new(&config).needed(entry), Some(ConfirmBy::Client));
+        config.policy.confirm_by = ConfirmBy::Console;
+        let rule = Rules::new(&config).rule(entry);
+        assert_eq!(rule.by, (ConfirmBy::Console, "policy.confirm_by".into()));
+        assert_eq!(rule.confirm, (Confirm::Always, "policy.confirm".into()));
+        config.policy.confirm_by_tools.insert("read_more".into(), ConfirmBy::Either);
+        let rule = Rules::new(&config).rule(entry);
+        assert_eq!(rule.by, (ConfirmBy::Either, "policy.confirm_by_tools.read_more".into()));
+        config.policy.confirm = Confirm::Never;
+        assert_eq!(Rules::new(&config).needed(entry), None, "nobody has to, so it does not matter who");
     }
 
     #[test]

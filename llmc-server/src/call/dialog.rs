@@ -16,6 +16,8 @@ use serde_json::Value;
 
 use super::seal::{MAX_SEALED_BYTES, Seal};
 use super::{CallError, Kind};
+use crate::config::ConfirmBy;
+use crate::plugin::Progress;
 
 /// Most questions of one call that wait for an answer.
 const MAX_QUESTIONS: usize = 16;
@@ -56,6 +58,8 @@ pub(crate) struct Dialog {
     way: Way,
     /// Takes the place of `way` once the call goes on without the request that made it.
     late: OnceLock<Arc<dyn Asker>>,
+    /// Where the client is told how the call fares.
+    told: Mutex<Option<Arc<dyn Progress>>>,
     rounds: Mutex<Rounds>,
 }
 
@@ -79,10 +83,13 @@ struct Rounds {
 struct Past {
     /// Answers that were used, by key.
     answers: BTreeMap<String, Value>,
-    /// A person was asked for consent.
+    /// The person in front of the client was asked for consent.
     asked_consent: bool,
     /// And gave it.
     consented: bool,
+    /// An operator did.
+    #[serde(default)]
+    by_operator: bool,
 }
 
 /// What is asked for in the result of a call.
@@ -93,7 +100,12 @@ pub(crate) struct Round {
 
 impl Dialog {
     fn new(client: Client, way: Way) -> Arc<Self> {
-        Arc::new(Self { client, way, late: OnceLock::new(), rounds: Mutex::default() })
+        Self::with(client, way, Rounds::default())
+    }
+
+    fn with(client: Client, way: Way, rounds: Rounds) -> Arc<Self> {
+        let (late, told) = (OnceLock::new(), Mutex::default());
+        Arc::new(Self { client, way, late, told, rounds: Mutex::new(rounds) })
     }
 
     /// Nobody can be asked.
@@ -120,13 +132,26 @@ impl Dialog {
         // An answer of whatever kind is an object; anything else is none.
         let sent = answers.into_iter().filter(|(_, answer)| answer.is_object()).collect();
         let rounds = Rounds { sent_state: state, sent, ..Rounds::default() };
-        Arc::new(Self { client, way: Way::Rounds, late: OnceLock::new(), rounds: Mutex::new(rounds) })
+        Self::with(client, Way::Rounds, rounds)
     }
 
     /// The call goes on without the request that made it: from now on questions are asked while it waits.
     pub(crate) fn go_on_live(&self, asker: Arc<dyn Asker>) {
         // A call goes on like this once.
         let _ = self.late.set(asker);
+    }
+
+    /// From now on the client is told here how the call fares, and those below it.
+    pub(crate) fn tell_through(&self, progress: Arc<dyn Progress>) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+    }
+
+    /// Tells the client something about the call, if it listens.
+    pub(super) fn say(&self, message: String) {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(progress) = told {
+            progress.say(message);
+        }
     }
 
     /// Whether questions were asked that end the call.
@@ -255,12 +280,23 @@ impl Dialog {
         rounds.sent.get(key).filter(|_| asked).cloned()
     }
 
-    pub(super) fn has_consent(&self) -> bool {
-        self.lock().past.consented
+    /// Whether a person consented to the call in an earlier round, and the one who has to.
+    pub(super) fn has_consent(&self, by: ConfirmBy) -> bool {
+        let past = &self.lock().past;
+        match by {
+            ConfirmBy::Client => past.consented,
+            ConfirmBy::Console => past.by_operator,
+            ConfirmBy::Either => past.consented || past.by_operator,
+        }
     }
 
     pub(super) fn consent(&self) {
         self.lock().past.consented = true;
+    }
+
+    /// An operator consented: a further round needs no other consent.
+    pub(super) fn consent_of_operator(&self) {
+        self.lock().past.by_operator = true;
     }
 
     /// Asks for consent in the result of the call.

@@ -7,35 +7,64 @@ use llmc_core::{MISSING_GRANT, code};
 use llmc_wire::host::Failure;
 use serde_json::Value;
 
-/// What kind of failure it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    UnknownTool,
+/// Kinds of failures with their names, and a list of them, so that documents cannot fall behind.
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $kind:ident = $name:literal,)+) => {
+        /// What kind of failure it is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Kind {
+            $($(#[doc = $doc])+ $kind,)+
+        }
+
+        impl Kind {
+            /// All of them, with what they mean.
+            pub(crate) const ALL: &[(Self, &[&str])] = &[$((Self::$kind, &[$($doc),+])),+];
+
+            /// The name in audit records and in the metadata of results.
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// There is no such tool, or it is not shown to this caller.
+    UnknownTool = "unknown_tool",
     /// There is no such resource.
-    NotFound,
-    Denied,
+    NotFound = "not_found",
+    /// A grant or a policy does not allow it; the text names the key that would.
+    Denied = "denied",
     /// A person said no.
-    Declined,
+    Declined = "declined",
     /// A person would have to consent, and cannot be asked.
-    Unconfirmed,
+    Unconfirmed = "unconfirmed",
     /// The client is asked something, and then makes the call again.
-    InputRequired,
+    InputRequired = "input_required",
     /// The client cannot be asked what the tool has to know.
-    ClientLacks,
+    ClientLacks = "client_lacks",
     /// The state that the client handed back is not what it was given.
-    InvalidState,
-    InvalidArguments,
-    Limit,
-    Busy,
-    TimedOut,
-    Cancelled,
+    InvalidState = "invalid_state",
+    /// The arguments do not fit the schema; the text names each that does not.
+    InvalidArguments = "invalid_arguments",
+    /// A limit on size, number, rate or depth was reached.
+    Limit = "limit",
+    /// There was no free place within `limits.queue_timeout_ms`; the same call may go well later.
+    Busy = "busy",
+    /// It took longer than `limits.call_timeout_ms`.
+    TimedOut = "timed_out",
+    /// The caller withdrew it.
+    Cancelled = "cancelled",
     /// The plugin's host is gone or cannot be started.
-    PluginFailed,
+    PluginFailed = "plugin_failed",
     /// The tool says that it failed.
-    ToolFailed,
+    ToolFailed = "tool_failed",
     /// The tool answered with something that its own description does not allow.
-    InvalidResult,
-    AuditFailed,
+    InvalidResult = "invalid_result",
+    /// The audit cannot be written, so nothing is done (`audit.on_failure`).
+    AuditFailed = "audit_failed",
 }
 
 impl Kind {
@@ -44,29 +73,6 @@ impl Kind {
         match self {
             Self::Declined | Self::Unconfirmed => Some("policy.confirm"),
             _ => None,
-        }
-    }
-
-    /// The name in audit records and in the metadata of results.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::UnknownTool => "unknown_tool",
-            Self::NotFound => "not_found",
-            Self::Denied => "denied",
-            Self::Declined => "declined",
-            Self::Unconfirmed => "unconfirmed",
-            Self::InputRequired => "input_required",
-            Self::ClientLacks => "client_lacks",
-            Self::InvalidState => "invalid_state",
-            Self::InvalidArguments => "invalid_arguments",
-            Self::Limit => "limit",
-            Self::Busy => "busy",
-            Self::TimedOut => "timed_out",
-            Self::Cancelled => "cancelled",
-            Self::PluginFailed => "plugin_failed",
-            Self::ToolFailed => "tool_failed",
-            Self::InvalidResult => "invalid_result",
-            Self::AuditFailed => "audit_failed",
         }
     }
 }

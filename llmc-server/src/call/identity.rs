@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::oauth::Subject;
 use crate::tokens::{Scope, Token, calling};
 
 /// Digits of a token's digest that tell it from another one that had the same name before.
@@ -20,18 +21,32 @@ pub(crate) struct Identity {
     origin: Arc<str>,
     tools: Option<Arc<BTreeSet<String>>>,
     scopes: BTreeSet<Scope>,
+    /// Of an access token.
+    access: Option<Arc<Access>>,
+}
+
+/// What is known of an access token beside whom it speaks of.
+#[derive(Debug, PartialEq, Eq)]
+struct Access {
+    /// Those of our scopes for tools that it has.
+    held: BTreeSet<String>,
+    /// When it is none any more, in milliseconds since 1970.
+    until_ms: u64,
 }
 
 impl Identity {
     /// Anybody, where no token is asked for.
     pub(crate) fn anonymous() -> Self {
-        Self { shown: "http".to_owned(), origin: "http".into(), tools: None, scopes: calling() }
+        Self::plain("http".to_owned())
     }
 
     /// Anybody who may connect to our Unix socket, where no token is asked for.
     pub(crate) fn local(uid: u32) -> Self {
-        let shown = format!("http uid {uid}");
-        Self { origin: shown.as_str().into(), shown, tools: None, scopes: calling() }
+        Self::plain(format!("http uid {uid}"))
+    }
+
+    fn plain(shown: String) -> Self {
+        Self { origin: shown.as_str().into(), shown, tools: None, scopes: calling(), access: None }
     }
 
     /// The holder of a token.
@@ -42,13 +57,25 @@ impl Identity {
             origin: format!("token {} {digits}", token.name).into(),
             tools: token.tools.clone().map(Arc::new),
             scopes: token.scopes.clone(),
+            access: None,
         }
     }
 
     /// Whom an access token speaks of.
-    pub(crate) fn of_subject(name: &str, tools: Option<BTreeSet<String>>) -> Self {
-        let shown = format!("oauth {name}");
-        Self { origin: shown.as_str().into(), shown, tools: tools.map(Arc::new), scopes: calling() }
+    pub(crate) fn of_subject(subject: Subject) -> Self {
+        let Subject { name, tools, scopes, held, until_ms } = subject;
+        let (tools, access) = (tools.map(Arc::new), Some(Arc::new(Access { held, until_ms })));
+        Self { tools, scopes, access, ..Self::plain(format!("oauth {name}")) }
+    }
+
+    /// Scopes for tools that its access token has.
+    pub(crate) fn scopes_held(&self) -> Option<impl Iterator<Item = &str>> {
+        self.access.as_ref().map(|access| access.held.iter().map(String::as_str))
+    }
+
+    /// When its access token is none any more, in milliseconds since 1970.
+    pub(crate) fn until_ms(&self) -> Option<u64> {
+        self.access.as_ref().map(|access| access.until_ms)
     }
 
     /// For the log and the audit.

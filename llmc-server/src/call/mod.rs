@@ -8,12 +8,15 @@ mod authorise;
 mod bounds;
 mod builtin;
 mod confirm;
+mod consent;
 mod cost;
 mod dialog;
 mod error;
+pub(crate) mod fuzz;
 mod identity;
 mod live;
 mod output;
+mod pending;
 mod read_more;
 pub(crate) mod registry;
 mod schema;
@@ -35,15 +38,20 @@ use tracing::{Instrument as _, info_span};
 
 pub(crate) use authorise::{Authority, Caller};
 pub(crate) use bounds::Bounds;
+pub(crate) use confirm::ConsentRule;
 pub(crate) use dialog::{Asker, Asking, Dialog, Round, Unanswered};
 pub(crate) use error::{CALL_TIMEOUT, CallError, Kind};
 pub(crate) use identity::{Identity, origin_of_connection};
 pub(crate) use live::{Generation, Live};
+pub(crate) use pending::{Decided, Decision, Pending};
 pub(crate) use registry::{EXECUTE_CODE, Entry, Home, OfPlugin, Offered, Registry};
 pub(crate) use schema::{Schema, nearest};
 pub(crate) use seal::Seal;
 pub(crate) use services::Hub;
 use shelf::Shelf;
+
+// For the reference.
+pub(crate) use builtin::items as builtin_items;
 
 use crate::audit::{self, Audit, Room};
 use crate::config::Limits;
@@ -128,6 +136,8 @@ pub(crate) struct CallPath {
     running: Arc<Semaphore>,
     /// What did not fit into results.
     shelf: Shelf,
+    /// Calls that wait for an operator.
+    pending: Arc<Pending>,
     spans: Option<Arc<Spans>>,
     /// Whether calls are counted.
     counted: bool,
@@ -161,8 +171,20 @@ impl CallPath {
     ) -> Self {
         let running = Arc::new(Semaphore::new(limits.concurrent_calls));
         let (shelf, audit, under_way) = (Shelf::new(&limits), Arc::new(audit), Arc::default());
-        let (spans, counted) = (None, true);
-        Self { shelf, registry, authority, secrets, audit, limits, running, spans, counted, under_way }
+        let (spans, counted, pending) = (None, true, Pending::new(&audit));
+        Self {
+            shelf,
+            pending,
+            registry,
+            authority,
+            secrets,
+            audit,
+            limits,
+            running,
+            spans,
+            counted,
+            under_way,
+        }
     }
 
     /// Counts calls or not.
@@ -188,8 +210,20 @@ impl CallPath {
             false => Arc::new(Semaphore::new(limits.concurrent_calls)),
         };
         let (audit, shelf, under_way) = (Arc::clone(&self.audit), self.shelf.with(&limits), Arc::default());
-        let (spans, counted) = (self.spans.clone(), self.counted);
-        Self { shelf, registry, authority, secrets, audit, limits, running, spans, counted, under_way }
+        let (spans, counted, pending) = (self.spans.clone(), self.counted, Arc::clone(&self.pending));
+        Self {
+            shelf,
+            pending,
+            registry,
+            authority,
+            secrets,
+            audit,
+            limits,
+            running,
+            spans,
+            counted,
+            under_way,
+        }
     }
 
     /// What seals rounds of calls; the next configuration opens what this one sealed.
@@ -238,6 +272,21 @@ impl CallPath {
             consent: self.authority.confirm().patience(),
             task_after: Duration::from_millis(self.limits.task_after_ms),
         }
+    }
+
+    /// Calls that wait for an operator, whatever the configuration becomes.
+    pub(crate) fn pending(&self) -> &Arc<Pending> {
+        &self.pending
+    }
+
+    /// Which consent a tool needs, and by which rule.
+    pub(crate) fn consent_rule(&self, entry: &Entry) -> ConsentRule {
+        self.authority.confirm().rule(entry)
+    }
+
+    /// Secrets hidden, for who is shown what a call does.
+    pub(crate) fn mask(&self, text: String) -> String {
+        self.secrets.mask_text(text)
     }
 
     /// Records a client that was not let in.
@@ -380,6 +429,9 @@ impl CallPath {
     }
 
     fn context(self: &Arc<Self>, request: &Request, begun: Instant, trace: Trace) -> CallContext {
+        if let (None, Some(progress)) = (&request.parent, &request.progress) {
+            request.dialog.tell_through(Arc::clone(progress));
+        }
         let own = begun + Duration::from_millis(self.limits.call_timeout_ms);
         let parent = request.parent.as_ref();
         let deadline = parent.map_or(own, |parent| parent.deadline.min(own));

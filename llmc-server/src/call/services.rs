@@ -154,7 +154,7 @@ impl Hub {
         request: RunRequest,
         context: &Arc<CallContext>,
     ) -> Result<(RunStarted, Vec<OwnedFd>), Failure> {
-        let runs = self.runs(plugin)?;
+        let runs = self.runs(plugin, &request.program)?;
         let host = host.unwrap_or_else(|| runs.host_number(plugin));
         runs.start(plugin, host, request, context).await
     }
@@ -190,9 +190,10 @@ impl Hub {
         json_answer(&answers.map_err(|error| error.to_plugin())?)
     }
 
-    fn runs(&self, plugin: &str) -> Result<&Arc<Runs>, Failure> {
+    /// All runs; without any, the plugin learns how it would be granted `program`.
+    fn runs(&self, plugin: &str, program: &str) -> Result<&Arc<Runs>, Failure> {
         let granted = self.grants.get(plugin).cloned().unwrap_or_default();
-        self.runs.as_ref().ok_or_else(|| crate::runner::not_granted(plugin, &granted))
+        self.runs.as_ref().ok_or_else(|| crate::runner::not_granted(plugin, &granted, program))
     }
 }
 
@@ -232,13 +233,13 @@ impl Services for Arc<Hub> {
                 }
                 op::RUN_WAIT => {
                     let OfRun { run } = parsed(&body)?;
-                    json_answer(&hub.runs(&plugin)?.wait(&plugin, run).await?)
+                    json_answer(&hub.runs(&plugin, "")?.wait(&plugin, run).await?)
                 }
                 op::RUN_KILL => {
                     let EndRun { run, signal } = parsed(&body)?;
                     match signal {
-                        None | Some(RunSignal::Kill) => hub.runs(&plugin)?.kill(&plugin, run)?,
-                        Some(signal) => hub.runs(&plugin)?.signal(&plugin, run, signal)?,
+                        None | Some(RunSignal::Kill) => hub.runs(&plugin, "")?.kill(&plugin, run)?,
+                        Some(signal) => hub.runs(&plugin, "")?.signal(&plugin, run, signal)?,
                     }
                     json_answer(&Value::Null)
                 }

@@ -1,7 +1,7 @@
 //! `llmc audit`
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::output::{Output, Paint};
-use super::print;
+use super::{note, print};
 use crate::audit::chain::Checkpoint;
 use crate::audit::key::public;
 use crate::audit::now_ms;
 use crate::audit::query::{Filter, Reader, Row};
 use crate::audit::verify::Trust;
-use crate::config::{self, AuditFormat, Flags};
+use crate::config::{self, AuditFormat, ConfigError, Flags};
 use crate::files;
 
 /// How often `tail -f` looks for more.
@@ -192,8 +192,29 @@ impl Place {
 
     fn open(&self) -> anyhow::Result<Reader> {
         let (path, format) = self.find()?;
-        Reader::open(&path, format).with_context(|| format!("failed to open audit `{}`", path.display()))
+        open(&path, format)
     }
+}
+
+fn open(path: &Path, format: Option<AuditFormat>) -> anyhow::Result<Reader> {
+    anyhow::ensure!(
+        path.try_exists().unwrap_or(true),
+        "there is no audit `{}` yet: a server makes it when it starts with this `audit.path`",
+        path.display()
+    );
+    anyhow::ensure!(!path.is_dir(), "audit `{}` is a folder; name the file in it", path.display());
+    let is_jsonl = format.map_or_else(
+        || path.extension().is_some_and(|ending| ending == "jsonl"),
+        |format| format == AuditFormat::Jsonl,
+    );
+    if is_jsonl && !path.with_added_extension("base").exists() {
+        let shown = path.display();
+        note(&format!(
+            "`{shown}.base`, the beginning of the chain, is missing: is `{shown}` an audit, and whole? `llmc audit verify` \
+             tells"
+        ));
+    }
+    Reader::open(path, format).with_context(|| format!("failed to open audit `{}`", path.display()))
 }
 
 impl Wanted {
@@ -343,10 +364,10 @@ impl Verify {
     fn run(self) -> anyhow::Result<ExitCode> {
         let (path, format) = self.place.find()?;
         let public_key = match &self.public_key {
-            Some(text) => Some(
-                public(text)
-                    .context("--public-key: 64 hexadecimal digits, as `export --checkpoints` shows it")?,
-            ),
+            Some(text) => Some(public(text).ok_or_else(|| {
+                let form = "write 64 hexadecimal digits, as `llmc audit export --checkpoints` shows them";
+                ConfigError::Flag(format!("--public-key: `{text}` is no key; {form}"))
+            })?),
             None => None,
         };
         let checkpoints = match &self.checkpoints {
@@ -356,9 +377,7 @@ impl Verify {
             None => Vec::new(),
         };
         let trust = Trust { public_key, checkpoints };
-        let reader = Reader::open(&path, format);
-        let reader = reader.with_context(|| format!("failed to open audit `{}`", path.display()))?;
-        let report = reader.verify(&trust)?;
+        let report = open(&path, format)?.verify(&trust)?;
         let paint = Paint::for_stdout();
         let mut text = String::new();
         report
@@ -378,7 +397,11 @@ impl Verify {
                 report.last_seq,
                 report.checkpoints
             ),
-            false => format!("{}: `{}` is not as it was written\n", paint.bad("bad"), path.display()),
+            false => format!(
+                "{}: `{}` is not as it was written, or cannot be checked\n",
+                paint.bad("bad"),
+                path.display()
+            ),
         });
         self.output.print(&serde_json::to_value(&report)?, &text)?;
         Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -386,7 +409,7 @@ impl Verify {
 }
 
 /// Checkpoints as `export --checkpoints` prints them.
-fn kept(file: &std::path::Path) -> anyhow::Result<Vec<Checkpoint>> {
+fn kept(file: &Path) -> anyhow::Result<Vec<Checkpoint>> {
     let text = files::read_text(file, MAX_CHECKPOINT_BYTES)?;
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     Ok(lines.map(serde_json::from_str).collect::<Result<_, _>>()?)

@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use llmc_core::{Content, Envelope};
+use serde_json::error::Category;
 use serde_json::{Map, Value};
 
 use super::output::Output;
 use super::print;
 use crate::app;
 use crate::call::Request;
-use crate::config::{self, Flags};
+use crate::config::{self, ConfigError, Flags};
 
 /// The tool ran and reported an error, or the call was refused.
 pub(super) const TOOL_ERROR: u8 = 5;
@@ -71,8 +72,15 @@ pub(super) fn arguments(text: &str) -> anyhow::Result<Map<String, Value>> {
         }
         None => text.to_owned(),
     };
-    serde_json::from_str(&text)
-        .context("the arguments must be a JSON object, such as '{\"path\": \"README.md\"}'")
+    serde_json::from_str(&text).map_err(|error| {
+        let problem = match error.classify() {
+            // What is JSON and no object needs no place in it.
+            Category::Data => String::new(),
+            _ => format!(" ({error})"),
+        };
+        let form = "the arguments must be a JSON object, such as '{\"path\": \"README.md\"}'";
+        ConfigError::Flag(format!("{form}{problem}")).into()
+    })
 }
 
 /// Text as it is, everything else by its kind and size.

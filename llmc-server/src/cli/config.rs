@@ -8,7 +8,7 @@ use serde_json::json;
 use super::output::Output;
 use super::print;
 use crate::config::{self, Config, ConfigError, Flags};
-use crate::runner::Granted;
+use crate::runner::{Grant, Granted};
 
 /// Show, check or explain the configuration.
 #[derive(Subcommand)]
@@ -97,6 +97,7 @@ fn programs(config: &Config) -> Result<String, String> {
     for (plugin, run) in
         config.plugins.iter().filter_map(|(name, plugin)| Some((name, plugin.grants.run.as_ref()?)))
     {
+        Grant::check(plugin, run).map_err(|error| error.to_string())?;
         for entry in &run.programs {
             let granted = Granted::new(plugin, entry, &config.programs).map_err(|error| error.to_string())?;
             text.push_str(&about(plugin, &granted));

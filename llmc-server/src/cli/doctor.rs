@@ -33,6 +33,8 @@ struct Findings {
     server: Result<Value, String>,
     /// Variables of this environment that look like keys.
     exposed: Vec<String>,
+    /// What names the configuration in a command.
+    flag: String,
 }
 
 /// One layer of protection.
@@ -78,7 +80,8 @@ impl Doctor {
         let lesser = config.is_some_and(|config| config.server.min_isolation == MinIsolation::Landlock);
         let self_test: &[&str] = if lesser { &["--self-test", "landlock"] } else { &["--self-test"] };
         let self_test = ask(&stage, self_test).await.map_err(|error| format!("{error:#}"));
-        let mut findings = Findings { layers, self_test, server: server(&self.flags).await, exposed };
+        let flag = config::flag(self.flags.config.as_deref());
+        let mut findings = Findings { layers, self_test, server: server(&self.flags).await, exposed, flag };
         findings.forgive_namespaces();
         let healthy = findings.healthy();
         print(&if self.output.is_json() { format!("{:#}\n", findings.json()) } else { findings.text() })?;
@@ -241,7 +244,8 @@ impl Findings {
                 for plugin in server["stopped"].as_array().into_iter().flatten() {
                     let name = plugin["plugin"].as_str().unwrap_or_default();
                     text.push_str(&format!(
-                        "STOPPED plugin {name}: it is not what the lock pins; `llmc plugin verify` shows the difference\n"
+                        "STOPPED plugin {name}: it is not what the lock pins; `llmc plugin verify{}` shows the difference\n",
+                        self.flag
                     ));
                 }
                 text.push_str("the server starts with this configuration\n");

@@ -118,7 +118,7 @@ fn find<'a>(schema: &'a Value, path: &str) -> anyhow::Result<Key<'a>> {
 }
 
 /// What a reference leads to; of an optional thing, the thing.
-fn resolved<'a>(schema: &'a Value, mut at: &'a Value) -> &'a Value {
+pub(super) fn resolved<'a>(schema: &'a Value, mut at: &'a Value) -> &'a Value {
     loop {
         let is_null = |option: &&Value| option["type"] == "null";
         let optional = at["anyOf"]
@@ -153,7 +153,7 @@ fn children(schema: &Value, key: &Key<'_>) -> Vec<(String, String)> {
 }
 
 /// Line breaks of the source are none of the text.
-fn described(at: &Value) -> String {
+pub(super) fn described(at: &Value) -> String {
     let text = at["description"].as_str().unwrap_or_default();
     text.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect::<Vec<_>>().join("\n")
 }

@@ -9,6 +9,7 @@ use super::output::{Output, Paint};
 use super::plugin::{Place, no_plugin, tell_of_lock};
 use crate::config::{self, Editor, GrantWord};
 use crate::lock::{self, grant_lines};
+use crate::runner::Granted;
 
 /// Show and change what plugins may reach; a running server learns of it when it is started again.
 #[derive(Subcommand)]
@@ -86,6 +87,13 @@ impl Change {
         let mut editor = Editor::open(self.place.config.as_deref())?;
         for value in &self.values {
             change(&mut editor, &self.plugin, self.kind, value)?;
+        }
+        if verb == "add" && self.kind == GrantWord::Program {
+            // One that cannot be run would keep the server from starting.
+            let programs = editor.config()?.programs;
+            for value in &self.values {
+                Granted::new(&self.plugin, value, &programs)?;
+            }
         }
         let file = editor.file.clone();
         let told = format!("grant {verb} {} {} {}", self.plugin, self.kind.word(), self.values.join(" "));

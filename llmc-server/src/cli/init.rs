@@ -1,5 +1,6 @@
 //! `llmc init`
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -12,6 +13,7 @@ use clap::Args;
 
 use super::{note, print};
 use crate::config::{self, Access, FS_TOOLS, NamedMode, Root};
+use crate::runner::Granted;
 
 /// Write a commented configuration with the least grants. Asks on a terminal, unless flags say what to grant.
 #[derive(Args)]
@@ -126,6 +128,15 @@ fn home(path: &str) -> PathBuf {
 
 impl Choice {
     fn checked(mut self) -> anyhow::Result<Self> {
+        for (index, (name, _)) in self.roots.iter().enumerate() {
+            anyhow::ensure!(
+                !self.roots[..index].iter().any(|(earlier, _)| earlier == name),
+                "two --root are called `{name}`; write NAME=PATH to give each its own name"
+            );
+        }
+        for entry in &self.programs {
+            Granted::new("cmd", entry, &BTreeMap::new())?;
+        }
         for (name, root) in &mut self.roots {
             root.path = std::path::absolute(&root.path)?;
             anyhow::ensure!(root.path.is_dir(), "root `{name}`: `{}` is no directory", root.path.display());

@@ -2,24 +2,40 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use llmc_rules::{Decision, Explanation, Refusal};
 use serde_json::{Value, json};
 
+use super::output::Output;
 use super::print;
+use crate::app;
+use crate::call::{ConsentRule, Entry};
 use crate::config::{self, Config, ConfigError, Flags, Grants, RunProfile};
 use crate::runner::{Granted, shown};
 
 /// The command line is refused.
 const REFUSED: u8 = 1;
 
-/// Explain what the rules of a program decide.
+/// Explain what the rules of a program decide, and which tools need consent.
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Print how each argument of a command line is read and which rule decides, without running anything; exit code 1
     /// if it is refused.
     Explain(Explain),
+    /// Print which tools need the consent of a person before each call, whose, and which keys say so.
+    Consent(Consent),
+}
+
+#[derive(Args)]
+pub(super) struct Consent {
+    /// Only this tool.
+    tool: Option<String>,
+    #[command(flatten)]
+    flags: Flags,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Args)]
@@ -41,8 +57,11 @@ pub(super) struct Explain {
 }
 
 impl Command {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self::Explain(explain) = self;
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let explain = match self {
+            Self::Explain(explain) => explain,
+            Self::Consent(consent) => return consent.run().await,
+        };
         let config = config::load(&explain.flags)?.config;
         let explained = Explained::new(&config, &explain).map_err(ConfigError::Invalid)?;
         print(&match explain.json {
@@ -50,6 +69,44 @@ impl Command {
             false => explained.text(),
         })?;
         Ok(if explained.is_allowed() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+    }
+}
+
+impl Consent {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let config = config::load(&self.flags)?.config;
+        let mut app = app::start(config, &self.flags).await?;
+        app.processes().await?;
+        let path = app.path();
+        let wanted = |entry: &&Arc<Entry>| self.tool.as_ref().is_none_or(|tool| *tool == entry.name);
+        let entries: Vec<_> = path.registry.entries().filter(wanted).collect();
+        if let (Some(tool), true) = (&self.tool, entries.is_empty()) {
+            anyhow::bail!("there is no tool `{tool}`; `llmc tools` lists those that there are");
+        }
+        let width = entries.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
+        let (mut text, mut json) = (String::new(), Vec::new());
+        for entry in entries {
+            let ConsentRule { is_needed, confirm: (_, because), by: (by, by_because) } =
+                path.consent_rule(entry);
+            let by = serde_json::to_value(by)?;
+            text.push_str(&match is_needed {
+                true => {
+                    let by = by.as_str().unwrap_or_default();
+                    format!("{:width$}  asks {by:7}  `{because}`, `{by_because}`\n", entry.name)
+                }
+                false => format!("{:width$}  runs          `{because}`\n", entry.name),
+            });
+            json.push(json!({
+                "tool": entry.name,
+                "plugin": entry.owner(),
+                "needs_consent": is_needed,
+                "because": because,
+                "by": by,
+                "by_because": by_because,
+            }));
+        }
+        self.output.print(&Value::Array(json), &text)?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `llmc serve`
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -8,6 +8,7 @@ use rustix::fs::{FileType, fstat};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::note;
 use crate::app::{self, App};
 use crate::config::{self, Config, ConfigError, Flags, Http, HttpAuth, Listen};
 use crate::console::Console;
@@ -16,6 +17,10 @@ use crate::http::{self, Listener};
 use crate::mcp::Front;
 use crate::reload::{self, HangUp};
 use crate::transport;
+
+/// Nobody speaks MCP by hand.
+const AT_A_TERMINAL: &str = "ready, and waiting for a client on stdin; clients start the server by themselves (`llmc client connect` \
+                             tells them how), `llmc call TOOL JSON` calls a tool from here, Ctrl-D ends this";
 
 /// Serve MCP to a client over stdin and stdout, to clients over HTTP, or both.
 #[derive(Args)]
@@ -44,6 +49,7 @@ impl Serve {
         let hang_up = HangUp::new()?;
         let mut config = config::load(&self.flags)?.config;
         self.apply(&mut config).map_err(ConfigError::Flag)?;
+        check_consent(&config)?;
         let listener = match &config.server.http {
             Some(http) => Some(Listener::bind(&config, http).await?),
             None => None,
@@ -123,6 +129,9 @@ impl Serve {
             biased;
             processes = app.processes() => {
                 processes?;
+                if io::stdin().is_terminal() {
+                    note(AT_A_TERMINAL);
+                }
                 tokio::select! {
                     served = &mut serving => served,
                     failed = self.follow(app, hang_up) => failed,
@@ -153,9 +162,23 @@ impl Serve {
         let load = || {
             let mut config = config::load(&self.flags)?.config;
             self.apply(&mut config).map_err(ConfigError::Flag)?;
+            check_consent(&config)?;
             Ok(config)
         };
         reload::follow(app, &mut hang_up, load).await
+    }
+}
+
+/// Consent of an operator needs a place where he gives it.
+fn check_consent(config: &Config) -> Result<(), ConfigError> {
+    let is_served = config.server.http.as_ref().is_some_and(|http| http.console);
+    match config.needs_operator() && !is_served {
+        false => Ok(()),
+        true => Err(ConfigError::Invalid(
+            "confirm_by = \"console\" needs the console, and nothing serves it: write `server.http = { listen = \
+             \"127.0.0.1:8765\" }`, or start with `--http 127.0.0.1:8765`"
+                .to_owned(),
+        )),
     }
 }
 

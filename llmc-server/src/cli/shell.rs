@@ -35,8 +35,9 @@ impl Completions {
 
 impl Man {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        clap_mangen::generate_to(command(), &self.folder)
-            .with_context(|| format!("failed to write man pages into `{}`", self.folder.display()))?;
+        clap_mangen::generate_to(command(), &self.folder).with_context(|| {
+            format!("failed to write man pages into `{}`, which must be a folder", self.folder.display())
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 }

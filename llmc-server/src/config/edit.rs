@@ -102,8 +102,8 @@ impl Editor {
                 )
             })?,
         };
-        let before = files::read_text(&file, MAX_BYTES)
-            .map_err(|source| ConfigError::Read { file: file.clone(), source })?;
+        let before =
+            files::read_text(&file, MAX_BYTES).map_err(|source| ConfigError::reading(&file, source))?;
         parse(&file, &before)?;
         let document = before.parse().with_context(|| format!("configuration `{}`", file.display()))?;
         Ok(Self { file, before, document })
@@ -160,7 +160,9 @@ impl Editor {
         prefix: Option<&str>,
     ) -> anyhow::Result<()> {
         if self.config()?.plugins.contains_key(name) {
-            bail!("the configuration already has a plugin `{name}`");
+            bail!(
+                "the configuration already has a plugin `{name}`; choose another name, or remove that one first"
+            );
         }
         let root = self.document.as_table_mut();
         let plugins = root.entry("plugins").or_insert_with(|| {

@@ -91,7 +91,8 @@ impl Flags {
             let known = config.roots.get(name).filter(|_| by_file);
             if known.is_some_and(|known| known.access == Access::Ro && root.access == Access::Rw) {
                 return Err(format!(
-                    "--root {name}=…:rw: the configuration file grants root `{name}` read-only"
+                    "--root {name}=…:rw: the configuration file grants root `{name}` read-only; leave `:rw` out, or \
+                     write `access = \"rw\"` there"
                 ));
             }
             config.roots.insert(name.clone(), root.clone());

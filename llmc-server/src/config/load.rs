@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Config, Flags, Plugin, SecretSource};
+use super::{Config, Flags, Plugin, SecretSource, syntax};
 use crate::files;
 use crate::plugin::signature::Trust;
 
@@ -35,8 +35,17 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
+    /// There is no such file.
+    #[error(
+        "configuration `{0}` does not exist; `llmc init --config {0}` writes one",
+        file.display()
+    )]
+    Missing {
+        /// The file.
+        file: PathBuf,
+    },
     /// The file does not say what a configuration can say.
-    #[error("configuration `{}`: {message}", file.display())]
+    #[error("configuration `{}`, {message}", file.display())]
     Syntax {
         /// The file.
         file: PathBuf,
@@ -49,6 +58,17 @@ pub enum ConfigError {
     /// The parts do not fit together.
     #[error("{0}")]
     Invalid(String),
+}
+
+impl ConfigError {
+    /// Why a file could not be read.
+    pub(super) fn reading(file: &Path, source: std::io::Error) -> Self {
+        let file = file.to_owned();
+        match source.kind() {
+            std::io::ErrorKind::NotFound => Self::Missing { file },
+            _ => Self::Read { file, source },
+        }
+    }
 }
 
 /// Reads the file that the flags name, or the operator's own, and applies the flags.
@@ -76,8 +96,7 @@ pub fn load(flags: &Flags) -> Result<Loaded, ConfigError> {
 }
 
 fn read(file: &Path) -> Result<Config, ConfigError> {
-    let text = files::read_text(file, MAX_BYTES)
-        .map_err(|source| ConfigError::Read { file: file.to_owned(), source })?;
+    let text = files::read_text(file, MAX_BYTES).map_err(|source| ConfigError::reading(file, source))?;
     read_text(file, &text)
 }
 
@@ -95,7 +114,7 @@ pub(crate) fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
 fn read_text(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let mut config: Config = toml::from_str(text).map_err(|error| ConfigError::Syntax {
         file: file.to_owned(),
-        message: with_nearest(error.to_string().trim_end()),
+        message: syntax::told(text, &error),
     })?;
     let folder = file.parent().unwrap_or(Path::new("."));
     resolve(&mut config, folder);
@@ -151,24 +170,7 @@ fn existing(file: Option<PathBuf>) -> Result<Option<PathBuf>, ConfigError> {
     match file.try_exists() {
         Ok(true) => Ok(Some(file)),
         Ok(false) => Ok(None),
-        Err(source) => Err(ConfigError::Read { file, source }),
-    }
-}
-
-/// Adds the nearest valid spelling to serde's "unknown field `x`, expected one of `a`, `b`".
-fn with_nearest(message: &str) -> String {
-    if message.contains("unknown field `net`") {
-        return format!("{message}\nno network can be granted: jails have none, whatever they run");
-    }
-    let mut names = message.split('`').skip(1).step_by(2);
-    let nearest = message
-        .contains("unknown")
-        .then(|| names.next())
-        .flatten()
-        .and_then(|unknown| names.min_by_key(|name| strsim::damerau_levenshtein(unknown, name)));
-    match nearest {
-        Some(nearest) => format!("{message}\ndid you mean `{nearest}`?"),
-        None => message.to_owned(),
+        Err(source) => Err(ConfigError::reading(&file, source)),
     }
 }
 
@@ -203,12 +205,18 @@ fn check(config: &Config) -> Result<(), String> {
                 return Err(format!("{place} is granted root `{root}` twice"));
             }
             if !config.roots.contains_key(root) {
-                return Err(format!("{place} is granted root `{root}`, which [roots] does not have"));
+                return Err(format!(
+                    "{place} is granted root `{root}`, which [roots] does not have (it has: {})",
+                    listed(config.roots.keys())
+                ));
             }
         }
         for secret in &plugin.grants.secrets {
             if !config.secrets.contains_key(secret) {
-                return Err(format!("{place} is granted secret `{secret}`, which [secrets] does not have"));
+                return Err(format!(
+                    "{place} is granted secret `{secret}`, which [secrets] does not have (it has: {})",
+                    listed(config.secrets.keys())
+                ));
             }
         }
         if plugin.prefix.as_ref().is_some_and(|prefix| !is_name(prefix)) {
@@ -268,6 +276,12 @@ fn check(config: &Config) -> Result<(), String> {
         return Err("limits.workers_per_plugin can be at most 256".into());
     }
     Ok(())
+}
+
+/// Names for a message.
+fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 /// Calls that the plugin which runs code keeps account of.

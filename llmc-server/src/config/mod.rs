@@ -10,6 +10,7 @@ mod listen;
 mod load;
 mod oauth;
 mod programs;
+pub(crate) mod syntax;
 mod telemetry;
 
 use std::collections::BTreeMap;
@@ -204,6 +205,9 @@ pub struct Plugin {
     /// Which of its tools need the consent of a person; without this, `policy.confirm`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<Confirm>,
+    /// Who consents to its tools; without this, `policy.confirm_by`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_by: Option<ConfirmBy>,
     /// What the plugin may reach.
     #[serde(default)]
     pub grants: Grants,
@@ -437,12 +441,19 @@ pub struct Policy {
     pub read_only: bool,
     /// Names of tools that nobody may call.
     pub deny: Vec<String>,
-    /// Which tools a person has to consent to before each call, by the client's elicitation: `"never"`,
-    /// `"destructive"` or `"always"`. `[plugins.NAME] confirm` and `confirm_tools` say more of some.
+    /// Which tools a person has to consent to before each call: `"never"`, `"destructive"` or `"always"`.
+    /// `[plugins.NAME] confirm` and `confirm_tools` say more of some.
     pub confirm: Confirm,
     /// The same for single tools, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub confirm_tools: BTreeMap<String, Confirm>,
+    /// Who consents: `"client"` for the person in front of the client (elicitation), `"console"` for an operator
+    /// (`llmc console`, `llmc pending`), or `"either"`, whoever of them is first. `[plugins.NAME] confirm_by` and
+    /// `confirm_by_tools` say more of some.
+    pub confirm_by: ConfirmBy,
+    /// The same for single tools, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub confirm_by_tools: BTreeMap<String, ConfirmBy>,
     /// How long a person may take to consent, and a client to come back with answers, in milliseconds.
     pub confirm_timeout_ms: u64,
     /// Paths that file tools leave alone inside writable roots, because other programs execute or obey them. An entry
@@ -461,6 +472,29 @@ pub enum Confirm {
     Destructive,
     /// All.
     Always,
+}
+
+/// Who consents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ConfirmBy {
+    /// The person in front of the client.
+    #[default]
+    Client,
+    /// An operator, in the console or by `llmc pending`.
+    Console,
+    /// Whoever of the two is first.
+    Either,
+}
+
+impl Config {
+    /// Whether consent is to come from an operator for anything.
+    pub(crate) fn needs_operator(&self) -> bool {
+        let of_plugins = self.plugins.values().filter_map(|plugin| plugin.confirm_by);
+        let of_tools = self.policy.confirm_by_tools.values().copied();
+        let mut all = of_plugins.chain(of_tools).chain([self.policy.confirm_by]);
+        all.any(|by| by == ConfirmBy::Console)
+    }
 }
 
 /// Repositories (hooks, configuration), what shells and editors run, and what grants tools to agents: CVE-2025-54135
@@ -508,6 +542,8 @@ impl Default for Policy {
             deny: Vec::new(),
             confirm: Confirm::Never,
             confirm_tools: BTreeMap::new(),
+            confirm_by: ConfirmBy::Client,
+            confirm_by_tools: BTreeMap::new(),
             confirm_timeout_ms: 300_000,
             protected_paths,
         }

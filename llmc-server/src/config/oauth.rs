@@ -34,6 +34,12 @@ pub struct OAuth {
     pub algorithms: Vec<Algorithm>,
     /// Tools that each scope opens, `"*"` for all.
     pub scopes: BTreeMap<String, Vec<String>>,
+    /// The scope that opens the console and `/metrics`; without one no access token does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_scope: Option<String>,
+    /// The scope that opens `/metrics`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_scope: Option<String>,
     /// How far clocks may be apart, in seconds.
     #[serde(default = "leeway_s")]
     pub leeway_s: u64,
@@ -114,10 +120,25 @@ impl OAuth {
         }
         // RFC 6749, 3.3.
         let is_odd = |byte: u8| !matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-        if self.scopes.keys().any(|scope| scope.is_empty() || scope.bytes().any(is_odd)) {
+        let is_word = |scope: &String| !scope.is_empty() && !scope.bytes().any(is_odd);
+        const WORD: &str = "a scope is a word of printable characters without quotes and backslashes";
+        if !self.scopes.keys().all(is_word) {
+            return problem("scopes", WORD);
+        }
+        for (key, scope) in [("admin_scope", &self.admin_scope), ("metrics_scope", &self.metrics_scope)] {
+            let Some(scope) = scope else { continue };
+            if !is_word(scope) {
+                return problem(key, WORD);
+            }
+            // Clients ask for all scopes of tools at once.
+            if self.scopes.contains_key(scope) {
+                return problem(key, "must not be a scope that opens tools, too");
+            }
+        }
+        if self.admin_scope.is_some() && self.admin_scope == self.metrics_scope {
             return problem(
-                "scopes",
-                "a scope is a word of printable characters without quotes and backslashes",
+                "metrics_scope",
+                "must be another one than `admin_scope`, which opens `/metrics`, too",
             );
         }
         if self.leeway_s > MAX_LEEWAY_S {
@@ -176,6 +197,15 @@ mod tests {
         assert_eq!(check("https://llmc.example/mcp", named), Ok(()));
         assert!(check("{ 'mcp:call' = ['*'] }", "{}").unwrap_err().contains("scopes"));
         assert!(check("mcp:call", "mcp call").unwrap_err().contains("scopes"));
+        for key in ["admin_scope", "metrics_scope"] {
+            assert_eq!(check("scopes", &format!("{key} = 'llmc:x'\nscopes")), Ok(()));
+            for odd in ["mcp:call", "a b", ""] {
+                let refused = check("scopes", &format!("{key} = '{odd}'\nscopes"));
+                assert!(refused.unwrap_err().contains(key), "{odd}");
+            }
+        }
+        let same = "admin_scope = 'x'\nmetrics_scope = 'x'\nscopes";
+        assert!(check("scopes", same).unwrap_err().contains("metrics_scope"));
         assert!(check("scopes", "leeway_s = 301\nscopes").unwrap_err().contains("leeway_s"));
         for name in ["none", "HS256", "HS512", "rs256", ""] {
             let refused = check("scopes", &format!("algorithms = ['{name}']\nscopes"));

@@ -9,7 +9,7 @@ use tokio::sync::{OnceCell, watch};
 use super::series::Series;
 use crate::app::Shown;
 use crate::audit::now_ms;
-use crate::call::{Generation, Live};
+use crate::call::{Generation, Live, Pending};
 use crate::lock::{self, Drift, grant_lines};
 use crate::stage::Stage;
 use crate::telemetry::METRICS;
@@ -34,6 +34,16 @@ impl Facts {
         self.live.now().shown
     }
 
+    /// Calls that wait for an operator.
+    pub(crate) fn pending(&self) -> Arc<Pending> {
+        Arc::clone(self.live.path().pending())
+    }
+
+    /// A text without secrets.
+    pub(crate) fn mask(&self, text: String) -> String {
+        self.live.path().mask(text)
+    }
+
     /// What changes from moment to moment.
     pub(crate) fn state(&self, series: &Series) -> Value {
         let (totals, path) = (METRICS.totals(), self.live.path());
@@ -52,6 +62,7 @@ impl Facts {
             "ok": totals.ok,
             "refused": totals.refused,
             "failed": totals.failed,
+            "pending": path.pending().count(),
             "running": METRICS.calls_running.get(),
             "connections": METRICS.connections.get(),
             "auth_failures": METRICS.auth_failures_total(),

@@ -35,6 +35,8 @@ pub(crate) enum Event<'a> {
     },
     /// An HTTP client was not let in.
     Rejected { address: &'a str, reason: &'a str },
+    /// A call waits for an operator, or does so no longer.
+    Consent { id: &'a str, state: &'a str, tool: &'a str, caller: &'a str, by: Option<&'a str> },
     /// A plugin wrote a line to the log.
     Log { plugin: &'a str, level: &'a str, message: &'a str },
 }
@@ -69,7 +71,7 @@ impl Event<'_> {
             Self::Call { reason: Some(text), .. }
             | Self::Rejected { reason: text, .. }
             | Self::Log { message: text, .. } => *text = &text[..text.floor_char_boundary(MAX_TEXT_BYTES)],
-            Self::Call { .. } => {}
+            Self::Call { .. } | Self::Consent { .. } => {}
         }
         self
     }

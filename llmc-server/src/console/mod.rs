@@ -35,6 +35,7 @@ pub(crate) struct Console {
 impl Console {
     /// Begins to watch.
     pub(crate) fn begin(facts: Facts) -> Self {
+        facts.pending().serve();
         Self { facts, series: Series::begin(), sessions: Sessions::default() }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Viewer {
     pub(crate) name: Arc<str>,
     /// Origin of the token that opened the session; a session of a link has none.
     pub(crate) token: Option<Arc<str>>,
+    /// When an access token that opened it expires, in milliseconds since 1970.
+    pub(crate) until_ms: Option<u64>,
 }
 
 /// The two texts of a new session.
@@ -61,12 +63,17 @@ impl Sessions {
     /// # Errors
     ///
     /// When the kernel gives no random bytes.
-    pub(crate) fn open(&self, name: &str, token: Option<Arc<str>>) -> std::io::Result<Opened> {
+    pub(crate) fn open(
+        &self,
+        name: &str,
+        token: Option<Arc<str>>,
+        until_ms: Option<u64>,
+    ) -> std::io::Result<Opened> {
         let opened = Opened { cookie: new()?, key: new()? };
         let now = Instant::now();
         let mut table = self.table();
         table.next += 1;
-        let viewer = Viewer { number: table.next, name: name.into(), token };
+        let viewer = Viewer { number: table.next, name: name.into(), token, until_ms };
         let session = Session {
             cookie: digest(&opened.cookie),
             key: digest(&opened.key),
@@ -116,7 +123,8 @@ mod tests {
     #[test]
     fn a_session_takes_both_texts() {
         let sessions = Sessions::default();
-        let (mine, other) = (sessions.open("a", None).unwrap(), sessions.open("b", None).unwrap());
+        let (mine, other) =
+            (sessions.open("a", None, None).unwrap(), sessions.open("b", None, None).unwrap());
         let viewer = sessions.find(&mine.cookie, &mine.key).unwrap();
         assert_eq!(&*viewer.name, "a");
         for (cookie, key) in [
@@ -137,11 +145,11 @@ mod tests {
     #[test]
     fn the_one_that_was_idle_longest_makes_room() {
         let sessions = Sessions::default();
-        let first = sessions.open("first", None).unwrap();
-        let second = sessions.open("second", None).unwrap();
+        let first = sessions.open("first", None, None).unwrap();
+        let second = sessions.open("second", None, None).unwrap();
         assert!(sessions.find(&first.cookie, &first.key).is_some(), "used after the second was opened");
         for _ in 2..=MAX_SESSIONS {
-            sessions.open("more", None).unwrap();
+            sessions.open("more", None, None).unwrap();
         }
         assert!(sessions.find(&first.cookie, &first.key).is_some());
         assert!(sessions.find(&second.cookie, &second.key).is_none());

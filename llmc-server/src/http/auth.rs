@@ -72,6 +72,28 @@ impl Door {
         })
     }
 
+    /// What would let a token do this, where scopes of access tokens do.
+    pub(super) fn challenge(&self, scope: Scope) -> Option<String> {
+        let Self::OAuth { resource, .. } = self else { return None };
+        let scopes = Some(resource.scopes_for(scope)).filter(|scopes| !scopes.is_empty())?;
+        Some(resource.metadata.challenge_for("insufficient_scope", &scopes, None))
+    }
+
+    /// What would let the holder of an access token call a tool, if one of our scopes does.
+    ///
+    /// In revisions before 2026-07-28 a challenge names what the token has already, too: a client asks for what it reads
+    /// there and nothing else. Later ones add it to what they have.
+    pub(super) fn step_up(&self, identity: &Identity, tool: &str, is_earlier: bool) -> Option<String> {
+        let Self::OAuth { resource, .. } = self else { return None };
+        let opening = resource.scope_opening(tool)?;
+        let held = identity.scopes_held().filter(|_| is_earlier).into_iter().flatten();
+        let mut scopes: Vec<&str> = held.chain([opening]).collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        let description = format!("{tool} needs another scope");
+        Some(resource.metadata.challenge_for("insufficient_scope", &scopes.join(" "), Some(&description)))
+    }
+
     /// What clients are told about access tokens, where these are taken.
     pub(super) fn metadata(&self) -> Option<&Metadata> {
         match self {
@@ -109,15 +131,13 @@ async fn subject(resource: &Resource, headers: &HeaderMap) -> Result<Identity, R
         Ok(token) => resource.subject(token).await,
         Err(reason) => Err(Refused::Invalid(reason.to_owned())),
     };
-    judged.map(|subject| Identity::of_subject(&subject.name, subject.tools)).map_err(
-        |refused| match refused {
-            Refused::Invalid(reason) => challenged(StatusCode::UNAUTHORIZED, reason, Some("invalid_token")),
-            Refused::Scope(reason) => challenged(StatusCode::FORBIDDEN, reason, Some("insufficient_scope")),
-            Refused::Unavailable(reason) => {
-                Refusal::wait(StatusCode::SERVICE_UNAVAILABLE, reason, Duration::from_secs(5))
-            }
-        },
-    )
+    judged.map(Identity::of_subject).map_err(|refused| match refused {
+        Refused::Invalid(reason) => challenged(StatusCode::UNAUTHORIZED, reason, Some("invalid_token")),
+        Refused::Scope(reason) => challenged(StatusCode::FORBIDDEN, reason, Some("insufficient_scope")),
+        Refused::Unavailable(reason) => {
+            Refusal::wait(StatusCode::SERVICE_UNAVAILABLE, reason, Duration::from_secs(5))
+        }
+    })
 }
 
 impl Door {

@@ -28,6 +28,7 @@ use super::reach::tickets;
 use super::refusal::Refusal;
 use super::reply::{self, Reply};
 use super::service::Service;
+use crate::call::{Decided, Decision};
 use crate::console::assets::{Asset, POLICY};
 use crate::console::records::{self, Question};
 use crate::console::session::{LIFETIME, Viewer};
@@ -52,10 +53,26 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Streams of events at the same time, of all sessions.
 const MAX_STREAMS: usize = 16;
 
+/// Longest reason that an operator gives, in bytes.
+const MAX_REASON_BYTES: usize = 1 << 10;
+
 #[derive(Deserialize)]
 struct Login {
     /// Of a link of `llmc console`.
     ticket: Option<String>,
+    /// A command asks, no browser.
+    #[serde(default)]
+    is_command: bool,
+}
+
+/// What an operator says to a call that waits.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    id: String,
+    allow: bool,
+    #[serde(default)]
+    reason: String,
 }
 
 /// Answers a request for one of the pages, or of one.
@@ -83,6 +100,12 @@ pub(super) async fn answer(
                 facts["viewer"] = json!(&*viewer.name);
                 Ok(reply::json(StatusCode::OK, &facts))
             }
+            Err(refusal) => Err(refusal),
+        },
+        Page::Pending => viewer(service, console, &head, client)
+            .map(|_| reply::json(StatusCode::OK, &console.facts.pending().shown())),
+        Page::Decide => match viewer(service, console, &head, client) {
+            Ok(viewer) => decided(service, console, &viewer, body).await,
             Err(refusal) => Err(refusal),
         },
         Page::Records => match viewer(service, console, &head, client) {
@@ -119,20 +142,21 @@ async fn login(
     client: Client,
 ) -> Result<Reply, Refusal> {
     same_site(&head.headers)?;
-    let Login { ticket } = received(service, body).await?;
-    let (name, token) = match ticket {
+    let Login { ticket, is_command } = received(service, body).await?;
+    let (name, token, until_ms) = match ticket {
         Some(ticket) => {
             take(service, console, &ticket, client)?;
-            ("console link".to_owned(), None)
+            // Both are the server's own user, who alone can make tickets.
+            (if is_command { "command line" } else { "console link" }.to_owned(), None, None)
         }
         None => {
             let identity = service.admitted(head, client, Scope::Admin).await?;
-            (identity.shown().to_owned(), Some(Arc::clone(identity.origin())))
+            (identity.shown().to_owned(), Some(Arc::clone(identity.origin())), identity.until_ms())
         }
     };
     info!(target: "http", %client, by = name, "console opened");
     let failed = |error: std::io::Error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
-    let opened = console.sessions.open(&name, token).map_err(failed)?;
+    let opened = console.sessions.open(&name, token, until_ms).map_err(failed)?;
     let mut reply = reply::json(StatusCode::OK, &json!({"key": opened.key}));
     set_cookie(service, &mut reply, &opened.cookie, LIFETIME);
     Ok(reply)
@@ -144,6 +168,33 @@ async fn received<T: DeserializeOwned>(service: &Service, body: Incoming) -> Res
     let body = body.await.ok().and_then(Result::ok);
     let body = body.ok_or_else(|| Refusal::bad_request("the body did not come"))?.to_bytes();
     serde_json::from_slice(&body).map_err(|_| Refusal::bad_request("the body is not what it should be"))
+}
+
+/// Decides about a call that waits.
+async fn decided(
+    service: &Service,
+    console: &Console,
+    viewer: &Viewer,
+    body: Incoming,
+) -> Result<Reply, Refusal> {
+    let Said { id, allow, reason } = received(service, body).await?;
+    let mut reason = console.facts.mask(reason.trim().to_owned());
+    reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+    let reason = Some(reason).filter(|reason| !reason.is_empty());
+    let decision = Decision { is_allowed: allow, by: viewer.name.to_string(), reason };
+    let problem = |status, text: &str| Ok(reply::json(status, &json!({"error": text})));
+    match console.facts.pending().decide(&id, decision) {
+        Decided::Done => {
+            info!(target: "http", by = &*viewer.name, id, allow, "decided");
+            Ok(reply::json(StatusCode::OK, &json!({"outcome": if allow { "allowed" } else { "denied" }})))
+        }
+        Decided::Over(how) => problem(StatusCode::CONFLICT, &format!("it is over: {how}")),
+        Decided::Unknown => problem(StatusCode::NOT_FOUND, "no call with this id waits"),
+        Decided::Unrecorded => problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "denied, because the consent cannot be recorded (`audit.on_failure`)",
+        ),
+    }
 }
 
 /// Records that fit what the page asks for.
@@ -261,6 +312,8 @@ fn events(service: &Arc<Service>, viewer: Viewer, place: &Place) -> Result<Reply
 /// told how many.
 async fn forward(service: Arc<Service>, viewer: Viewer, sender: mpsc::Sender<Bytes>) {
     let mut events = feed::watch();
+    // Somebody looks: calls may wait for him.
+    let _watching = service.console().map(|console| console.facts.pending().watch());
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
     let stop = service.stop().clone();
     let forwarding = async {

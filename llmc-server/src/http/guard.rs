@@ -68,6 +68,10 @@ pub(super) enum Page {
     Facts,
     /// What happens, as it happens.
     Events,
+    /// Calls that wait for an operator.
+    Pending,
+    /// What he says to one.
+    Decide,
     /// Records of the audit.
     Records,
     /// Whether the audit's chain is whole.
@@ -148,7 +152,9 @@ fn page(head: &Parts, path: &str, is_get: bool) -> Result<Page, Refusal> {
         "/console/logout" => (Page::Logout, true),
         "/console/records" => (Page::Records, true),
         "/console/verify" => (Page::Verify, true),
+        "/console/decide" => (Page::Decide, true),
         "/console/state" => (Page::State, false),
+        "/console/pending" => (Page::Pending, false),
         "/console/facts" => (Page::Facts, false),
         "/console/events" => (Page::Events, false),
         _ => {

@@ -13,6 +13,7 @@ mod authority;
 mod connections;
 mod console;
 mod exchange;
+pub(crate) mod fuzz;
 mod guard;
 mod introduction;
 mod patience;
@@ -25,6 +26,7 @@ mod reply;
 mod service;
 mod shape;
 mod socket;
+mod step_up;
 mod tls;
 
 use std::convert::Infallible;

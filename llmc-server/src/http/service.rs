@@ -28,7 +28,8 @@ use super::rate::Rate;
 use super::readiness::Readiness;
 use super::refusal::Refusal;
 use super::reply::{self, Reply};
-use super::{Server, console, shape};
+use super::{Server, console, shape, step_up};
+use crate::audit::now_ms;
 use crate::call::{Identity, Live};
 use crate::config::{Http, HttpAuth, HttpMetrics};
 use crate::console::Console;
@@ -242,7 +243,7 @@ impl Service {
             let reason = format!("{} has not the scope `{scope:?}`", identity.shown()).to_lowercase();
             self.live.path().record_rejected(&client.to_string(), &reason);
             METRICS.auth_failure("scope");
-            return Err(Refusal::forbidden(reason));
+            return Err(Refusal { challenge: self.door.challenge(scope), ..Refusal::forbidden(reason) });
         }
         Ok(identity)
     }
@@ -264,7 +265,12 @@ impl Service {
 
     /// Whether who opened a session of the console might open one now.
     pub(super) fn may_stay(&self, viewer: &Viewer) -> bool {
-        viewer.token.as_ref().is_none_or(|token| self.door.holds(token, Scope::Admin))
+        match (&viewer.token, viewer.until_ms) {
+            (None, _) => true,
+            // Nobody can be asked whether an access token was revoked.
+            (Some(_), Some(until_ms)) => until_ms > now_ms(),
+            (Some(token), None) => self.door.holds(token, Scope::Admin),
+        }
     }
 
     pub(super) fn streams(&self) -> &Arc<Semaphore> {
@@ -362,13 +368,19 @@ impl Service {
     }
 
     /// The answer of the protocol.
-    async fn told(&self, head: Parts, body: Bytes, identity: &Identity) -> Reply {
+    async fn told(&self, head: Parts, body: Bytes, identity: &Arc<Identity>) -> Reply {
         // rmcp sees to it that header and body say the same.
         if head.headers.get("mcp-method").is_some_and(|method| method == LISTEN) {
             return self.listening.handle(Request::from_parts(head, Full::new(body))).await;
         }
         let path = self.live.path();
         let method = introduction::method(&body);
+        if let Some(refusal) =
+            step_up::wanted(&self.door, &path, &head, &body, method.as_deref(), identity).await
+        {
+            METRICS.auth_failure("scope");
+            return reply::refused(&refusal);
+        }
         let client = match introduction::shown(&head, method.as_deref(), identity, &path.seal()) {
             Ok(client) => client,
             Err(refusal) => return reply::refused(&refusal),

@@ -1,13 +1,13 @@
 //! The socket on which clients arrive: TCP, a Unix socket of our own, or one that systemd made.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use listenfd::ListenFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -46,9 +46,7 @@ impl Socket {
         match &http.listen {
             Listen::Tcp(address) => {
                 let listener = TcpListener::bind(address).await;
-                let listener =
-                    listener.with_context(|| format!("server.http: failed to listen on {address}"))?;
-                Ok(Self::Tcp(listener))
+                Ok(Self::Tcp(listener.map_err(|error| refused(*address, &error))?))
             }
             Listen::Unix(path) => {
                 let mode = http.socket_mode_bits().map_err(anyhow::Error::msg)?;
@@ -102,12 +100,25 @@ impl Socket {
     }
 }
 
+/// Why nobody can connect to an address, and what to do about it.
+fn refused(address: SocketAddr, error: &io::Error) -> anyhow::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "; another program listens there: end it, or choose another port",
+        io::ErrorKind::AddrNotAvailable => "; it is no address of this machine: `ip address` lists those",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 are root's: choose a higher one",
+        _ => "",
+    };
+    anyhow!("server.http: failed to listen on {address}: {error}{advice}")
+}
+
 /// Made beside its place with its permissions, and then put there, so that nobody gets in between.
 fn bind_unix(path: &Path, mode: u32) -> anyhow::Result<(UnixListener, Place)> {
     match path.symlink_metadata() {
-        Ok(found) if !found.file_type().is_socket() => bail!("there is something else at this path"),
+        Ok(found) if !found.file_type().is_socket() => {
+            bail!("there is something else at this path; remove it, or choose another place")
+        }
         Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-            bail!("another server listens there")
+            bail!("another server listens there; end it, or choose another place")
         }
         _ => {}
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Pin;
+use crate::config::syntax;
 use crate::files;
 
 /// Largest file that is read: schemas of many tools fit many times.
@@ -57,7 +58,7 @@ pub(crate) enum LockError {
     },
     /// It is not a lock.
     #[error(
-        "lock `{}`: {message}; take it from where it was good, or remove it, check every plugin and write it anew with \
+        "lock `{}`: {message}\ntake it from where it was good, or remove it, check every plugin and write it anew with \
          `llmc plugin lock`",
         file.display()
     )]
@@ -70,10 +71,15 @@ pub(crate) enum LockError {
     /// The configuration requires one.
     #[error(
         "lock `{}` is missing and `server.require_lock` is set; check every plugin with `llmc plugin inspect NAME` and \
-         write it with `llmc plugin lock`",
-        .0.display()
+         write it with `llmc plugin lock{flag}`",
+        file.display()
     )]
-    Missing(PathBuf),
+    Missing {
+        /// The file.
+        file: PathBuf,
+        /// What names the configuration in a command.
+        flag: String,
+    },
     /// There is no configuration file that it could lie beside.
     #[error(
         "a lock lies beside a configuration file, and there is none; `llmc init` writes one, `--config FILE` names one"
@@ -102,7 +108,7 @@ impl Lock {
             Err(source) => return Err(LockError::Read { file: file.to_owned(), source }),
         };
         let wrong = |message: String| LockError::Syntax { file: file.to_owned(), message };
-        let lock: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string().trim_end().into()))?;
+        let lock: Self = toml::from_str(&text).map_err(|error| wrong(syntax::told(&text, &error)))?;
         if lock.version != VERSION {
             return Err(wrong(format!("its version is {}, this llmc knows {VERSION}", lock.version)));
         }

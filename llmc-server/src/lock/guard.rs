@@ -33,7 +33,8 @@ impl Guard {
             None => None,
         };
         if lock.is_none() && config.server.require_lock {
-            return Err(file.map_or(LockError::NoConfiguration, LockError::Missing));
+            let flag = config::flag(config.file.as_deref());
+            return Err(file.map_or(LockError::NoConfiguration, |file| LockError::Missing { file, flag }));
         }
         Ok(Self { lock, tools: BTreeMap::new(), stopped: Vec::new() })
     }

@@ -4,8 +4,10 @@
 //! the one call path and its answers into results.
 
 mod asking;
+mod codes;
 mod convert;
 mod front;
+pub(crate) mod fuzz;
 mod levels;
 mod listen;
 mod offers;
@@ -36,6 +38,7 @@ use tracing::{Instrument as _, info_span};
 use crate::call::{CallError, CallPath, Caller, Dialog, Entry, Identity, Kind, Request};
 use crate::telemetry::{Above, parse_traceparent};
 pub(crate) use asking::{capabilities_of, client_of};
+pub(crate) use codes::CODES;
 pub(crate) use front::Front;
 use levels::Levels;
 pub(crate) use listen::Listening;

@@ -20,6 +20,9 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// Log lines that wait for the client; further ones are dropped.
 const MAX_LINES: usize = 64;
 
+/// What a word about a call adds to its progress.
+const STEP_OF_WORDS: f64 = 1e-6;
+
 /// How long the last signals may take to be sent.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -50,6 +53,16 @@ impl Progress for Sink {
             && total.is_none_or(f64::is_finite)
         {
             progress.send_replace(Some(Report { done, total, message }));
+        }
+    }
+
+    fn say(&self, message: String) {
+        if let Some(progress) = &self.progress {
+            progress.send_modify(|report| {
+                let (done, total) = report.as_ref().map_or((0.0, None), |last| (last.done, last.total));
+                // It has to increase, and nothing was done.
+                *report = Some(Report { done: done + STEP_OF_WORDS, total, message: Some(message) });
+            });
         }
     }
 

@@ -83,6 +83,7 @@ impl Tasks {
         }
         Ok(self.add(Arc::clone(origin), lifetime(path), |task| {
             dialog.go_on_live(Arc::new(InTask(task.clone())));
+            dialog.tell_through(Arc::new(Status(task.clone())));
             (call, cancel)
         }))
     }
@@ -206,6 +207,10 @@ impl Progress for Status {
         if let Some(message) = message {
             self.0.set_status_message(message);
         }
+    }
+
+    fn say(&self, message: String) {
+        self.0.set_status_message(message);
     }
 
     fn log(&self, _level: &str, _message: &str) {}

@@ -19,6 +19,7 @@ pub(crate) struct Metadata {
 
 impl Metadata {
     pub(super) fn new(config: &OAuth) -> Self {
+        // Those for tools alone: clients ask for all that they read here.
         let scopes: Vec<&str> = config.scopes.keys().map(String::as_str).collect();
         let document = json!({
             "resource": config.resource(),
@@ -44,6 +45,13 @@ impl Metadata {
     pub(crate) fn challenge(&self, error: Option<&str>) -> String {
         let error = error.map_or(String::new(), |error| format!("error=\"{error}\", "));
         format!("Bearer {error}resource_metadata=\"{}\", scope=\"{}\"", self.url, self.scopes)
+    }
+
+    /// The value of `WWW-Authenticate` for a token that lacks these scopes. None of the texts may hold a quote.
+    pub(crate) fn challenge_for(&self, error: &str, scopes: &str, description: Option<&str>) -> String {
+        let description = description.map_or(String::new(), |text| format!(", error_description=\"{text}\""));
+        let url = &self.url;
+        format!("Bearer error=\"{error}\", scope=\"{scopes}\", resource_metadata=\"{url}\"{description}")
     }
 }
 

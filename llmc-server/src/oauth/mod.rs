@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::OAuth;
+use crate::tokens::Scope;
 use keys::Keys;
 pub(crate) use metadata::{Metadata, PATH};
 pub(crate) use token::MAX_BYTES;
@@ -35,6 +36,12 @@ pub(crate) struct Subject {
     pub(crate) name: String,
     /// The only tools that its scopes open; none if they open all.
     pub(crate) tools: Option<BTreeSet<String>>,
+    /// What else they open, beside tools.
+    pub(crate) scopes: BTreeSet<Scope>,
+    /// Those of our scopes for tools that it has.
+    pub(crate) held: BTreeSet<String>,
+    /// When it is none any more, in milliseconds since 1970.
+    pub(crate) until_ms: u64,
 }
 
 /// Why a token opens nothing.
@@ -79,19 +86,55 @@ impl Resource {
         let Some(name) = claims.name() else {
             return Err(invalid("a token without a usable `sub`"));
         };
-        Ok(Subject { tools: self.tools(&claims, &name)?, name })
+        let scopes = self.scopes(&claims, &name)?;
+        let held = self.held(&claims);
+        let tools: BTreeSet<String> =
+            held.iter().filter_map(|scope| self.config.scopes.get(scope)).flatten().cloned().collect();
+        let tools = Some(tools).filter(|tools| !tools.contains("*"));
+        Ok(Subject { tools, scopes, held, until_ms: claims.until_ms(&self.config), name })
     }
 
-    /// What the scopes of a token open.
-    fn tools(&self, claims: &Claims, name: &str) -> Result<Option<BTreeSet<String>>, Refused> {
-        let scopes = claims.scopes();
-        let mut opened =
-            self.config.scopes.iter().filter(|(scope, _)| scopes.contains(scope.as_str())).peekable();
-        if opened.peek().is_none() {
-            return Err(Refused::Scope(format!("the token of `{name}` has none of our scopes")));
+    /// What the scopes of a token open, beside which tools.
+    fn scopes(&self, claims: &Claims, name: &str) -> Result<BTreeSet<Scope>, Refused> {
+        let of_token = claims.scopes();
+        let has =
+            |scope: &Option<String>| scope.as_ref().is_some_and(|scope| of_token.contains(scope.as_str()));
+        let opened = [
+            (Scope::Call, !self.held(claims).is_empty()),
+            (Scope::Metrics, has(&self.config.metrics_scope)),
+            (Scope::Admin, has(&self.config.admin_scope)),
+        ];
+        let scopes: BTreeSet<Scope> =
+            opened.into_iter().filter(|(_, is)| *is).map(|(scope, _)| scope).collect();
+        match scopes.is_empty() {
+            true => Err(Refused::Scope(format!("the token of `{name}` has none of our scopes"))),
+            false => Ok(scopes),
         }
-        let tools: BTreeSet<String> = opened.flat_map(|(_, tools)| tools.iter().cloned()).collect();
-        Ok(Some(tools).filter(|tools| !tools.contains("*")))
+    }
+
+    fn held(&self, claims: &Claims) -> BTreeSet<String> {
+        let of_token = claims.scopes();
+        self.config.scopes.keys().filter(|scope| of_token.contains(scope.as_str())).cloned().collect()
+    }
+
+    /// Scopes that are good for something, separated by blanks; any of them will do.
+    pub(crate) fn scopes_for(&self, scope: Scope) -> String {
+        let OAuth { scopes, admin_scope, metrics_scope, .. } = &self.config;
+        let names: Vec<&str> = match scope {
+            Scope::Call => scopes.keys().map(String::as_str).collect(),
+            Scope::Metrics => metrics_scope.as_deref().or(admin_scope.as_deref()).into_iter().collect(),
+            Scope::Admin => admin_scope.as_deref().into_iter().collect(),
+        };
+        names.join(" ")
+    }
+
+    /// The scope that opens a tool and least beside it.
+    pub(crate) fn scope_opening(&self, tool: &str) -> Option<&str> {
+        let opens = |tools: &&Vec<String>| tools.iter().any(|opened| opened == tool || opened == "*");
+        let breadth =
+            |tools: &Vec<String>| if tools.iter().any(|tool| tool == "*") { usize::MAX } else { tools.len() };
+        let opening = self.config.scopes.iter().filter(|(_, tools)| opens(tools));
+        opening.min_by_key(|(_, tools)| breadth(tools)).map(|(scope, _)| scope.as_str())
     }
 }
 

@@ -145,6 +145,17 @@ impl Claims {
         Ok(())
     }
 
+    /// When it is none any more, in milliseconds since 1970.
+    pub(super) fn until_ms(&self, config: &OAuth) -> u64 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a float that is too large or negative becomes the nearest number"
+        )]
+        let exp_ms = (self.exp * 1e3) as u64;
+        exp_ms.saturating_add(config.leeway_s * 1000)
+    }
+
     /// Who holds it, fit for a line of a log.
     pub(super) fn name(&self) -> Option<String> {
         let is_usable = |name: &&String| {

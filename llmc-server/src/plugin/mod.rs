@@ -36,6 +36,9 @@ pub(crate) trait Progress: Send + Sync {
     /// `done` of `total`; must not block.
     fn report(&self, done: f64, total: Option<f64>, message: Option<String>);
 
+    /// A word about the call that tells nothing of how far it is; must not block.
+    fn say(&self, message: String);
+
     /// A line that its plugin logged, secrets masked; must not block.
     fn log(&self, level: &str, message: &str);
 }

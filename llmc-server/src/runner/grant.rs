@@ -15,7 +15,7 @@ use crate::plugin::connection::failure;
 use crate::roots::Root;
 
 /// Interpreters that the runner knows. `python` is CPython, or `monty` where there is none.
-const ENGINES: [&str; 3] = ["python", "javascript", "monty"];
+pub(super) const ENGINES: [&str; 3] = ["python", "javascript", "monty"];
 
 /// The file below `/llmc` that tells the interpreter where packages are, one directory a line.
 const PACKAGES_LIST: &str = "packages";
@@ -98,12 +98,7 @@ impl Grant {
             RunProfile::Code => Profile::Code,
             RunProfile::Workspace => Profile::Workspace,
         };
-        if profile == Profile::Code && !grant.programs.is_empty() {
-            return Err(GrantError::ProgramsInCode(plugin.into()));
-        }
-        if profile == Profile::Workspace && !grant.packages.is_empty() {
-            return Err(GrantError::PackagesInWorkspace(plugin.into()));
-        }
+        Self::check(plugin, grant)?;
         let packages = grant.packages.iter().map(|path| packages(plugin, path)).collect::<Result<_, _>>()?;
         let programs = grant.programs.iter().map(|entry| Granted::new(plugin, entry, settings));
         let programs = programs
@@ -131,6 +126,21 @@ impl Grant {
             dirs: dirs.map_err(|source| GrantError::Descriptors { plugin: plugin.into(), source })?,
             all: all.clone(),
         })
+    }
+
+    /// Whether its parts go together; what can be known without the machine.
+    ///
+    /// # Errors
+    ///
+    /// What does not go with its profile.
+    pub(crate) fn check(plugin: &str, grant: &RunGrant) -> Result<(), GrantError> {
+        match grant.profile {
+            RunProfile::Code if !grant.programs.is_empty() => Err(GrantError::ProgramsInCode(plugin.into())),
+            RunProfile::Workspace if !grant.packages.is_empty() => {
+                Err(GrantError::PackagesInWorkspace(plugin.into()))
+            }
+            RunProfile::Code | RunProfile::Workspace => Ok(()),
+        }
     }
 
     /// Whether it runs code, and not commands.

@@ -37,7 +37,7 @@ pub(crate) use link::Link;
 pub(crate) use pool::Pool;
 pub(crate) use programs::{Granted, shown};
 
-use crate::config::Grants;
+use crate::config::{Grants, RunProfile};
 use crate::plugin::CallContext;
 use crate::plugin::connection::failure;
 use crate::telemetry::METRICS;
@@ -72,12 +72,19 @@ struct Run {
     plugin: String,
     pidfd: Arc<OwnedFd>,
     ended: watch::Receiver<Option<RunOutcome>>,
+    /// Cancelled when the run has to end because its call is over or not wanted any more.
+    cancel: CancellationToken,
 }
 
 /// A plugin without a run grant asked to run something.
-pub(crate) fn not_granted(plugin: &str, granted: &Grants) -> Failure {
-    let line = granted.line_with(plugin, |grants| grants.run_mut().programs.push("PROGRAM".into()));
-    failure(code::DENIED, format!("plugin `{plugin}` may not run programs; to allow it, write {line}"))
+pub(crate) fn not_granted(plugin: &str, granted: &Grants, program: &str) -> Failure {
+    let (what, line) = match grant::ENGINES.contains(&program) {
+        true => ("code", granted.line_with(plugin, |grants| grants.run_mut().profile = RunProfile::Code)),
+        false => {
+            ("programs", granted.line_with(plugin, |grants| grants.run_mut().programs.push("PROGRAM".into())))
+        }
+    };
+    failure(code::DENIED, format!("plugin `{plugin}` may not run {what}; to allow it, write {line}"))
 }
 
 impl Runs {
@@ -90,8 +97,8 @@ impl Runs {
         Self { pool, grants, all_grants, table: Mutex::default(), patience }
     }
 
-    fn not_granted(&self, plugin: &str) -> Failure {
-        not_granted(plugin, &self.all_grants.get(plugin).cloned().unwrap_or_default())
+    fn not_granted(&self, plugin: &str, program: &str) -> Failure {
+        not_granted(plugin, &self.all_grants.get(plugin).cloned().unwrap_or_default(), program)
     }
 
     /// Starts what a plugin asks for, if it is granted.
@@ -104,7 +111,7 @@ impl Runs {
         mut request: RunRequest,
         context: &Arc<CallContext>,
     ) -> Result<(RunStarted, Vec<OwnedFd>), Failure> {
-        let grant = self.grants.get(plugin).ok_or_else(|| self.not_granted(plugin))?;
+        let grant = self.grants.get(plugin).ok_or_else(|| self.not_granted(plugin, &request.program))?;
         let (detached, merge_stderr) = (request.detached, request.merge_stderr);
         let left = context.deadline.saturating_duration_since(Instant::now());
         let left_ms = if detached { u64::MAX } else { u64::try_from(left.as_millis()).unwrap_or(u64::MAX) };
@@ -113,8 +120,25 @@ impl Runs {
         let wall_ms = spec.limits.wall_ms;
         // Pipes are made only for as many runs as may live: descriptors of the server are not at a plugin's disposal.
         let place = if detached { self.detached_place()? } else { self.place(context).await? };
-        let mut pipes = Pipes::new(&spec, merge_stderr).map_err(|error| out_of_descriptors(&error))?;
+        let pipes = Pipes::new(&spec, merge_stderr).map_err(|error| out_of_descriptors(&error))?;
+        let cancel = if detached { CancellationToken::new() } else { context.cancel.clone() };
+        let wanted = Wanted { plugin: plugin.to_owned(), host, spec, pipes, place, cancel: cancel.clone() };
+        // The runner may take its time; who withdraws does not wait for it. What starts then is ended at once.
+        let begun = tokio::spawn(Arc::clone(self).begin(wanted, wall_ms));
+        tokio::select! {
+            begun = begun => begun.unwrap_or_else(|error| Err(failure(code::FAILED, error.to_string()))),
+            () = cancel.cancelled() => Err(failure(code::CANCELLED, "the call was cancelled while its jail was made")),
+        }
+    }
 
+    /// Has the runner make a jail, and looks after its end.
+    async fn begin(
+        self: Arc<Self>,
+        wanted: Wanted,
+        wall_ms: u64,
+    ) -> Result<(RunStarted, Vec<OwnedFd>), Failure> {
+        let Wanted { plugin, host, spec, mut pipes, place, cancel } = wanted;
+        let grant = self.grants.get(&plugin).ok_or_else(|| self.not_granted(&plugin, ""))?;
         let run = self.pool.number();
         let (ended, outcome) = watch::channel(None);
         let mut fds: Vec<_> = pipes.theirs.iter().map(AsFd::as_fd).collect();
@@ -123,19 +147,22 @@ impl Runs {
         let started = self.pool.link.spawn(run, spec, &fds, ended).await.map_err(|refused| {
             failure(code::FAILED, format!("not run: {} ({})", refused.message, refused.layer))
         })?;
-        METRICS.run(plugin, started.was_parked, begun.elapsed());
+        METRICS.run(&plugin, started.was_parked, begun.elapsed());
         let live = Held::of(&METRICS.runs_live);
         let pidfd = Arc::new(started.pidfd);
         let pty = started.terminal.map(|terminal| pipes.keep(terminal));
-        debug!(plugin, run, call = context.id, "run started");
-        let entry = Run { plugin: plugin.into(), pidfd: Arc::clone(&pidfd), ended: outcome.clone() };
+        debug!(plugin, run, "run started");
+        let entry = Run { plugin, pidfd: Arc::clone(&pidfd), ended: outcome.clone(), cancel: cancel.clone() };
         if !self.table().insert(run, entry, host) {
             // Its host ended while it was starting. Nobody would look after it.
             end(&pidfd);
         }
-        let cancel = if detached { CancellationToken::new() } else { context.cancel.clone() };
+        let runs = Arc::clone(&self);
         tokio::spawn(async move {
-            end_with_call(cancel, outcome, pidfd).await;
+            if end_with_call(cancel, outcome, pidfd).await {
+                // Nobody may ask for it any more.
+                runs.table().runs.remove(&run);
+            }
             drop((place, live));
         });
         let started = RunStarted {
@@ -184,10 +211,19 @@ impl Runs {
         })
     }
 
-    /// Waits until a run has ended.
+    /// Waits until a run has ended. For who withdrew it has ended when it was killed: the runner's account, which comes
+    /// once the kernel has cleared its jail away, is then of no use to anybody.
     pub(crate) async fn wait(&self, plugin: &str, run: u64) -> Result<RunOutcome, Failure> {
-        let mut ended = self.of(plugin, run, |run| run.ended.clone())?;
-        let outcome = ended.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
+        let (mut ended, cancel, pidfd) =
+            self.of(plugin, run, |run| (run.ended.clone(), run.cancel.clone(), Arc::clone(&run.pidfd)))?;
+        let outcome = tokio::select! {
+            biased;
+            outcome = ended.wait_for(Option::is_some) => outcome.map(|outcome| outcome.clone()),
+            () = cancel.cancelled() => {
+                end(&pidfd);
+                return Err(failure(code::CANCELLED, "the call was cancelled, and its run ended"));
+            }
+        };
         self.table().runs.remove(&run);
         Ok(outcome.ok().flatten().unwrap_or_else(|| link::lost(self.pool.link.isolation())))
     }
@@ -254,18 +290,19 @@ impl Table {
     }
 }
 
-/// Waits for the end of a run, and brings it about when its call ends or is cancelled.
+/// Waits for the end of a run, and brings it about when its call ends or is cancelled; tells whether that was so.
 async fn end_with_call(
     call_over: CancellationToken,
     mut ended: watch::Receiver<Option<RunOutcome>>,
     pidfd: Arc<OwnedFd>,
-) {
+) -> bool {
     let over = |ended: &Option<RunOutcome>| ended.is_some();
     tokio::select! {
-        _ = ended.wait_for(over) => return,
+        _ = ended.wait_for(over) => return false,
         () = call_over.cancelled() => end(&pidfd),
     }
     let _ = ended.wait_for(over).await;
+    true
 }
 
 /// Kills process 1 of the jail, and with it the whole tree.
@@ -273,6 +310,16 @@ fn end(pidfd: &OwnedFd) {
     use rustix::process::{Signal, pidfd_send_signal};
     // A run that has ended needs no signal.
     let _ = pidfd_send_signal(pidfd, Signal::KILL);
+}
+
+/// A run that has its place and its pipes, and no jail so far.
+struct Wanted {
+    plugin: String,
+    host: HostNumber,
+    spec: Spec,
+    pipes: Pipes,
+    place: OwnedSemaphorePermit,
+    cancel: CancellationToken,
 }
 
 /// The ends of a run's pipes.
@@ -388,6 +435,7 @@ mod tests {
             plugin: plugin.into(),
             pidfd: Arc::new(std::fs::File::open("/dev/null").unwrap().into()),
             ended: watch::channel(None).1,
+            cancel: CancellationToken::new(),
         };
         let mut table = Table::default();
         let host = table.host_number("cmd");

@@ -41,8 +41,8 @@ pub(crate) struct Granted {
 pub(crate) enum ProgramError {
     /// It is nowhere.
     #[error(
-        "plugin `{plugin}` is granted program `{program}`, which is in none of {folders}; \
-         write `{program}=/absolute/path`"
+        "program `{program}` of plugin `{plugin}` is in none of {folders}; install it, or write \
+         `{program}=/absolute/path`"
     )]
     Missing {
         /// The plugin.
@@ -51,6 +51,17 @@ pub(crate) enum ProgramError {
         program: String,
         /// Where it was looked for.
         folders: String,
+    },
+    /// It is not named in one of the two ways.
+    #[error(
+        "program `{entry}` of plugin `{plugin}`: write NAME, or NAME=/absolute/path of a file that exists, such as \
+         `git=/usr/bin/git`"
+    )]
+    Form {
+        /// The plugin.
+        plugin: String,
+        /// What stands in the list.
+        entry: String,
     },
     /// Its settings do not fit it.
     #[error("{place}: {reason}")]
@@ -158,11 +169,13 @@ fn resolve(plugin: &str, entry: &str) -> Result<(String, PathBuf), ProgramError>
         Some((name, path)) => (name, vec![PathBuf::from(path)]),
         None => (entry, PROGRAM_FOLDERS.iter().map(|folder| Path::new(folder).join(entry)).collect()),
     };
+    let form = || ProgramError::Form { plugin: plugin.into(), entry: entry.into() };
     if name.is_empty() || name.contains('/') {
-        return Err(missing(name));
+        return Err(form());
     }
     let usable = |path: &PathBuf| path.is_absolute() && path.is_file();
-    let file = candidates.into_iter().find(usable).ok_or_else(|| missing(name))?;
+    let refused = || if name == entry { missing(name) } else { form() };
+    let file = candidates.into_iter().find(usable).ok_or_else(refused)?;
     Ok((name.to_owned(), file))
 }
 

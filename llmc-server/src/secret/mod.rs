@@ -47,7 +47,9 @@ pub(crate) enum SecretError {
         source: std::io::Error,
     },
     /// Its variable is not set.
-    #[error("secret `{name}`: the environment of the server has no variable `{variable}`")]
+    #[error(
+        "secret `{name}`: the environment of the server has no variable `{variable}`; set it where the server is started"
+    )]
     Unset {
         /// The secret's name.
         name: String,
@@ -55,7 +57,9 @@ pub(crate) enum SecretError {
         variable: String,
     },
     /// Its command gave none.
-    #[error("secret `{name}`: `{program}`: {source}")]
+    #[error(
+        "secret `{name}`: command `{program}`: {source}; nothing that it says is shown, so run it by hand to read it"
+    )]
     Command {
         /// The secret's name.
         name: String,
@@ -65,7 +69,9 @@ pub(crate) enum SecretError {
         source: std::io::Error,
     },
     /// It could not be masked.
-    #[error("secret `{0}` has fewer than {MIN_BYTES} bytes, so it could not be masked in results")]
+    #[error(
+        "secret `{0}` has fewer than {MIN_BYTES} bytes, so it could not be masked in results; use a longer one"
+    )]
     Short(String),
 }
 

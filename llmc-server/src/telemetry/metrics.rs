@@ -100,6 +100,11 @@ struct Reason {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Consent {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Start {
     start: &'static str,
 }
@@ -120,6 +125,11 @@ pub(crate) struct Metrics {
     run_start: Family<Start, Histogram>,
     http_answers: Family<Answer, Counter>,
     auth_failures: Family<Reason, Counter>,
+    consents: Family<Consent, Counter>,
+    /// How long calls waited for an operator.
+    consent_wait: Histogram,
+    /// Calls that wait for an operator.
+    pub(crate) consents_waiting: Integer,
     /// Calls that wait or run.
     pub(crate) calls_running: Integer,
     /// How long calls wait for a place.
@@ -235,6 +245,9 @@ impl Metrics {
             run_start: Family::default(),
             http_answers: Family::default(),
             auth_failures: Family::default(),
+            consents: Family::default(),
+            consent_wait: Histogram::default(),
+            consents_waiting: Integer::default(),
             calls_running: Integer::default(),
             queue: Histogram::default(),
             runs_live: Integer::default(),
@@ -302,6 +315,18 @@ impl Metrics {
         to.register("http_connections", "Connections of HTTP clients", self.connections.clone());
         to.register_with_unit("http_bodies", "Bodies received", Unit::Bytes, self.http_body_bytes.clone());
         to.register("auth_failures", "HTTP requests without a valid token", self.auth_failures.clone());
+        to.register(
+            "consents",
+            "Calls that waited for an operator, by what became of that",
+            self.consents.clone(),
+        );
+        to.register("consents_waiting", "Calls that wait for an operator", self.consents_waiting.clone());
+        to.register_with_unit(
+            "consent_wait",
+            "How long calls waited for an operator",
+            Unit::Seconds,
+            self.consent_wait.clone(),
+        );
         to.register("audit_queue", "Audit records that wait to be written", self.audit_queue.clone());
         to.register("audit_failing", "1 while audit records cannot be written", self.audit_failing.clone());
         to.register("audit_failures", "Audit records that could not be written", self.audit_failures.clone());
@@ -374,6 +399,12 @@ impl Metrics {
     /// Counts an HTTP request that was not let in.
     pub(crate) fn auth_failure(&self, reason: &'static str) {
         self.auth_failures.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Counts a call that waited for an operator.
+    pub(crate) fn consent(&self, outcome: &'static str, waited: Duration) {
+        self.consents.get_or_create(&Consent { outcome }).inc();
+        self.consent_wait.observe(waited);
     }
 
     /// Everything, in the text format of OpenMetrics 1.0.

@@ -203,7 +203,6 @@ const BREACHES: [(&str, &str); 4] = [
 ];
 
 fn breaches() -> Vec<String> {
-    let folder = tempfile::tempdir().unwrap();
     let refusal = |(name, bytes): &(&str, &str)| {
         let body = format!(
             "use std::io::Write; use std::os::fd::FromRawFd; use std::os::unix::fs::FileTypeExt;\n\
@@ -214,7 +213,7 @@ fn breaches() -> Vec<String> {
              if is_socket {{ Some(file) }} else {{ std::mem::forget(file); None }} }}).unwrap();\n\
              server.write_all(&{bytes}).unwrap(); println!(\"to descriptor 1\"); std::process::exit(0)"
         );
-        let library = crate::compile::library(folder.path(), name, &crate::compile::on_load(&body));
+        let library = crate::compile::library(&format!("attempt_{name}"), &crate::compile::on_load(&body));
         let config =
             format!("[limits]\nload_timeout_ms = 1500\n[plugins.evil]\nlibrary = '{}'", library.display());
         let output = Setup::new(&config).run("serve", &[]);

@@ -1,7 +1,9 @@
 //! A server with both kinds of jails over one writable root, and what surrounds it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -9,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::observe::{Process, descendants};
 use crate::outside::Listeners;
-use crate::support::{Called, PATIENCE, Server, Setup, stage};
+use crate::row::Trial;
+use crate::support::{Called, PATIENCE, Server, Setup, stage, stress_library};
 
 /// Stands in the server's environment and in a file beside the granted root; it must never be seen.
 pub(crate) const CANARY: &str = "canary-5d1c0f7e-tell-nobody";
@@ -34,24 +37,52 @@ const TIMEOUT_MS: u64 = 30_000;
 pub(crate) struct Ground {
     pub(crate) server: Server,
     pub(crate) listeners: Listeners,
+    /// Where the server is reached over HTTP, if it is.
+    address: Option<String>,
+    /// A token of that server, if it asks for one.
+    token: Option<String>,
+    /// What rows keep of one call for the next one.
+    pub(crate) kept: BTreeMap<String, String>,
+    /// What rows put beside the granted root.
+    beside: Vec<PathBuf>,
     /// Processes below the server when nothing runs.
     idle: usize,
 }
 
 impl Ground {
-    /// Starts a server whose runs have these limits, with these variables in its environment.
-    pub(crate) fn new(limits: &BTreeMap<String, u64>, env: &BTreeMap<String, String>) -> Self {
-        let setup = Setup::new(&config(limits)).env("OPENAI_API_KEY", CANARY).log_filter("warn");
+    /// Starts a server with the configuration of this name, or with both kinds of jails, whose runs have these limits;
+    /// with these variables in its environment.
+    pub(crate) fn new(
+        name: Option<&str>,
+        limits: &BTreeMap<String, u64>,
+        env: &BTreeMap<String, String>,
+    ) -> Self {
+        let setup = match name {
+            Some(name) => named(name),
+            None => Setup::new(&config(limits)),
+        };
+        let setup = setup.env("OPENAI_API_KEY", CANARY).log_filter("warn");
         let setup = env.iter().fold(setup, |setup, (name, value)| setup.env(name, value));
         std::fs::write(setup.folder.path().join("canary"), CANARY).unwrap();
         let listeners = Listeners::open(setup.folder.path());
+        let token = token(&setup);
         let mut server = setup.serve();
         for (tool, arguments) in
             [("execute_code", json!({"code": "1"})), ("run_command", json!({"argv": ["python3", "-V"]}))]
         {
-            server.call(tool, arguments).ok();
+            let called = server.call(tool, arguments);
+            assert!(name.is_some() || !called.is_error(), "{called:?}");
         }
-        let mut ground = Self { server, listeners, idle: 0 };
+        let mut ground = Self {
+            server,
+            listeners,
+            address: None,
+            token,
+            kept: BTreeMap::new(),
+            beside: Vec::new(),
+            idle: 0,
+        };
+        ground.address = address(&ground.server);
         ground.idle = ground.settled();
         ground
     }
@@ -60,26 +91,49 @@ impl Ground {
         self.server.setup.folder.path()
     }
 
+    /// Host and port of the server.
+    pub(crate) fn address(&self) -> &str {
+        self.address.as_deref().expect("the ground of this row serves HTTP")
+    }
+
     fn work(&self) -> PathBuf {
         self.folder().join("work")
     }
 
-    /// Puts these files, and nothing else, into the granted root.
-    pub(crate) fn prepare(&mut self, files: &BTreeMap<String, String>) {
+    /// Puts the files and links of a trial, and nothing else, into the granted root and beside it.
+    pub(crate) fn prepare(&mut self, trial: &Trial) {
+        self.kept.clear();
+        for file in self.beside.drain(..) {
+            std::fs::remove_file(file).unwrap();
+        }
         for entry in std::fs::read_dir(self.work()).unwrap().flatten() {
             let is_folder = entry.file_type().unwrap().is_dir();
             let remove = if is_folder { std::fs::remove_dir_all } else { std::fs::remove_file };
             remove(entry.path()).unwrap();
         }
         self.listeners = Listeners::open(self.folder());
-        for (name, text) in files {
-            let file = self.work().join(name);
-            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        for (name, text) in &trial.files {
+            let file = self.made(&self.work(), name);
             match text.as_str() {
                 PIPE => mknodat(CWD, &file, FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap(),
-                text => std::fs::write(file, self.fill(text)).unwrap(),
+                text => std::fs::write(file, repeated(&self.fill(text))).unwrap(),
             }
         }
+        for (name, target) in &trial.links {
+            symlink(self.fill(target), self.made(&self.work(), name)).unwrap();
+        }
+        for (name, text) in &trial.beside {
+            let file = self.made(self.folder(), name);
+            std::fs::write(&file, self.fill(text)).unwrap();
+            self.beside.push(file);
+        }
+    }
+
+    /// The path of a file whose folders are there.
+    fn made(&self, folder: &Path, name: &str) -> PathBuf {
+        let file = folder.join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        file
     }
 
     /// Names of this ground in a text of a row.
@@ -89,9 +143,13 @@ impl Ground {
             ("@SERVER@", self.server.pid().to_string()),
             ("@RUNNER@", runner),
             ("@FOLDER@", self.folder().to_string_lossy().into_owned()),
+            ("@ADDRESS@", self.address.clone().unwrap_or_default()),
+            ("@TOKEN@", self.token.clone().unwrap_or_default()),
         ];
         let names = names.into_iter().chain(self.listeners.names());
-        names.fold(text.to_owned(), |text, (name, value)| text.replace(name, &value))
+        let names = names.map(|(name, value)| (name.to_owned(), value));
+        let kept = self.kept.iter().map(|(name, value)| (format!("@{name}@"), value.clone()));
+        names.chain(kept).fold(text.to_owned(), |text, (name, value)| text.replace(&name, &value))
     }
 
     /// [`Ground::fill`] for all strings of a value; `@REPEAT:TEXT:COUNT@` stands for as much text.
@@ -172,10 +230,56 @@ fn config(limits: &BTreeMap<String, u64>) -> String {
     )
 }
 
+/// The configuration of a file in `grounds`: `{work}` stands for the granted root, `{folder}` for what is around it, with
+/// `docs` in it, and `{granted}` for a file with a secret.
+fn named(name: &str) -> Setup {
+    let file = crate::folder().join("grounds").join(format!("{name}.toml"));
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let setup = Setup::new("");
+    std::fs::create_dir(setup.folder.path().join("docs")).unwrap();
+    let places = [
+        ("{work}", setup.work("")),
+        ("{folder}", setup.folder.path().to_owned()),
+        ("{granted}", setup.nest.path("granted")),
+    ];
+    let text = places
+        .iter()
+        .fold(text, |text, (name, path)| text.replace(*name, path.to_str().unwrap().trim_end_matches('/')));
+    let text = if text.contains("{stress}") {
+        text.replace("{stress}", stress_library().to_str().unwrap())
+    } else {
+        text
+    };
+    setup.with_text(&text)
+}
+
+/// Makes a token, if the configuration wants some: without one it would not start.
+fn token(setup: &Setup) -> Option<String> {
+    // Writes the configuration.
+    drop(setup.command("serve"));
+    let config = setup.folder.path().join("llmc.toml");
+    if !std::fs::read_to_string(&config).unwrap().contains("tokens =") {
+        return None;
+    }
+    let mut command = Command::new(stage().join("bin/llmc"));
+    let output =
+        command.args(["token", "create", "ground", "--config"]).arg(config).env_clear().output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    Some(String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
+}
+
+/// Host and port, as the server tells them at its start.
+fn address(server: &Server) -> Option<String> {
+    let is_served =
+        std::fs::read_to_string(server.setup.folder.path().join("llmc.toml")).unwrap().contains("listen");
+    let log = is_served.then(|| server.log_until("/mcp\n"))?;
+    Some(log.split("http://").nth(1).unwrap().split("/mcp").next().unwrap().to_owned())
+}
+
 /// `@REPEAT:TEXT:COUNT@` written out.
-fn repeated(text: &str) -> String {
+pub(crate) fn repeated(text: &str) -> String {
     let Some((before, rest)) = text.split_once("@REPEAT:") else { return text.to_owned() };
     let (inside, after) = rest.split_once('@').unwrap();
     let (piece, count) = inside.rsplit_once(':').unwrap();
-    format!("{before}{}{after}", piece.repeat(count.parse().unwrap()))
+    format!("{before}{}{}", piece.repeat(count.parse().unwrap()), repeated(after))
 }

@@ -1,7 +1,8 @@
 //! Known ways out of a jail, each tried by a probe inside a real jail that was asked for over MCP, beside an honest
 //! neighbour that must work.
 //!
-//! The rows are data (`*.toml`, one file per section); adding one takes no code. What a probe saw is compared with what
+//! The rows are data (`tests/attacks/*.toml` of the workspace, one file per section, and `everyday.toml` here); adding
+//! one, or a file of them, takes no code: `tests/attacks/README.md` tells what a row may say. What a probe saw is compared with what
 //! the row expects, the machine outside is compared with what it was, and the whole is written as a table to
 //! `attempts.md` and `attempts.json` in the target folder.
 //!
@@ -32,25 +33,18 @@ mod packages;
 mod pattern;
 mod report;
 mod row;
+mod step;
 mod trial;
 mod work;
 
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use report::{Entry, Verdict};
 use row::Section;
 
-/// The attempts, by section.
-const SECTIONS: [&str; 6] = [
-    include_str!("a_files.toml"),
-    include_str!("b_processes.toml"),
-    include_str!("c_resources.toml"),
-    include_str!("d_network.toml"),
-    include_str!("e_kernel.toml"),
-    include_str!("f_protocol.toml"),
-];
-/// How many attempts there are.
-const ATTEMPTS: u32 = 87;
+/// Fewest attempts that there are: a file that is not found must not go unnoticed.
+const LEAST_ATTEMPTS: usize = 165;
 /// What models write every day, which must work.
 const EVERYDAY: &str = include_str!("everyday.toml");
 /// Fewest rows of it.
@@ -58,10 +52,17 @@ const LEAST_EVERYDAY: usize = 60;
 
 #[test]
 fn every_attempt_is_refused_and_its_neighbour_works() {
-    let sections = SECTIONS.map(Section::read);
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "toml"));
+    files.sort();
+    let read = |file: &PathBuf| Section::read(&std::fs::read_to_string(file).unwrap());
+    let sections: Vec<Section> = files.iter().map(read).collect();
     let mut numbers: Vec<u32> = sections.iter().flat_map(|section| section.numbers()).collect();
+    assert!(numbers.len() >= LEAST_ATTEMPTS, "{} attempts", numbers.len());
     numbers.sort_unstable();
-    assert_eq!(numbers, (1..=ATTEMPTS).collect::<Vec<_>>(), "every attempt has one row");
+    let doubled: Vec<_> = numbers.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+    assert!(doubled.is_empty(), "every attempt has a number of its own: {doubled:?}");
     sections.iter().flat_map(|section| &section.row).for_each(row::Row::check);
     judge("attempts", "The attempts", &sections);
 }
@@ -72,6 +73,11 @@ fn everyday_python_works() {
     assert!(section.row.len() >= LEAST_EVERYDAY, "{} rows", section.row.len());
     section.row.iter().for_each(row::Row::check);
     judge("everyday", "Everyday Python", &[section]);
+}
+
+/// Where the attempts are.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/attacks")
 }
 
 /// Runs all rows, writes the table and fails with the rows that differ.

@@ -53,7 +53,7 @@ fn retype(value: &mut Value) {
     }
 }
 
-fn lookup<'a>(seen: &'a Value, key: &str) -> &'a Value {
+pub(crate) fn lookup<'a>(seen: &'a Value, key: &str) -> &'a Value {
     key.split('.').fold(seen, |value, part| &value[part])
 }
 

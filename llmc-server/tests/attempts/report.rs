@@ -13,9 +13,12 @@ use crate::support::target;
 #[derive(Debug, Serialize)]
 pub(crate) struct Entry {
     pub(crate) number: u32,
+    pub(crate) section: String,
     pub(crate) title: String,
     pub(crate) source: Option<String>,
     pub(crate) profile: Profile,
+    /// What was sent, or run.
+    pub(crate) tried: Value,
     pub(crate) expected: Value,
     pub(crate) seen: Value,
     pub(crate) neighbour: Value,

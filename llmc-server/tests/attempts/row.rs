@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::checks;
 
@@ -28,6 +28,8 @@ pub(crate) struct Row {
     /// What stops it, or why it does no harm.
     #[serde(default)]
     pub(crate) wall: String,
+    /// The configuration of the server: a file in `tests/attacks/grounds`; without one, the one with both kinds of jails.
+    pub(crate) ground: Option<String>,
     /// In which jails it is tried.
     #[serde(default = "in_code")]
     pub(crate) profiles: Vec<Profile>,
@@ -60,6 +62,8 @@ pub(crate) enum Profile {
     Code,
     /// `run_command` with a granted root.
     Workspace,
+    /// Tools alone, called by the client.
+    Tools,
     /// The jail of a plugin host, or the programs around the jails.
     Host,
 }
@@ -98,6 +102,12 @@ pub(crate) struct Trial {
     /// Files that the test puts into the granted root first.
     #[serde(default)]
     pub(crate) files: BTreeMap<String, String>,
+    /// Links that the test puts there: where each leads.
+    #[serde(default)]
+    pub(crate) links: BTreeMap<String, String>,
+    /// Files beside the granted root.
+    #[serde(default)]
+    pub(crate) beside: BTreeMap<String, String>,
     /// What must be seen: see `pattern.rs`.
     #[serde(default)]
     pub(crate) expected: Map<String, Value>,
@@ -111,17 +121,106 @@ pub(crate) struct Trial {
     pub(crate) then: Vec<Call>,
 }
 
-/// A tool call.
+/// A tool call, or one of the other things that a client or an operator does.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Call {
-    pub(crate) tool: String,
+    pub(crate) tool: Option<String>,
+    #[serde(default)]
     pub(crate) arguments: Value,
+    /// Another request of the protocol; its whole answer is seen.
+    pub(crate) method: Option<String>,
+    #[serde(default)]
+    pub(crate) params: Value,
+    /// A line as it is; seen are `messages` that came until an honest call was answered, and its text, `next`.
+    pub(crate) line: Option<String>,
+    /// A request over HTTP as it is; seen are `status` (nothing, if the server says none), `headers` and `body`.
+    pub(crate) http: Option<Http>,
+    /// A command `llmc ...` with the configuration of the server; seen are `exit_code`, `stdout` and `stderr`.
+    pub(crate) llmc: Option<Vec<String>>,
+    /// A file below the folder around the granted root; seen is its `text`, if it is there.
+    pub(crate) file: Option<String>,
     /// Whether the server drops the message: then `answered` and the text of a `next` call are seen.
     #[serde(default)]
     pub(crate) unanswered: bool,
+    /// Of what is seen, what later calls of the row say as `@NAME@`.
+    #[serde(default)]
+    pub(crate) keep: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) expected: Map<String, Value>,
+}
+
+/// A request over HTTP. `@LENGTH@` in a line stands for the length of the body, `@ADDRESS@` for host and port.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    pub(crate) lines: Vec<String>,
+    #[serde(default)]
+    pub(crate) body: String,
+}
+
+/// What a call does.
+pub(crate) enum Deed<'a> {
+    Tool(&'a str),
+    Method(&'a str),
+    Line(&'a str),
+    Http(&'a Http),
+    Llmc(&'a [String]),
+    File(&'a str),
+}
+
+impl Call {
+    /// The one thing that it does.
+    pub(crate) fn deed(&self) -> Deed<'_> {
+        let deeds = [
+            self.tool.as_deref().map(Deed::Tool),
+            self.method.as_deref().map(Deed::Method),
+            self.line.as_deref().map(Deed::Line),
+            self.http.as_ref().map(Deed::Http),
+            self.llmc.as_deref().map(Deed::Llmc),
+            self.file.as_deref().map(Deed::File),
+        ];
+        let mut deeds = deeds.into_iter().flatten();
+        let deed = deeds.next().unwrap_or_else(|| panic!("a call that does nothing: {self:?}"));
+        assert!(deeds.next().is_none(), "a call that does two things: {self:?}");
+        deed
+    }
+
+    /// Its name in tables.
+    pub(crate) fn name(&self) -> String {
+        match self.deed() {
+            Deed::Tool(name) | Deed::Method(name) => name.to_owned(),
+            Deed::Line(_) => "line".into(),
+            Deed::Http(_) => "http".into(),
+            Deed::Llmc(args) => format!("llmc {}", args.first().map_or("", String::as_str)),
+            Deed::File(name) => format!("file {name}"),
+        }
+    }
+
+    /// What is sent, for tables.
+    pub(crate) fn sent(&self) -> Value {
+        match self.deed() {
+            Deed::Tool(name) => json!({"tool": name, "arguments": self.arguments}),
+            Deed::Method(name) => json!({"method": name, "params": self.params}),
+            Deed::Line(line) => line.into(),
+            Deed::Http(http) => json!({"http": http.lines, "body": http.body}),
+            Deed::Llmc(args) => format!("llmc {}", args.join(" ")).into(),
+            Deed::File(name) => json!({"file": name}),
+        }
+    }
+}
+
+impl Trial {
+    /// What is tried, for tables.
+    pub(crate) fn tried(&self) -> Value {
+        let code = self.code.as_ref().or(self.plain.as_ref()).map(|code| code.trim());
+        let calls: Vec<Value> = self.meanwhile.iter().chain(&self.then).map(Call::sent).collect();
+        match (code, calls.is_empty()) {
+            (Some(code), true) => json!({"code": code}),
+            (Some(code), false) => json!({"code": code, "calls": calls}),
+            (None, _) => calls.into(),
+        }
+    }
 }
 
 impl Section {
@@ -147,7 +246,14 @@ impl Row {
         }
         assert!(attempt.is_some() || neighbour.is_some(), "row {number} does nothing");
         for trial in attempt.iter().chain(neighbour) {
-            let expects = |call: &Call| !call.expected.is_empty();
+            let expects = |call: &Call| {
+                call.deed();
+                !call.expected.is_empty() || !call.keep.is_empty()
+            };
+            let in_tools = self.profiles.contains(&Profile::Tools);
+            assert!(!in_tools || trial.code.is_none(), "row {number} has code and no jail for it");
+            assert!(in_tools || self.ground.is_none(), "row {number}: another ground has profile `tools`");
+            assert!(!in_tools || neighbour.is_some(), "row {number} has no neighbour");
             let is_code = self.profiles == [Profile::Code];
             assert!(trial.plain.is_none() || trial.code.is_none() && is_code, "row {number}");
             let runs = trial.code.is_some() || trial.plain.is_some();
@@ -169,6 +275,7 @@ impl Profile {
         match self {
             Self::Code => "code",
             Self::Workspace => "workspace",
+            Self::Tools => "tools",
             Self::Host => "host",
         }
     }

@@ -10,6 +10,7 @@ use crate::observe::kib;
 use crate::outside::Outside;
 use crate::pattern::{cut, differences, excerpt};
 use crate::row::{Call, Profile, Row, Trial, Watch};
+use crate::step;
 use crate::support::Called;
 
 const PRELUDE: &str = include_str!("prelude.py");
@@ -35,7 +36,7 @@ pub(crate) struct Shown {
 
 /// Runs a trial.
 pub(crate) fn run(ground: &mut Ground, row: &Row, trial: &Trial, profile: Profile) -> Shown {
-    ground.prepare(&trial.files);
+    ground.prepare(trial);
     let before = Outside::now(ground.folder());
     let memory = kib(ground.server.pid(), "VmHWM");
     let mut shown = Shown::default();
@@ -59,12 +60,8 @@ pub(crate) fn run(ground: &mut Ground, row: &Row, trial: &Trial, profile: Profil
         shown.differs.extend(leak(&found));
     }
     for (place, call) in trial.then.iter().enumerate() {
-        let found = if call.unanswered {
-            unanswered(ground, call)
-        } else {
-            answer(&ground.call(&call.tool, &call.arguments))
-        };
-        let here = |point: String| format!("call {} of `{}`: {point}", place + 1, call.tool);
+        let found = step::take(ground, call);
+        let here = |point: String| format!("call {} of `{}`: {point}", place + 1, call.name());
         shown.differs.extend(differences(&call.expected, &found).into_iter().map(here));
         // A call that is refused for a misspelt argument shows nothing about what the row is about.
         let misspelt =
@@ -72,7 +69,7 @@ pub(crate) fn run(ground: &mut Ground, row: &Row, trial: &Trial, profile: Profil
         if misspelt && !call.expected.contains_key("text") {
             shown.differs.push(here(found["text"].to_string()));
         }
-        let name = format!("{} {}", place + 1, call.tool);
+        let name = format!("{} {}", place + 1, call.name());
         let mut shown_here = excerpt(&call.expected, &found);
         if found["is_error"] == true {
             // The words of a refusal tell whether it is the right one.
@@ -118,7 +115,7 @@ fn execute(ground: &mut Ground, code: &str, profile: Profile, limits: &BTreeMap<
         Profile::Code => {
             ground.server.send_call("execute_code", json!({"code": code, "timeout_ms": timeout_ms}))
         }
-        Profile::Workspace | Profile::Host => {
+        Profile::Workspace | Profile::Tools | Profile::Host => {
             let tell = "import json as _json\nsys.stdout.flush()\nos.write(1, ('MARK' + _json.dumps(result)).encode())\n";
             let tell = tell.replace("MARK", &MARK.escape_default().to_string());
             let argv =
@@ -136,7 +133,7 @@ fn finish(ground: &mut Ground, id: u64, meanwhile: Option<&Call>, most: &mut usi
             *most = (*most).max(ground.busy());
             continue;
         };
-        let called = ground.call(&call.tool, &call.arguments);
+        let called = ground.call(call.tool.as_deref().unwrap_or_default(), &call.arguments);
         calls += 1;
         successes += u64::from(!called.is_error());
         leaks += u64::from(called.0.to_string().contains(CANARY));
@@ -152,27 +149,20 @@ fn finish(ground: &mut Ground, id: u64, meanwhile: Option<&Call>, most: &mut usi
 }
 
 /// What an answer says: its structured content, its text, whether it is an error, and what a probe in a command told.
-fn answer(called: &Called) -> Value {
+pub(crate) fn answer(called: &Called) -> Value {
     let mut found = called.0["result"]["structuredContent"].clone();
     if !found.is_object() {
         found = json!({"protocol_error": called.0["error"]});
     }
     found["is_error"] = called.is_error().into();
     found["text"] = called.text().into();
+    found["kind"] = called.0["result"]["_meta"]["llmc/error"].clone();
     if let Some((before, told)) = found["stdout"].as_str().and_then(|stdout| stdout.split_once(MARK)) {
         let (before, told) = (before.to_owned(), serde_json::from_str(told).unwrap_or_default());
         found["stdout"] = before.into();
         found["result"] = told;
     }
     found
-}
-
-/// Makes a call that the server drops, and an honest one after it.
-fn unanswered(ground: &mut Ground, call: &Call) -> Value {
-    let arguments = ground.fill_value(&call.arguments);
-    let id = ground.server.send_call(&call.tool, arguments);
-    let next = ground.call("hello", &json!({"name": "Ada"})).text();
-    json!({"answered": ground.server.is_answered_within(id, Duration::ZERO), "next": next})
 }
 
 fn leak(found: &Value) -> Option<String> {

@@ -1,6 +1,6 @@
 //! Runs all rows on two threads, each with a server of its own.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
@@ -9,24 +9,25 @@ use serde_json::Value;
 use crate::checks;
 use crate::ground::Ground;
 use crate::report::{Entry, Verdict};
-use crate::row::{Profile, Row, Section};
+use crate::row::{Profile, Row, Section, Trial};
 use crate::trial::{self, Shown};
 
 const THREADS: usize = 2;
 
 /// Runs the wanted rows; entries in the order of their numbers.
 pub(crate) fn run_all(sections: &[Section], is_wanted: impl Fn(u32) -> bool) -> Vec<Entry> {
-    let rows = sections.iter().flat_map(|section| &section.row).filter(|row| is_wanted(row.number));
-    let queue: Mutex<VecDeque<&Row>> = Mutex::new(rows.collect());
+    let rows = sections.iter().flat_map(|section| section.row.iter().map(|row| (&*section.name, row)));
+    let queue: Mutex<VecDeque<(&str, &Row)>> =
+        Mutex::new(rows.filter(|(_, row)| is_wanted(row.number)).collect());
     let entries = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 let mut worker = Worker::default();
                 loop {
-                    let Some(row) = queue.lock().unwrap().pop_front() else { break };
+                    let Some((section, row)) = queue.lock().unwrap().pop_front() else { break };
                     for &profile in &row.profiles {
-                        let entry = worker.enter(row, profile);
+                        let entry = worker.enter(section, row, profile);
                         entries.lock().unwrap().push(entry);
                     }
                 }
@@ -38,16 +39,22 @@ pub(crate) fn run_all(sections: &[Section], is_wanted: impl Fn(u32) -> bool) -> 
     entries
 }
 
-/// A thread's server for rows with ordinary limits.
+/// A thread's servers for rows with ordinary limits: one for each configuration.
 #[derive(Default)]
 struct Worker {
-    ground: Option<Ground>,
+    grounds: BTreeMap<Option<String>, Ground>,
 }
 
 impl Worker {
-    fn enter(&mut self, row: &Row, profile: Profile) -> Entry {
+    fn enter(&mut self, section: &str, row: &Row, profile: Profile) -> Entry {
+        let tried = match &row.check {
+            Some(check) => check.replace('_', " ").into(),
+            None => row.attempt.as_ref().map(Trial::tried).unwrap_or_default(),
+        };
         let entry = |attempt: Shown, neighbour: Value, verdict| Entry {
             number: row.number,
+            section: section.to_owned(),
+            tried: tried.clone(),
             title: row.title.clone(),
             source: row.source.clone(),
             profile,
@@ -63,7 +70,7 @@ impl Worker {
         // A row that panics costs its own entry only, and the server that it may have confused.
         let outcome = catch_unwind(AssertUnwindSafe(|| self.run(row, profile)));
         let (attempt, neighbour) = outcome.unwrap_or_else(|panic| {
-            self.ground = None;
+            self.grounds.remove(&row.ground);
             (Shown { differs: vec![reason(&*panic)], ..Shown::default() }, Shown::default())
         });
         let points: Vec<String> = attempt
@@ -74,7 +81,7 @@ impl Worker {
             .collect();
         let verdict = if points.is_empty() { Verdict::AsExpected } else { Verdict::Differs(points) };
         if !matches!(verdict, Verdict::AsExpected) {
-            self.ground = None;
+            self.grounds.remove(&row.ground);
         }
         entry(attempt, neighbour.seen, verdict)
     }
@@ -85,9 +92,10 @@ impl Worker {
         }
         let mut own = None;
         let ground = if row.limits.is_empty() && row.env.is_empty() {
-            self.ground.get_or_insert_with(|| Ground::new(&row.limits, &row.env))
+            let ground = || Ground::new(row.ground.as_deref(), &row.limits, &row.env);
+            self.grounds.entry(row.ground.clone()).or_insert_with(ground)
         } else {
-            own.insert(Ground::new(&row.limits, &row.env))
+            own.insert(Ground::new(row.ground.as_deref(), &row.limits, &row.env))
         };
         let [attempt, neighbour] = [&row.attempt, &row.neighbour].map(|trial| {
             trial.as_ref().map(|trial| trial::run(ground, row, trial, profile)).unwrap_or_default()

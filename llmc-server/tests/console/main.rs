@@ -12,6 +12,7 @@ mod support;
 
 mod browser;
 mod pages;
+mod pending;
 mod sessions;
 mod words;
 
@@ -20,7 +21,7 @@ use std::process::Command;
 use browser::Browser;
 use client::{Http, configured, create_token};
 
-const TOKENS: &str = "tokens = 'tokens.json'";
+pub(crate) const TOKENS: &str = "tokens = 'tokens.json'";
 
 /// A server with a token for calls, and what `rest` configures.
 pub(crate) fn server(rest: &str) -> Http {

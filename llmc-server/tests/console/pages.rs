@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::client::Http;
 use crate::{inside, origin, server};
 
-const VIEWS: [&str; 5] = ["overview", "live", "plugins", "jails", "audit"];
+const VIEWS: [&str; 6] = ["overview", "live", "pending", "plugins", "jails", "audit"];
 
 const EXEC: &str = "[plugins.exec]\nlibrary = 'llmc_tools_exec'\n\
     grants = { run = { profile = 'code' }, tools = ['read_file'] }\n";
@@ -169,12 +169,12 @@ fn everything_is_reached_by_keyboard() {
     browser.until("!document.getElementById('overview').hidden");
     let focus = "document.activeElement.textContent.trim() || document.activeElement.id";
     let mut seen = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..9 {
         browser.key("Tab");
         seen.push(browser.value(focus).as_str().unwrap().to_owned());
     }
-    let expected = ["Skip to content", "Overview", "Live", "Plugins", "Jails", "Audit", "Leave"];
-    assert_eq!(seen[..7], expected.map(str::to_owned));
+    let expected = ["Skip to content", "Overview", "Live", "Pending", "Plugins", "Jails", "Audit", "Leave"];
+    assert_eq!(seen[..8], expected.map(str::to_owned));
     assert!(
         browser.value("getComputedStyle(document.activeElement).outlineStyle") != "none",
         "focus is seen"

@@ -12,12 +12,12 @@ use crate::support::{PATIENCE, eventually, stage};
 const TOKENS: &str = "tokens = 'tokens.json'";
 
 /// The two texts of a session.
-struct Session {
+pub(crate) struct Session {
     cookie: String,
     key: String,
 }
 
-fn post(http: &Http, path: &str, body: &str, headers: &str) -> Reply {
+pub(crate) fn post(http: &Http, path: &str, body: &str, headers: &str) -> Reply {
     let length = body.len();
     http.raw(format!(
         "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{headers}Content-Length: {length}\r\n\r\n{body}",
@@ -26,13 +26,13 @@ fn post(http: &Http, path: &str, body: &str, headers: &str) -> Reply {
     .unwrap()
 }
 
-fn session(reply: &Reply) -> Session {
+pub(crate) fn session(reply: &Reply) -> Session {
     assert_eq!(reply.status, 200, "{reply:?}");
     let cookie = reply.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
     Session { cookie, key: reply.json()["key"].as_str().unwrap().to_owned() }
 }
 
-fn open(http: &Http, token: &str) -> Reply {
+pub(crate) fn open(http: &Http, token: &str) -> Reply {
     post(http, "/console/session", "{}", &format!("Authorization: Bearer {token}\r\n"))
 }
 
@@ -41,7 +41,7 @@ fn state(http: &Http, headers: &str) -> u16 {
 }
 
 impl Session {
-    fn headers(&self) -> String {
+    pub(crate) fn headers(&self) -> String {
         format!("Cookie: {}\r\nX-Llmc-Console: {}\r\n", self.cookie, self.key)
     }
 }
@@ -54,7 +54,7 @@ fn server(more: &str) -> (Http, String) {
     (Http { token: Some(caller), ..Http::start(setup) }, admin)
 }
 
-fn ticket(http: &Http) -> String {
+pub(crate) fn ticket(http: &Http) -> String {
     let mut command = Command::new(stage().join("bin/llmc"));
     command.arg("console").arg("--config").arg(http.server.setup.folder.path().join("llmc.toml"));
     let output = command.args(["--http", &http.address.to_string()]).env_clear().output().unwrap();
@@ -152,6 +152,46 @@ fn only_administrators_open_it_and_only_as_long_as_they_are() {
     assert_eq!(state(&http, &mine.headers()), 401);
     assert!(is_closed_within(&mut stream, PATIENCE), "what watches ends, too");
     http.works();
+    http.server.stop();
+}
+
+#[test]
+fn the_console_is_opened_by_the_browser_of_whoever_asks() {
+    let (http, _) = server("");
+    let folder = http.server.setup.folder.path().to_owned();
+    let told = folder.join("told");
+    let browser = folder.join("browser");
+    let script =
+        format!("#!/bin/sh\nprintf '%s\\n' \"$@\" > '{0}.new'\nmv '{0}.new' '{0}'\n", told.display());
+    std::fs::write(&browser, script).unwrap();
+    std::fs::set_permissions(&browser, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let console = |env: &[(&str, &str)], args: &[&str]| {
+        let mut command = Command::new(stage().join("bin/llmc"));
+        command.arg("console").arg("--config").arg(folder.join("llmc.toml")).args(args);
+        command.args(["--http", &http.address.to_string()]).env_clear().env("PATH", "/usr/bin:/bin");
+        let output = command.envs(env.iter().copied()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let named = format!("/no/such/browser:{} --new %s -x", browser.display());
+    let (out, notes) = console(&[("BROWSER", &named)], &[]);
+    assert_eq!(out, "", "the link is for the browser alone");
+    assert!(notes.contains("opened by"), "{notes}");
+    let argv = std::fs::read_to_string(&told).unwrap();
+    let argv: Vec<&str> = argv.lines().collect();
+    assert_eq!((argv.len(), argv[0], argv[2]), (3, "--new", "-x"), "no shell, and the link in its place");
+    let prefix = format!("http://{}/console#ticket=", http.address);
+    let body = json!({"ticket": argv[1].strip_prefix(&prefix).unwrap()}).to_string();
+    assert_eq!(post(&http, "/console/session", &body, "").status, 200, "the link is good");
+    assert_eq!(post(&http, "/console/session", &body, "").status, 401, "once");
+
+    std::fs::remove_file(&told).unwrap();
+    let (out, _) = console(&[("BROWSER", &named)], &["--print"]);
+    assert!(out.starts_with(&prefix) && !told.exists(), "{out}");
+    for env in [&[("BROWSER", "/bin/false")][..], &[("BROWSER", "")], &[]] {
+        let (out, notes) = console(env, &[]);
+        assert!(out.starts_with(&prefix) && notes.contains("no browser was opened"), "{out} {notes}");
+    }
     http.server.stop();
 }
 

@@ -198,3 +198,32 @@ fn keys_that_others_could_have_read_stop_the_start() {
     assert_eq!(open.run("serve", &[]).status.code(), Some(2));
     Http::open().works();
 }
+
+/// Commands of the operator know the server by the very certificate of its configuration.
+#[test]
+fn commands_reach_the_server_over_tls_and_no_other_one() {
+    let https = start("");
+    let listed = || {
+        let mut command = std::process::Command::new(crate::support::stage().join("bin/llmc"));
+        command.args(["pending", "list", "--config"]);
+        command.arg(https.server.setup.folder.path().join("llmc.toml"));
+        command.args(["--http", &https.address.to_string()]).env_clear().output().unwrap()
+    };
+    let output = listed();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, b"no call waits for an operator\n");
+    // Another certificate with the same name, which the server does not show.
+    let CertifiedKey { cert, .. } = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let other = https.server.setup.folder.path().join("other.pem");
+    std::fs::write(other, cert.pem()).unwrap();
+    let file = https.server.setup.folder.path().join("llmc.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("'cert.pem'", "'other.pem'");
+    let elsewhere = https.server.setup.folder.path().join("other.toml");
+    std::fs::write(&elsewhere, text).unwrap();
+    let mut command = std::process::Command::new(crate::support::stage().join("bin/llmc"));
+    command.args(["pending", "list", "--config"]).arg(&elsewhere);
+    let output = command.args(["--http", &https.address.to_string()]).env_clear().output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.contains("another certificate"), "{error}");
+    https.server.stop();
+}

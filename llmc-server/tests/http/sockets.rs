@@ -243,3 +243,19 @@ fn a_socket_of_systemd_is_served() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("LISTEN_FDS"));
 }
+
+#[test]
+fn commands_reach_the_server_over_its_socket() {
+    let server = start(on_socket("auth = 'none', tokens = 'tokens.json'", "").arg("--no-stdio"));
+    let mut command = Command::new(crate::support::stage().join("bin/llmc"));
+    command.args(["pending", "list", "--config"]).arg(server.setup.folder.path().join("llmc.toml"));
+    let output = command.env_clear().output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, b"no call waits for an operator\n");
+    let mut command = Command::new(crate::support::stage().join("bin/llmc"));
+    command.args(["console", "--config"]).arg(server.setup.folder.path().join("llmc.toml"));
+    let output = command.env_clear().output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.contains("--scope admin"), "{error}");
+    end(server);
+}

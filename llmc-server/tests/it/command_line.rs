@@ -30,7 +30,7 @@ fn a_failed_call_has_its_own_exit_code() {
     let output = setup.run("call", &["read_file", r#"{"path": "work:missing"}"#]);
     assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
     let output = setup.run("call", &["read_file", "not json"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("must be a JSON object"), "{}", text(&output.stderr));
     let output = setup.run("call", &["--no-such-flag"]);
     assert_eq!(output.status.code(), Some(2));

@@ -19,6 +19,7 @@ mod offers;
 mod operator;
 mod processes;
 mod protocol;
+mod readme;
 mod real_client;
 mod reload;
 mod telemetry;

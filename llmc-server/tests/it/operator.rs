@@ -1,4 +1,4 @@
-//! The operator's commands: what they write, what they leave alone, and every refusal word by word.
+//! The operator's commands: what they write, and what they leave alone.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -244,168 +244,32 @@ fn keys_completions_and_man_pages_are_told() {
     assert!(home.ok("grant add --help").contains("Exit codes: 0 success"));
 }
 
-/// Each refusal as a user reads it: command, exit code, stderr. `{home}` is the folder.
+/// What they say is compared in `tests/messages`.
 #[test]
-fn every_refusal_says_what_to_do() {
-    let cases: &[(&str, i32, &str)] = &[
-        (
-            "init",
-            1,
-            "stdin is no terminal, so nothing can be asked; say what to grant, such as `--root PATH`, or `--yes` to grant nothing",
-        ),
-        (
-            "init --yes --config llmc.toml",
-            1,
-            "`llmc.toml` exists, and is left as it is; edit it, use `llmc grant` and `llmc plugin`, or name another file with --config",
-        ),
-        ("init --root nowhere", 1, "root `work`: `{home}/nowhere` is no directory"),
-        (
-            "init --mode code --root project",
-            1,
-            "`--mode code` is no use without `execute_code`; add `--code`, or leave it out",
-        ),
-        (
-            "plugin lock",
-            1,
-            "a lock lies beside a configuration file, and there is none; `llmc init` writes one, `--config FILE` names one",
-        ),
-        (
-            "plugin verify --config llmc.toml",
-            1,
-            "there is no lock `llmc.lock`, so nothing is pinned; `llmc plugin lock --config llmc.toml` writes it",
-        ),
-        (
-            "plugin accept fs --config llmc.toml",
-            1,
-            "there is no lock `llmc.lock`, so nothing is pinned; `llmc plugin lock --config llmc.toml` writes it",
-        ),
-        (
-            "plugin accept sf --config llmc.toml",
-            1,
-            "the configuration has no plugin `sf`; did you mean `fs`? (it has: exec, fs)",
-        ),
-        (
-            "plugin enable sf --config llmc.toml",
-            1,
-            "the configuration has no plugin `sf`; did you mean `fs`? (it has: fs, exec)",
-        ),
-        ("plugin add fs --config llmc.toml", 1, "the configuration already has a plugin `fs`"),
-        ("plugin add F-S --config llmc.toml", 1, "plugin name `F-S` must match ^[a-z][a-z0-9_]{0,63}$"),
-        (
-            "plugin add x --library ./x.so --config llmc.toml",
-            1,
-            "plugin library `./x.so`: No such file or directory (os error 2)",
-        ),
-        (
-            "plugin add x",
-            1,
-            "plugin library `x` is not installed: `{stage}/lib/llmc/plugins/libx.so` does not exist; installed are: {installed}",
-        ),
-        (
-            "plugin add hello",
-            2,
-            "there is no configuration file; `llmc init` writes one, `--config FILE` names one",
-        ),
-        (
-            "grant show sf --config llmc.toml",
-            1,
-            "the configuration has no plugin `sf`; did you mean `fs`? (it has: exec, fs)",
-        ),
-        (
-            "grant add fs root docs --config llmc.toml",
-            1,
-            "[roots] has no `docs` (it has: work); to add a directory, write `llmc grant add fs root docs=PATH`, or `docs=PATH:rw`",
-        ),
-        ("grant add fs root docs=nowhere --config llmc.toml", 1, "`{home}/nowhere` is no directory"),
-        (
-            "grant add fs root usr=project --config llmc.toml",
-            2,
-            "root name `usr` is a directory of every jail; choose another, such as `work`",
-        ),
-        (
-            "grant add fs secret TOKEN --config llmc.toml",
-            2,
-            "[plugins.fs] is granted secret `TOKEN`, which [secrets] does not have",
-        ),
-        (
-            "grant add exec program git --config llmc.toml",
-            1,
-            "plugin `exec` runs code (`profile = \"code\"`), where no program can be started; grant programs to a plugin with `profile = \"workspace\"`",
-        ),
-        (
-            "grant add fs env LANG --config llmc.toml",
-            1,
-            "plugin `fs` may not run anything; grant it a program first: `llmc grant add fs program NAME`",
-        ),
-        (
-            "grant add fs package /opt --config llmc.toml",
-            1,
-            "plugin `fs` does not run code (`profile = \"code\"`), so packages are no use to it",
-        ),
-        (
-            "grant remove fs tool stat --config llmc.toml",
-            1,
-            "plugin `fs` is not granted tool `stat` (it is granted: none)",
-        ),
-        (
-            "config explain limits.grace --config llmc.toml",
-            1,
-            "`limits` has no key `grace`; did you mean `grace_ms`? (it has: {limits})",
-        ),
-        ("config explain limits.grace_ms.x --config llmc.toml", 1, "`limits.grace_ms` has no keys below it"),
-        (
-            "client print cursor",
-            1,
-            "there is no configuration, so the server would grant nothing; write one with `llmc init`, or say what to grant: `llmc client connect CLIENT -- --root work=/absolute/path`",
-        ),
-        (
-            "client print cursor --config no.toml",
-            1,
-            "configuration `{home}/no.toml` does not exist; `llmc init` writes one",
-        ),
-        (
-            "client print cursor --name a.b --config llmc.toml",
-            1,
-            "name `a.b` must be made of letters, digits, `-` and `_`",
-        ),
-        (
-            "client print cursor -- --root a=b",
-            1,
-            "root `a`: write an absolute path, because the client starts the server in a folder of its own",
-        ),
-        ("client print cursor -- --rot", 1, "`llmc serve --rot`: error: unexpected argument '--rot' found"),
-        (
-            "man nowhere",
-            1,
-            "failed to write man pages into `nowhere`: No such file or directory (os error 2)",
-        ),
-    ];
+fn a_refused_change_leaves_the_file_as_it_is() {
     let home = Home::with_config(CONFIG);
-    let mut installed: Vec<String> = std::fs::read_dir(stage().join("lib/llmc/plugins"))
-        .unwrap()
-        .filter_map(|entry| {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            Some(name.strip_prefix("lib")?.strip_suffix(".so")?.to_owned())
-        })
-        .collect();
-    installed.sort();
-    let limits: Vec<String> =
-        home.json("config explain limits")["keys"].as_object().unwrap().keys().cloned().collect();
-    for (words, code, expected) in cases {
+    for words in [
+        "init --yes --config llmc.toml",
+        "plugin accept fs --config llmc.toml",
+        "plugin enable sf --config llmc.toml",
+        "plugin add fs --config llmc.toml",
+        "plugin add F-S --config llmc.toml",
+        "plugin add x --library ./x.so --config llmc.toml",
+        "grant add fs root docs --config llmc.toml",
+        "grant add fs root docs=nowhere --config llmc.toml",
+        "grant add fs root usr=project --config llmc.toml",
+        "grant add fs secret TOKEN --config llmc.toml",
+        "grant add exec program git --config llmc.toml",
+        "grant add fs env LANG --config llmc.toml",
+        "grant remove fs tool stat --config llmc.toml",
+    ] {
         let output = home.llmc(words);
-        let expected = expected
-            .replace("{home}", home.0.path().to_str().unwrap())
-            .replace("{stage}", stage().canonicalize().unwrap().to_str().unwrap())
-            .replace("{installed}", &installed.join(", "))
-            .replace("{limits}", &limits.join(", "));
-        assert_eq!(String::from_utf8_lossy(&output.stderr), format!("llmc: {expected}\n"), "llmc {words}");
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(*code), 0), "llmc {words}");
+        assert!(!output.status.success() && output.stdout.is_empty(), "llmc {words}: {output:?}");
+        assert!(output.stderr.starts_with(b"llmc: "), "llmc {words}: {output:?}");
+        assert_eq!(home.read("llmc.toml"), CONFIG, "llmc {words}");
     }
-    assert_eq!(home.read("llmc.toml"), CONFIG, "nothing was written");
     let client = "{\n  \"mcpServers\": []\n}\n";
     home.write(".gemini/settings.json", client);
-    let refused = home.llmc("client connect gemini --config llmc.toml");
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(said.contains("its `mcpServers` is no object; add this by hand:\n{\n  \"mcpServers\""), "{said}");
+    assert!(!home.llmc("client connect gemini --config llmc.toml").status.success());
     assert_eq!(home.read(".gemini/settings.json"), client);
 }

@@ -3,10 +3,8 @@
 //! The plugin does it in its constructor, before the host's own greeting, so that everything on the socket is its.
 
 use std::path::PathBuf;
-use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::compile::{library, on_load};
 use crate::neighbour::{PACE, hello};
@@ -117,11 +115,9 @@ fn send_with_descriptor(socket: i32, bytes: &[u8]) {
 }
 "#;
 
-static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
-
 fn hostile(name: &str, greeting: &str, act: &str) -> PathBuf {
     let body = SPEAK.replace("GREET", greeting).replace("ACT", act);
-    library(FOLDER.path(), name, &(on_load(&body) + SEND_WITH_DESCRIPTOR))
+    library(name, &(on_load(&body) + SEND_WITH_DESCRIPTOR))
 }
 
 fn serve(act: &str) -> Server {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::compile::{library, on_load};
+use crate::compile::{folder, library, on_load};
 use crate::observe::{adopt_orphans, orphans};
 use crate::support::{Setup, eventually, stage};
 
@@ -150,16 +150,15 @@ fn a_named_pipe_and_devices() {
 }
 
 /// Libraries that were compiled for these tests.
-struct Compiled(TempDir);
+struct Compiled;
 
 impl Compiled {
     fn get(&self, name: &str) -> PathBuf {
-        self.0.path().join(format!("{name}.so"))
+        folder().join(format!("{name}.so"))
     }
 }
 
 static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().unwrap();
     let exports = |symbol: &str| format!("#[unsafe(no_mangle)] pub static {symbol}: [u64; 64] = [0; 64];");
     let sources = [
         ("libanswer", "#[unsafe(no_mangle)] pub extern \"C\" fn answer() -> i32 { 42 }".to_owned()),
@@ -177,9 +176,9 @@ static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
         ),
     ];
     for (name, source) in sources {
-        library(folder.path(), name, &source);
+        library(name, &source);
     }
-    Compiled(folder)
+    Compiled
 });
 
 /// A library whose constructor never returns.

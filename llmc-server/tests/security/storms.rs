@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::neighbour::hello;
 use crate::observe::{Process, adopt_orphans, descendants, descriptors, orphans};
@@ -76,6 +76,58 @@ fn two_hundred_cancelled_runs_leave_nothing() {
 #[test]
 fn two_hundred_cancelled_runs_leave_nothing_but_jails_that_wait() {
     cancel_two_hundred_runs(2);
+}
+
+/// A process that is stopped, and goes on when this is dropped.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn new(pid: u32) -> Self {
+        let pid = Pid::from_raw(pid.cast_signed()).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It may be gone.
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+/// Who withdraws does not wait for the runner, which tells of the ends of jails one after the other: with this one, which
+/// tells of none, every call would last longer than its grace and cost its host.
+#[test]
+fn two_hundred_commands_that_are_withdrawn_at_once_cost_no_host() {
+    let config = "[limits]\nconcurrent_runs = 32\nworkers_per_plugin = 64\nconcurrent_calls = 256\ngrace_ms = 5000\n\
+                  [audit]\npath = 'audit.jsonl'\n[roots]\nwork = { path = '{work}', access = 'rw' }\n\
+                  [plugins.hello]\nlibrary = 'hello'\n[plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\
+                  grants = { roots = ['work'], run = { profile = 'workspace', programs = ['sleep', 'true'] } }";
+    let mut server = Setup::new(config).log_filter("info").serve();
+    hello(&mut server);
+    let (hosts, runner) = (server.children("llmc-host"), server.children("llmc-runner")[0]);
+    let sleeping = || descendants(runner).iter().filter(|process| process.name == "sleep").count();
+    let send = |server: &mut Server, count: usize| -> Vec<u64> {
+        (0..count).map(|_| server.send_call("run_command", json!({"argv": ["sleep", "600"]}))).collect()
+    };
+    let mut ids = send(&mut server, 24);
+    eventually("the first commands run", || sleeping() == 24);
+    let stopped = Stopped::new(runner);
+    // Some of these wait for their jail, others for a place or a worker.
+    ids.extend(send(&mut server, 176));
+    hello(&mut server);
+    for id in &ids {
+        server.notify("notifications/cancelled", json!({"requestId": id}));
+    }
+    let is_withdrawn = |record: &&Value| record["event"] == "call" && record["outcome"] == "cancelled";
+    server.setup.records(|records| records.iter().filter(is_withdrawn).count() == ids.len());
+    assert_eq!(server.children("llmc-host"), hosts, "a host was ended");
+    drop(stopped);
+
+    let called = server.call("run_command", json!({"argv": ["true"]}));
+    assert_eq!(called.ok()["exit_code"], 0, "{}", called.text());
+    eventually("all of them ended", || sleeping() == 0);
 }
 
 fn cancel_two_hundred_runs(parked: usize) {

@@ -42,7 +42,7 @@ pub(crate) fn stress_library() -> PathBuf {
 }
 
 /// A plugin that only tests may load.
-fn test_library(file: &str) -> PathBuf {
+pub(crate) fn test_library(file: &str) -> PathBuf {
     let stage =
         std::env::var_os("LLMC_STAGE_TESTS").map_or_else(|| target().join("stage-tests"), PathBuf::from);
     let library = stage.join("plugins").join(file);

@@ -177,7 +177,7 @@ impl Watch<'_> {
             }
         }
         let (stdout, stderr) = self.streams.finish();
-        let is_wanted = self.cut != Some(Cut::Cancelled);
+        let is_wanted = self.cut != Some(Cut::Cancelled) && !self.ctx.cancelled();
         let keep = |text: &str| match self.ctx.keep(text) {
             Ok(handle) => Some(handle),
             Err(error) => {
@@ -190,7 +190,9 @@ impl Watch<'_> {
     }
 
     fn is_over(&self) -> bool {
-        self.ended.is_some_and(|ended| self.streams.at_end() || ended.elapsed() > DRAIN_GRACE)
+        let is_dry =
+            |ended: Instant| self.streams.at_end() || ended.elapsed() > DRAIN_GRACE || self.ctx.cancelled();
+        self.ended.is_some_and(is_dry)
     }
 
     /// Waits until something can be moved or `until`, and moves it.

@@ -57,6 +57,7 @@ fn check(workspace: &Workspace, stage: &Stage, suite: &Suite) -> Result<()> {
         rows.extend(results::read(&folder, revision, &scored)?);
     }
     show(&rows, &baseline);
+    results::leave(&rows, &baseline, suite.folder())?;
     let surprises = baseline.surprises(&rows);
     if !surprises.is_empty() {
         bail!("conformance: {}", surprises.join("; "));
@@ -67,12 +68,7 @@ fn check(workspace: &Workspace, stage: &Stage, suite: &Suite) -> Result<()> {
 fn show(rows: &[Row], baseline: &Baseline) {
     println!("\n{:<11} {:<46} {:>6} {:>6}  outcome", "revision", "scenario", "passed", "failed");
     for row in rows {
-        let outcome = match (row.passes(), baseline.reason(row)) {
-            (true, None) => "ok".to_owned(),
-            (false, None) => format!("FAILED: {}", row.problems.join("; ")),
-            (true, Some(_)) => "PASSES, though it is excluded".to_owned(),
-            (false, Some(reason)) => format!("excluded: {reason}"),
-        };
+        let outcome = baseline.outcome(row);
         let unscored = if row.scored { "" } else { " (not scored)" };
         println!(
             "{:<11} {:<46} {:>6} {:>6}  {outcome}{unscored}",

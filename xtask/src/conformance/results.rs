@@ -62,6 +62,21 @@ struct Excluded {
     reason: String,
 }
 
+/// Leaves the rows for the report of the proof, in `rows.json` of the folder.
+pub(super) fn leave(rows: &[Row], baseline: &Baseline, folder: &Path) -> Result<()> {
+    let left = |row: &Row| {
+        let expected = row.passes() != baseline.reason(row).is_some();
+        serde_json::json!({
+            "revision": row.revision, "scenario": row.scenario, "scored": row.scored, "passed": row.passed,
+            "failed": row.failed, "outcome": baseline.outcome(row), "expected": expected,
+        })
+    };
+    let file = folder.join("rows.json");
+    let rows: Vec<_> = rows.iter().map(left).collect();
+    fs::write(&file, serde_json::to_vec_pretty(&rows)?)
+        .with_context(|| format!("failed to write `{}`", file.display()))
+}
+
 /// Reads the results of a run, in the order of the names. A scored scenario without any is one that failed.
 pub(super) fn read(folder: &Path, revision: &str, scored: &[String]) -> Result<Vec<Row>> {
     let mut found = BTreeMap::new();
@@ -114,6 +129,16 @@ impl Baseline {
         let text =
             fs::read_to_string(&file).with_context(|| format!("failed to read `{}`", file.display()))?;
         toml::from_str(&text).with_context(|| format!("failed to read `{BASELINE}`"))
+    }
+
+    /// How a scenario ended, in words.
+    pub(super) fn outcome(&self, row: &Row) -> String {
+        match (row.passes(), self.reason(row)) {
+            (true, None) => "ok".to_owned(),
+            (false, None) => format!("FAILED: {}", row.problems.join("; ")),
+            (true, Some(_)) => "PASSES, though it is excluded".to_owned(),
+            (false, Some(reason)) => format!("excluded: {reason}"),
+        }
     }
 
     /// Why a scenario is excluded.
@@ -174,6 +199,17 @@ mod tests {
         let passes = baseline(&["bad", "odd", "good"]).surprises(&rows);
         assert!(passes[0].contains("`good` of r passes"), "{passes:?}");
         assert!(baseline(&["bad", "odd", "gone"]).surprises(&rows)[0].contains("was not run"));
+    }
+
+    #[test]
+    fn rows_are_left_for_the_report() {
+        let folder = tempfile::tempdir().unwrap();
+        leave(&rows(&[("good", "SUCCESS"), ("bad", "FAILURE")]), &baseline(&["good", "bad"]), folder.path())
+            .unwrap();
+        let left: serde_json::Value =
+            serde_json::from_slice(&fs::read(folder.path().join("rows.json")).unwrap()).unwrap();
+        assert_eq!((&left[0]["expected"], &left[1]["expected"]), (&false.into(), &true.into()));
+        assert_eq!(left[1]["outcome"], "excluded: because");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Problem, TextFile};
+use super::{Problem, TextFile, book};
 
 const VERB_PREFIX: &str = "cargo xtask ";
 
@@ -12,7 +12,10 @@ pub(super) fn check(files: &[TextFile], verbs: &[String]) -> Vec<Problem> {
     let mut problems = plugin_readmes(files);
     for file in files.iter().filter(|file| file.path.ends_with(".md")) {
         problems.extend(unknown_verbs(file, verbs));
-        problems.extend(broken_links(file, files));
+        // Pages of the book have a check of their own, which knows what they include.
+        if !book::is_page(&file.path) {
+            problems.extend(broken_links(file, files));
+        }
     }
     problems
 }
@@ -74,21 +77,27 @@ fn broken_links(file: &TextFile, files: &[TextFile]) -> Vec<Problem> {
 }
 
 /// The targets of all links of a document that stay inside the repository, with their lines.
-fn links(text: &str) -> Vec<(usize, &str)> {
+pub(super) fn links(text: &str) -> Vec<(usize, &str)> {
     let mut links = Vec::new();
     for (number, line) in prose(text) {
+        // `[name]: target` is where links with that name lead.
+        let defined = line.strip_prefix('[').and_then(|rest| rest.split_once("]: "));
+        links.extend(defined.filter(|(_, target)| stays(target)).map(|(_, target)| (number, target.trim())));
         // Every second part stands between backquotes.
         for part in line.split('`').step_by(2) {
             for (at, opening) in part.match_indices("](") {
                 let target = part[at + opening.len()..].split([')', ' ']).next().unwrap_or_default();
-                let leads_out = target.contains("://") || target.starts_with("mailto:");
-                if !leads_out && !target.is_empty() {
+                if stays(target) {
                     links.push((number, target));
                 }
             }
         }
     }
     links
+}
+
+fn stays(target: &str) -> bool {
+    !target.is_empty() && !target.contains("://") && !target.starts_with("mailto:")
 }
 
 /// The lines outside code fences, counted from 1.
@@ -102,7 +111,7 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// The path from the root that a link in `from` means; none when it leaves the repository.
-fn resolve(from: &str, link: &str) -> Option<String> {
+pub(super) fn resolve(from: &str, link: &str) -> Option<String> {
     let mut resolved = Path::new(from).parent()?.to_owned();
     for component in Path::new(link).components() {
         match component {
@@ -116,7 +125,7 @@ fn resolve(from: &str, link: &str) -> Option<String> {
 }
 
 /// Headings become anchors in small letters with dashes for spaces, without punctuation.
-fn has_heading(text: &str, anchor: &str) -> bool {
+pub(super) fn has_heading(text: &str, anchor: &str) -> bool {
     let slug = |line: &str| {
         let title = line.trim_start_matches('#').trim().to_lowercase();
         let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
@@ -160,6 +169,12 @@ mod tests {
     fn links_to_headings_lead_to_a_heading() {
         assert!(links_of("# Top\n[a](#top) [b](../README.md#what-its-for-in-short)").is_empty());
         assert_eq!(links_of("# Top\n[a](#bottom)\n[b](../README.md#two)").len(), 2);
+    }
+
+    #[test]
+    fn links_by_name_lead_somewhere() {
+        assert!(links_of("[a][x]\n\n[x]: ../README.md#one\n[y]: https://example.org\n").is_empty());
+        assert_eq!(links_of("[a][x]\n\n[x]: ../README.md#six\n").len(), 1);
     }
 
     #[test]

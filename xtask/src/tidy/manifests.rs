@@ -24,6 +24,8 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("llmc-tools-exec", &["llmc-core", "llmc-tools-watch"]),
     ("llmc-bench", &["llmc-core", "llmc-proof", "llmc-sandbox", "llmc-server", "llmc-wire"]),
     ("llmc-dist", &[]),
+    // Fuzzers call what they fuzz.
+    ("llmc-fuzz", &["judge", "llmc-rules", "llmc-server", "llmc-tools-fs", "llmc-wire", "search"]),
     ("llmc-proof", &[]),
     ("xtask", &[]),
 ];

@@ -1,5 +1,6 @@
 //! Checks what the compiler does not. Each check is a function over texts or metadata and has a sample that fails it.
 
+mod book;
 mod documents;
 mod manifests;
 mod sources;
@@ -35,6 +36,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let mut problems = manifests::check(&members, &files);
     problems.extend(sources::check(&files, &workspace.root));
     problems.extend(documents::check(&files, &crate::verbs()));
+    problems.extend(book::check(&files));
     if workspace.resolved().is_err() {
         problems.push(Problem::new(
             "Cargo.lock",

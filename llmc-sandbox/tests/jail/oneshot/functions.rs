@@ -1,15 +1,18 @@
 //! Functions of the launcher's own image as payloads: nothing is executed, and nothing is there.
 
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use llmc_sandbox::jail::{CPU_USED_UP, ExitStatus, Inside, Limit, MEMORY_USED_UP, Payload, TIME_USED_UP};
+use llmc_sandbox::jail::{
+    CPU_USED_UP, ExitStatus, Handover, Inside, Launcher, Limit, MEMORY_USED_UP, Payload, TIME_USED_UP,
+};
 use llmc_sandbox::profile::ENGINE;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
-use super::{Request, launcher, shell};
+use super::{Finished, Request, launcher, shell};
 use crate::attack::{self, Log, pointer, raw};
 
 fn function(function: fn(Inside) -> u8) -> Request {
@@ -17,6 +20,9 @@ fn function(function: fn(Inside) -> u8) -> Request {
     request.spec.payload = Payload::Function(function);
     request
 }
+
+/// How a run begins: in a jail of its own, or in one that waited for it.
+const WAYS: [fn(Request, &mut Launcher) -> Finished; 2] = [Request::run, Request::run_waiting];
 
 /// Writes to standard output without the locks and buffers of the launcher's copy.
 fn print(text: &str) {
@@ -29,6 +35,10 @@ fn print(text: &str) {
 
 pub(super) fn a_function_computes_and_talks() {
     let mut launcher = launcher();
+    WAYS.iter().for_each(|run| computes_and_talks(*run, &mut launcher));
+}
+
+fn computes_and_talks(run: fn(Request, &mut Launcher) -> Finished, launcher: &mut Launcher) {
     let mut request = function(|inside| {
         // A file reads and writes; a socket would receive and send.
         let mut job = std::fs::File::from(inside.job.unwrap());
@@ -45,7 +55,7 @@ pub(super) fn a_function_computes_and_talks() {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     request.spec.job = Some(theirs.into());
     ours.write_all(b"hello").unwrap();
-    let done = request.run(&mut launcher);
+    let done = run(request, launcher);
     assert_eq!((done.ending.status, done.ending.limit), (ExitStatus::Exited(7), None), "{}", done.stderr);
     assert_eq!(done.stdout, format!("0 1 0 {}", 256 << 20));
     let mut answer = String::new();
@@ -61,7 +71,45 @@ pub(super) fn a_function_computes_and_talks() {
     });
     request.spec.stdin = Some(stdin.into());
     typed.write_all(b"typed").unwrap();
-    assert_eq!(request.run(&mut launcher).stdout, "typed");
+    assert_eq!(run(request, launcher).stdout, "typed");
+}
+
+pub(super) fn what_nobody_hands_a_job_to_ends_without_one() {
+    let mut launcher = launcher();
+    let Request { spec, mut stdout, .. } = function(|_| {
+        print("begun");
+        0
+    });
+    // More than there are slots.
+    for _ in 0..20 {
+        launcher.park(&spec).unwrap().end(&mut launcher);
+    }
+    while !launcher.tidy() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(spec);
+    let mut output = String::new();
+    stdout.read_to_string(&mut output).unwrap();
+    assert_eq!(output, "");
+    let program = shell("true");
+    let refused = launcher.park(&program.spec).unwrap_err().to_string();
+    assert!(refused.contains("only functions"), "{refused}");
+}
+
+pub(super) fn a_jail_that_ended_while_it_waited_leaves_its_job_to_another() {
+    let mut launcher = launcher();
+    let Request { spec, .. } = function(|_| 0);
+    let parked = launcher.park(&spec).unwrap();
+    parked.kill();
+    let job = Handover {
+        stdin: None,
+        stdout: spec.stdout.as_fd(),
+        stderr: spec.stderr.as_fd(),
+        job: None,
+        limits: spec.limits,
+    };
+    parked.begin(&mut launcher, &job).unwrap_err();
+    assert_eq!(function(|_| 3).run(&mut launcher).ending.status, ExitStatus::Exited(3));
 }
 
 pub(super) fn a_run_of_a_function_is_over_when_it_is_told_so() {
@@ -102,18 +150,19 @@ pub(super) fn a_run_of_a_function_is_over_when_it_is_told_so() {
 
 pub(super) fn a_function_is_shut_in() {
     let mut launcher = launcher();
-    let done = function(|_| {
-        let mut log = Log::default();
-        attack::kernel_surface(&mut log);
-        attempts(&mut log);
-        print(&log.0);
-        0
-    })
-    .run(&mut launcher);
-    let outcomes = done.outcomes();
-    outcomes.expect_all(attack::REFUSED, &["EPERM"]);
-    outcomes.expect_all(OWN_REFUSED, &["EPERM"]);
-    outcomes.expect_all(HONEST, &["ok"]);
+    for run in WAYS {
+        let attacker = function(|_| {
+            let mut log = Log::default();
+            attack::kernel_surface(&mut log);
+            attempts(&mut log);
+            print(&log.0);
+            0
+        });
+        let outcomes = run(attacker, &mut launcher).outcomes();
+        outcomes.expect_all(attack::REFUSED, &["EPERM"]);
+        outcomes.expect_all(OWN_REFUSED, &["EPERM"]);
+        outcomes.expect_all(HONEST, &["ok"]);
+    }
 }
 
 const OWN_REFUSED: &[&str] = &[
@@ -229,6 +278,12 @@ fn memory(log: &mut Log) {
 
 pub(super) fn limits_of_a_function_are_named() {
     let mut launcher = launcher();
+    WAYS.iter().for_each(|run| limits_are_named(*run, &mut launcher));
+    // A program cannot say so.
+    assert_eq!(shell("exit 65").run(&mut launcher).ending.limit, None);
+}
+
+fn limits_are_named(run: fn(Request, &mut Launcher) -> Finished, launcher: &mut Launcher) {
     // What it found out itself.
     for (request, limit) in [
         (function(|_| 3), None),
@@ -236,10 +291,8 @@ pub(super) fn limits_of_a_function_are_named() {
         (function(|_| MEMORY_USED_UP), Some(Limit::Memory)),
         (function(|_| CPU_USED_UP), Some(Limit::Cpu)),
     ] {
-        assert_eq!(request.run(&mut launcher).ending.limit, limit);
+        assert_eq!(run(request, launcher).ending.limit, limit);
     }
-    // A program cannot say so.
-    assert_eq!(shell("exit 65").run(&mut launcher).ending.limit, None);
 
     // What the jail found out.
     let spin = function(|_| {
@@ -247,13 +300,13 @@ pub(super) fn limits_of_a_function_are_named() {
             std::hint::spin_loop();
         }
     });
-    let busy = spin.with_limits(|limits| limits.cpu_ms = 200).run(&mut launcher).ending;
+    let busy = run(spin.with_limits(|limits| limits.cpu_ms = 200), launcher).ending;
     assert_eq!((busy.limit, busy.status), (Some(Limit::Cpu), ExitStatus::Signalled(9)));
     let sleeper = function(|_| {
         std::thread::sleep(Duration::from_secs(1000));
         0
     });
-    let late = sleeper.with_limits(|limits| limits.wall_ms = 200).run(&mut launcher).ending;
+    let late = run(sleeper.with_limits(|limits| limits.wall_ms = 200), launcher).ending;
     assert_eq!((late.limit, late.status), (Some(Limit::Wall), ExitStatus::Signalled(9)));
     let bomb = function(|_| {
         let mut all = Vec::new();
@@ -261,23 +314,27 @@ pub(super) fn limits_of_a_function_are_named() {
             all.push(vec![1_u8; 1 << 20]);
         }
     });
-    let full = bomb.with_limits(|limits| limits.memory_bytes = 64 << 20).run(&mut launcher).ending;
+    let full = run(bomb.with_limits(|limits| limits.memory_bytes = 64 << 20), launcher).ending;
     assert_eq!(full.limit, Some(Limit::Memory), "{full:?}");
     // Nothing of it is left: the next one works.
-    assert_eq!(function(|_| 0).run(&mut launcher).ending.status, ExitStatus::Exited(0));
+    assert_eq!(run(function(|_| 0), launcher).ending.status, ExitStatus::Exited(0));
 }
 
 pub(super) fn a_function_that_fails_stays_in_its_jail() {
     let mut launcher = launcher();
-    let panicked = function(|_| panic!("on purpose")).run(&mut launcher);
+    WAYS.iter().for_each(|run| failures_stay_inside(*run, &mut launcher));
+}
+
+fn failures_stay_inside(run: fn(Request, &mut Launcher) -> Finished, launcher: &mut Launcher) {
+    let panicked = run(function(|_| panic!("on purpose")), launcher);
     assert_eq!(panicked.ending.status, ExitStatus::Exited(125));
     assert!(panicked.stderr.contains("on purpose"), "{}", panicked.stderr);
-    let aborted = function(|_| std::process::abort()).run(&mut launcher);
+    let aborted = run(function(|_| std::process::abort()), launcher);
     assert_eq!(aborted.ending.status, ExitStatus::Signalled(libc::SIGABRT));
     // Files may have no byte; pipes are none.
     let much = function(|_| {
         print(&"x".repeat(60_000));
         0
     });
-    assert_eq!(much.run(&mut launcher).stdout.len(), 60_000);
+    assert_eq!(run(much, launcher).stdout.len(), 60_000);
 }

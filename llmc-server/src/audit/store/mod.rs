@@ -29,12 +29,40 @@ const MARK_EVERY: u64 = 256;
 pub(crate) enum StoreError {
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("{0}")]
-    Sqlite(#[from] rusqlite::Error),
+    #[error("{}", in_words(.0))]
+    Sqlite(rusqlite::Error),
     #[error("{0}")]
     Json(#[from] serde_json::Error),
     #[error("`{}` {problem}", path.display())]
     Foreign { path: PathBuf, problem: &'static str },
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// What SQLite says in its own terms, as what it means for an audit.
+fn in_words(error: &rusqlite::Error) -> String {
+    use rusqlite::ErrorCode;
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => {
+            "it is no database; is it another file, or an audit with `format = \"jsonl\"`?".to_owned()
+        }
+        Some(ErrorCode::DatabaseCorrupt) => {
+            "the database is damaged; keep it and the files beside it elsewhere, then a server begins another"
+                .to_owned()
+        }
+        Some(ErrorCode::CannotOpen) => {
+            "it cannot be opened; may this user read and write it and its folder?".to_owned()
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another process does not let go of it".to_owned()
+        }
+        Some(ErrorCode::DiskFull) => "the disk is full".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// What of the past is kept.

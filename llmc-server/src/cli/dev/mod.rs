@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use self::project::{Project, Stamp};
 use self::session::Session;
 use super::output::Paint;
-use super::{chain, note, print};
+use super::{address, chain, note, print};
 use crate::config::Flags;
 use crate::http;
 
@@ -36,7 +36,7 @@ pub(super) struct Dev {
     #[arg(long = "call", value_name = "CALL")]
     calls: Vec<String>,
     /// Serve MCP clients of this machine over HTTP, without a token, such as at 127.0.0.1:8765.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     http: Option<SocketAddr>,
     /// Build with --release.
     #[arg(long)]

@@ -61,8 +61,9 @@ impl Project {
             cargo.arg("--release");
         }
         cargo.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-        let output =
-            tokio::task::spawn_blocking(move || cargo.output()).await?.context("failed to start cargo")?;
+        let output = tokio::task::spawn_blocking(move || cargo.output())
+            .await?
+            .context("failed to start cargo, which builds plugins; install Rust, or name it in CARGO")?;
         if !output.status.success() {
             bail!("the build failed ({})", output.status);
         }

@@ -16,6 +16,7 @@ use super::super::output::Paint;
 use super::super::plugin::described;
 use super::calls::Calls;
 use crate::app::{self, App};
+use crate::audit;
 use crate::call::Request;
 use crate::config::{
     self, Audit, Config, ConfigError, Durability, Flags, Grants, Http, HttpAuth, Listen, Loaded, Plugin,
@@ -30,9 +31,14 @@ pub(super) struct Session {
     app: App,
     calls: Calls,
     served: Option<Served>,
+    /// Dropped after what is recorded, and before the place of the records.
+    _recorded: Recorded,
     /// Holds the audit; removed with it.
     folder: TempDir,
 }
+
+/// Ends the audit, which else would look for a folder that is gone.
+struct Recorded;
 
 /// HTTP, for as long as this lives.
 struct Served {
@@ -63,7 +69,7 @@ impl Session {
             Some(listener) => Some(serve(&app, listener)?),
             None => None,
         };
-        Ok(Self { name: manifest.name.clone(), manifest, app, calls, served, folder })
+        Ok(Self { name: manifest.name.clone(), manifest, app, calls, served, _recorded: Recorded, folder })
     }
 
     /// Puts another build in the place of the one that is loaded, without dropping a call.
@@ -199,6 +205,12 @@ fn serve(app: &App, listener: Listener) -> anyhow::Result<Served> {
         listener.serve(server, CancellationToken::new()).await;
     });
     Ok(Served { address, task })
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        audit::finish();
+    }
 }
 
 impl Drop for Served {

@@ -67,7 +67,8 @@ impl Place {
 /// A name that no plugin of the configuration has.
 pub(super) fn no_plugin(name: &str, loaded: &Loaded) -> String {
     if loaded.disabled.contains_key(name) {
-        return format!("plugin `{name}` is disabled; `llmc plugin enable {name}` enables it");
+        let flag = config::flag(loaded.file.as_deref());
+        return format!("plugin `{name}` is disabled; `llmc plugin enable {name}{flag}` enables it");
     }
     let known: Vec<String> = loaded.config.plugins.keys().chain(loaded.disabled.keys()).cloned().collect();
     config::no_plugin(name, &known)

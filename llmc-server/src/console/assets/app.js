@@ -1,16 +1,16 @@
 // The console: who looks, which view, and what it shows. Whatever comes from the server is put into the page as text.
 
 import * as charts from "./charts.js";
-import { bytes, cell, clock, count, duration, element, facts, fill, mark, milliseconds, moment, plain, tile, tone } from "./text.js";
+import { bytes, cell, clock, consentTone, count, duration, element, facts, fill, mark, milliseconds, moment, plain, tile, tone } from "./text.js";
 
-const VIEWS = ["overview", "live", "plugins", "jails", "audit"];
-const POLL_MS = 5000, FACTS_MS = 30000, MOST_EVENTS = 300;
+const VIEWS = ["overview", "live", "pending", "plugins", "jails", "audit"];
+const POLL_MS = 5000, FACTS_MS = 30000, TICK_MS = 1000, MOST_EVENTS = 300;
 
 const by = (id) => document.getElementById(id);
 // Of this origin alone, port included, unlike a cookie; gone with the tab.
 const key = { get: () => sessionStorage.getItem("llmc-key"), set: (value) => sessionStorage.setItem("llmc-key", value), drop: () => sessionStorage.removeItem("llmc-key") };
 
-let view = null, polling = null, factsPolling = null, stream = null;
+let view = null, polling = null, factsPolling = null, ticking = null, stream = null;
 
 class Refused extends Error {
   constructor(status, message) {
@@ -38,7 +38,7 @@ function notice(text) {
 
 // Sessions
 
-async function open(body, headers) {
+async function opened(body, headers) {
   const { key: given } = await (await post("session", body, headers)).json();
   key.set(given);
   await enter();
@@ -49,7 +49,7 @@ async function begin() {
   if (ticket) {
     history.replaceState(null, "", "#/overview");
     try {
-      return await open({ ticket });
+      return await opened({ ticket });
     } catch (error) {
       return login(error.status === 401 ? "This link was used before or is older than a minute. Make another with llmc console." : error.message);
     }
@@ -78,6 +78,7 @@ async function enter() {
   by("nav").hidden = by("who").hidden = false;
   polling = setInterval(() => guarded(loadState), POLL_MS);
   factsPolling = setInterval(() => guarded(loadFacts), FACTS_MS);
+  ticking = setInterval(ages, TICK_MS);
   watch();
   show();
 }
@@ -85,8 +86,12 @@ async function enter() {
 function leaveAll() {
   clearInterval(polling);
   clearInterval(factsPolling);
+  clearInterval(ticking);
   stream?.abort();
-  polling = factsPolling = stream = null;
+  polling = factsPolling = ticking = stream = null;
+  cards.clear();
+  fill(by("pending-list"));
+  waiting();
   key.drop();
 }
 
@@ -111,10 +116,12 @@ function show() {
     if (link.hash === `#/${next}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  document.title = `${by(`${next}-title`).textContent} – llmc console`;
+  // What is over has been seen.
+  if (view === "pending" && next !== view) sweep();
   // Not at the first view: the page has just been opened.
   if (view && view !== next) by(`${next}-title`).focus();
   view = next;
+  waiting();
   if (view === "overview") draw();
   if (view === "audit") guarded(() => records());
 }
@@ -132,6 +139,7 @@ async function loadState() {
     tile("HTTP not let in", count(state.auth_failures), state.auth_failures ? "warn" : ""),
     tile(state.ready ? "up" : "starting", duration(state.uptime_s), state.ready ? "good" : "warn"),
   );
+  if (state.pending !== undecided().length) guarded(pending);
   drawn = state;
   draw();
   tools(state.tools);
@@ -178,6 +186,122 @@ function pool(now) {
     tile("p95 of the wait", milliseconds(now.queue_p95_ms)),
     tile("runner restarts", count(now.runner_restarts), now.runner_restarts ? "warn" : ""),
   );
+}
+
+// Calls that wait for an operator. A card stays where it is until the view is left, also when its call is over: what is
+// under a pointer must not become another call.
+
+const cards = new Map();
+
+const undecided = () => [...cards.values()].filter((card) => !card.over);
+
+async function pending() {
+  const told = await (await ask("pending")).json();
+  for (const call of told.waiting) {
+    if (!cards.has(call.id)) {
+      cards.set(call.id, pendingCard(call));
+      by("pending-list").append(cards.get(call.id).element);
+    }
+    const card = cards.get(call.id);
+    card.since = Date.now() - call.waited_ms;
+    card.until = Date.now() + call.left_ms;
+  }
+  const waits = new Set(told.waiting.map((call) => call.id));
+  for (const [id, card] of cards) {
+    if (card.over || waits.has(id)) continue;
+    const end = told.ended.find((one) => one.id === id);
+    over(card, end?.outcome ?? "over", end?.by);
+  }
+  fill(
+    by("ended"),
+    ...told.ended.map((end) =>
+      element("tr", {}, cell("Time", moment(end.time_ms), "short"), cell("Outcome", mark(end.outcome.replace("_", " "), consentTone(end.outcome))), cell("Tool", end.tool, "mono"), cell("Caller", end.caller), cell("By", end.by)),
+    ),
+  );
+  by("pending-ended").hidden = !told.ended.length;
+  ages();
+  waiting();
+}
+
+function pendingCard(call) {
+  const title = `pending-${call.id}`;
+  const card = { tool: call.tool, over: false, state: mark("waits", "warn"), time: element("span"), told: element("p", { class: "quiet", role: "status", hidden: true }) };
+  const list = element("dl", { class: "facts" });
+  facts(list, [
+    ["plugin", call.plugin],
+    ["caller", call.for ? `${call.caller}, for ${call.for}` : call.caller],
+    ["call", `${call.call}, since ${clock(call.since_ms)}`],
+    ["time", card.time],
+    ["arguments", element("span", {}, `${bytes(call.argument_bytes)} `, call.is_shortened ? mark("shortened here", "warn") : "")],
+    ...(call.asks_client ? [["also asked", "the person in front of the client; the first answer counts"]] : []),
+  ]);
+  card.heading = element("h2", { id: title, tabindex: "-1" }, plain(call.tool));
+  card.form = element("form");
+  const reason = element("input", { type: "text", autocomplete: "off", maxlength: "500" });
+  const approve = element("button", { type: "button", class: "main", "aria-describedby": title }, "Approve");
+  const deny = element("button", { type: "button", class: "deny", "aria-describedby": title }, "Deny");
+  card.form.append(approve, deny, element("label", {}, "Reason, for the caller", reason));
+  card.form.addEventListener("submit", (event) => event.preventDefault());
+  const decide = async (allow) => {
+    approve.disabled = deny.disabled = true;
+    try {
+      const { outcome } = await (await post("decide", { id: call.id, allow, reason: reason.value })).json();
+      over(card, outcome, "you");
+    } catch (error) {
+      if (error.status === 401) return login("The session has ended.");
+      card.told.textContent = plain(error.message);
+      card.told.hidden = false;
+      approve.disabled = deny.disabled = false;
+      if (error.status !== 404 && error.status !== 409 && error.status !== 503) return;
+      over(card, "over");
+    }
+    card.heading.focus();
+    guarded(pending);
+  };
+  approve.addEventListener("click", () => decide(true));
+  deny.addEventListener("click", () => decide(false));
+  card.element = element("article", { class: "card pending", "aria-labelledby": title }, element("header", {}, card.heading, card.state), list, element("pre", { tabindex: "0", role: "region", "aria-label": "arguments" }, plain(call.arguments)), card.form, card.told);
+  return card;
+}
+
+function over(card, outcome, who) {
+  if (card.over) return;
+  card.over = true;
+  const state = mark(`${outcome.replace("_", " ")}${who ? ` by ${who}` : ""}`, consentTone(outcome));
+  card.state.replaceWith(state);
+  card.element.classList.add("over");
+  card.form.hidden = true;
+  waiting();
+}
+
+function sweep() {
+  for (const [id, card] of cards) {
+    if (!card.over) continue;
+    card.element.remove();
+    cards.delete(id);
+  }
+}
+
+function ages() {
+  const seconds = (ms) => duration(Math.max(0, Math.round(ms / 1000)));
+  for (const card of undecided()) card.time.textContent = `waits ${seconds(Date.now() - card.since)}, for ${seconds(card.until - Date.now())} more`;
+}
+
+function waiting() {
+  const all = undecided();
+  by("pending-count").textContent = all.length ? String(all.length) : "";
+  by("pending-count").hidden = !all.length;
+  by("pending-none").hidden = cards.size > 0;
+  const elsewhere = all.length > 0 && view !== "pending" && by("login").hidden;
+  const text = elsewhere ? `${all.length === 1 ? "A call waits" : `${all.length} calls wait`} for your consent: ${all.map((card) => plain(card.tool)).join(", ")}. ` : "";
+  // Said once, not at every look.
+  if (by("asked").dataset.text !== text) {
+    by("asked").dataset.text = text;
+    fill(by("asked"), text, elsewhere ? element("a", { href: "#/pending" }, "Decide") : "");
+  }
+  by("asked").hidden = !elsewhere;
+  const title = view ? by(`${view}-title`).textContent : "llmc";
+  document.title = `${all.length ? `(${all.length}) ` : ""}${title} – llmc console`;
 }
 
 // What rarely changes
@@ -336,7 +460,7 @@ function wanted(event) {
   const kind = by("live-kind").value, text = by("live-text").value.toLowerCase();
   const trouble = event.kind === "rejected" || (event.kind === "call" && event.outcome !== "ok");
   if (kind === "trouble" && !trouble) return false;
-  if ((kind === "call" || kind === "log") && event.kind !== kind) return false;
+  if ((kind === "call" || kind === "log" || kind === "consent") && event.kind !== kind) return false;
   return !text || JSON.stringify(event).toLowerCase().includes(text);
 }
 
@@ -354,6 +478,17 @@ function eventRow(event) {
       cell("Reason", event.reason),
     );
     row.title = `call ${event.call}${event.parent ? ` of call ${event.parent}` : ""}, trace ${event.trace}`;
+  } else if (event.kind === "consent") {
+    row.append(
+      cell("Time", clock(event.time_ms), "short"),
+      cell("Outcome", mark(event.state === "waiting" ? "waits for consent" : event.state.replace("_", " "), consentTone(event.state))),
+      cell("Tool", event.tool, "mono"),
+      cell("Caller", event.caller),
+      cell("Took", ""),
+      cell("In", ""),
+      cell("Out", ""),
+      cell("Reason", event.by ? `by ${event.by}` : ""),
+    );
   } else {
     const isLog = event.kind === "log";
     row.append(
@@ -378,6 +513,7 @@ function render() {
 }
 
 function happened(event) {
+  if (event.kind === "consent" || event.kind === "missed") guarded(pending);
   if (event.kind === "missed") {
     missed += event.count;
     return liveState();
@@ -405,6 +541,7 @@ async function watch() {
     try {
       const answer = await ask("events", { signal: mine.signal });
       liveState();
+      guarded(pending);
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = "";
       for (;;) {
@@ -432,7 +569,7 @@ by("login-form").addEventListener("submit", async (event) => {
   const token = by("token").value.trim();
   by("token").value = "";
   try {
-    await open({}, { authorization: `Bearer ${token}` });
+    await opened({}, { authorization: `Bearer ${token}` });
   } catch (error) {
     login({ 401: "This token is not known.", 403: "This token has not the scope admin." }[error.status] ?? error.message);
   }

@@ -61,6 +61,12 @@ export function tone(outcome) {
   return REFUSED.includes(outcome) ? "warn" : "bad";
 }
 
+const CONSENT = { allowed: "good", denied: "warn", waiting: "warn" };
+
+export function consentTone(state) {
+  return CONSENT[state] ?? "";
+}
+
 export function mark(text, kind) {
   return element("span", { class: `mark ${kind ?? ""}` }, plain(text));
 }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fs;
-use std::io::{Write, stdout};
+use std::io::{ErrorKind, Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -60,9 +60,13 @@ impl Telling {
     }
 }
 
-/// Prints a text. Who reads it may have left, which is an error like others.
+/// Prints a text. A reader that left, as `head` does, is no error.
 pub(crate) fn print(text: &str) -> Result<()> {
-    stdout().lock().write_all(text.as_bytes()).context("failed to print")
+    let mut stdout = stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("failed to write to stdout"),
+    }
 }
 
 /// One report as an object, several as a list.

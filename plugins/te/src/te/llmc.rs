@@ -55,7 +55,7 @@ fn read(output: &Output) -> Result<Reply, String> {
     if output.stdout.is_empty() {
         return match output.status.code() {
             Some(TOOL_ERROR) if said.contains("there is no tool `te_run`") => {
-                let how = "add [plugins.te] to the configuration, as its README shows";
+                let how = "`llmc plugin add te` adds it, and its README lists what to grant it";
                 Ok(Reply::Refused(format!("`te_run` is not switched on: {how}")))
             }
             Some(TOOL_ERROR) => Ok(Reply::Refused(said)),

@@ -127,7 +127,10 @@ impl New {
         fs::create_dir_all(&self.path)
             .with_context(|| format!("failed to make folder `{}`", self.path.display()))?;
         // Made beside its place and then moved there, so nothing half made is left in it.
-        let making = tempfile::Builder::new().prefix(".llmc-new-").tempdir_in(&self.path)?;
+        let making = tempfile::Builder::new()
+            .prefix(".llmc-new-")
+            .tempdir_in(&self.path)
+            .with_context(|| format!("failed to make a folder in `{}`", self.path.display()))?;
         self.make(&share, making.path())
             .with_context(|| format!("failed to make a plugin in `{}`", self.path.display()))?;
         format_code(making.path());

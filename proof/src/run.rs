@@ -1,0 +1,234 @@
+//! Has the parts made, one after the other, and makes the report.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use llmc_proof::Part;
+use llmc_proof::report::{Report, markdown, read_all};
+
+use crate::child::{self, Ended, now};
+use crate::collect;
+use crate::plan::{self, Own, STEPS, Step, Work};
+
+/// The document that is written when everything was run.
+const DOCUMENT: &str = "docs/proof.md";
+
+/// What to make, and of what.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The sources.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: PathBuf,
+    /// Folder with `bin`, `libexec` and `lib` of a build.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) stage: PathBuf,
+    /// Folder whose `plugins` only tests may load.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) stage_tests: PathBuf,
+    /// Where cargo builds; the report goes to `proof` in it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) target: PathBuf,
+    /// The build is an optimised one.
+    #[arg(long)]
+    pub(crate) release: bool,
+    /// Minutes instead of hours; for trying out.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// This part alone; may be said several times.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<String>,
+}
+
+impl Options {
+    fn folder(&self) -> PathBuf {
+        self.target.join("proof")
+    }
+
+    fn parts(&self) -> PathBuf {
+        self.folder().join("parts")
+    }
+
+    /// What somebody types to repeat all of this.
+    pub(crate) fn shown(&self) -> String {
+        let flags = [(self.quick, " --quick"), (!self.release, " --debug")];
+        let flags: String = flags.into_iter().filter(|(is_on, _)| *is_on).map(|(_, flag)| flag).collect();
+        format!("cargo xtask prove{flags}")
+    }
+}
+
+/// Has the wanted parts made; whether all of them hold.
+///
+/// # Errors
+/// If a name is unknown, or the report cannot be written.
+pub(crate) fn run(options: &Options) -> Result<bool> {
+    let steps = plan::wanted(&options.only).map_err(|unknown| {
+        let known: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+        anyhow::anyhow!("there is no part `{unknown}`, only {}", known.join(", "))
+    })?;
+    let parts = options.parts();
+    for step in &steps {
+        // What is there from before must not pass for what is made now.
+        for name in step.parts() {
+            forget(&parts.join(format!("{name}.json")))?;
+        }
+        println!("\n=== {}", step.title);
+        for part in make(step, options)? {
+            println!("=== {}: {}", part.name, if part.holds() { "held" } else { "DID NOT HOLD" });
+            part.write(&parts)?;
+        }
+    }
+    let report = Report::new(ordered(read_all(&parts)?));
+    let html = report.write(&options.folder())?;
+    if options.only.is_empty() {
+        let document = options.root.join(DOCUMENT);
+        std::fs::write(&document, markdown(&report, &options.shown()))
+            .with_context(|| format!("cannot write {}", document.display()))?;
+    }
+    let wanted: Vec<&str> = steps.iter().flat_map(|step| step.parts()).collect();
+    let holds = report.parts.iter().filter(|part| wanted.contains(&&*part.name)).all(Part::holds);
+    tell(&report, &html);
+    Ok(holds)
+}
+
+/// Makes the report of the parts that are there; whether all hold.
+///
+/// # Errors
+/// If a part cannot be read, or the report not written.
+pub(crate) fn report(folder: &Path) -> Result<bool> {
+    let parts = read_all(&folder.join("parts"))?;
+    if parts.is_empty() {
+        bail!("there are no parts in `{}`; `cargo xtask prove` makes them", folder.join("parts").display());
+    }
+    let report = Report::new(ordered(parts));
+    let html = report.write(folder)?;
+    tell(&report, &html);
+    Ok(report.holds())
+}
+
+fn tell(report: &Report, html: &Path) {
+    for (part, claim) in report.failures() {
+        println!("FAILED {}: {} (expected {}, seen {})", part.name, claim.what, claim.expected, claim.seen);
+    }
+    println!("\n{} claims held, {} did not\nreport: {}", report.held, report.failed, html.display());
+}
+
+fn forget(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// In the order of the plan; parts that it does not know come last, and those that are not there show as not run.
+fn ordered(mut found: Vec<Part>) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for step in STEPS {
+        for name in step.parts() {
+            match found.iter().position(|part| part.name == name) {
+                Some(at) => parts.push(found.remove(at)),
+                None => {
+                    let command = format!("cargo xtask prove --only {}", step.name);
+                    parts.push(Part::not_run(name, step.title, &command, "nobody asked for it"));
+                }
+            }
+        }
+    }
+    parts.extend(found);
+    parts
+}
+
+/// The parts of a step; one that could not be made says so.
+fn make(step: &Step, options: &Options) -> Result<Vec<Part>> {
+    let made = match &step.work {
+        Work::Own(own) => return make_own(step, own, options),
+        Work::Machine => collect::machine::part(options),
+        Work::Tests(words) => {
+            let mut command = cargo(options, &[&["test"], *words].concat());
+            start(step, &mut command, options).map(|ended| collect::harness::part(step.name, &ended))
+        }
+        Work::Attacks => {
+            let mut command = cargo(options, &["test", "-p", "llmc-server", "--test", "attempts"]);
+            let ended = start(step, &mut command, options)?;
+            collect::attacks::part(&options.target, &ended)
+        }
+        Work::Conformance => {
+            let words: &[&str] = if options.release {
+                &["xtask", "conformance", "--release"]
+            } else {
+                &["xtask", "conformance"]
+            };
+            let ended = start(step, &mut cargo(options, words), options)?;
+            collect::conformance::part(&options.target, &ended)
+        }
+    };
+    let command = format!("cargo xtask prove --only {}", step.name);
+    let mut part =
+        made.unwrap_or_else(|error| Part::not_run(step.name, step.title, &command, &format!("{error:#}")));
+    (part.name, part.title, part.command) = (step.name.into(), step.title.into(), command);
+    Ok(vec![part])
+}
+
+fn make_own(step: &Step, own: &Own, options: &Options) -> Result<Vec<Part>> {
+    let folder = options.parts();
+    let mut words: Vec<String> = Vec::new();
+    let chosen = if options.quick { own.quick } else { own.full };
+    let profile = if options.release { "--release" } else { "--debug" };
+    for word in chosen {
+        words.push(word.replace("{parts}", &folder.display().to_string()).replace("{profile}", profile));
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut command = cargo(options, &words);
+    let typed = child::shown(&command);
+    if own.only_release && !options.release {
+        let why = "it would say nothing about a build that is not optimised";
+        return Ok(own.parts.iter().map(|name| Part::not_run(name, step.title, &typed, why)).collect());
+    }
+    let began = now();
+    let ended = start(step, &mut command, options)?;
+    let read = |name: &&str| {
+        let path = folder.join(format!("{name}.json"));
+        let part = if path.exists() { Part::read(&path) } else { Err(anyhow::anyhow!("{}", ended.reason())) };
+        match part {
+            Ok(part) if part.began + 1 >= began => part,
+            Ok(_) => Part::not_run(name, step.title, &typed, "what is there is of an earlier run"),
+            Err(error) => Part::not_run(name, step.title, &typed, &format!("{error:#}")),
+        }
+    };
+    Ok(own.parts.iter().map(read).collect())
+}
+
+/// `cargo` at the sources, which finds the stage and shares where cargo builds.
+fn cargo(options: &Options, words: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(words).current_dir(&options.root);
+    command.env("LLMC_STAGE", &options.stage).env("LLMC_STAGE_TESTS", &options.stage_tests);
+    command.env("LLMC", options.stage.join("bin/llmc")).env("CARGO_TARGET_DIR", &options.target);
+    command
+}
+
+fn start(step: &Step, command: &mut Command, options: &Options) -> Result<Ended> {
+    child::run(command, &options.folder().join("logs").join(format!("{}.log", step.name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(name: &str) -> Part {
+        let claim = llmc_proof::Claim { what: "it holds".into(), held: true, ..Default::default() };
+        Part { name: name.into(), claims: vec![claim], ..Part::default() }
+    }
+
+    #[test]
+    fn parts_stand_in_the_order_of_the_plan_and_none_is_silently_absent() {
+        let parts = ordered(vec![part("added"), part("http"), part("machine")]);
+        assert_eq!((&*parts[0].name, &*parts.last().unwrap().name), ("machine", "added"));
+        let missing: Vec<&str> =
+            parts.iter().filter(|part| !part.was_run()).map(|part| &*part.name).collect();
+        assert!(missing.contains(&"fuzz") && !missing.contains(&"http"), "{missing:?}");
+    }
+}

@@ -13,7 +13,7 @@ use llmc_sandbox::JailError;
 use llmc_sandbox::jail::{JailSpec, Launcher, Parked, Payload, SmallFile, Zygote};
 use llmc_sandbox::profile::ZYGOTE;
 use llmc_wire::runner::{Program, Spec};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::engine::Engine;
 
@@ -133,7 +133,7 @@ fn sealed_copy(library: &Path) -> std::io::Result<OwnedFd> {
     let copy = create(flags | MemfdFlags::NOEXEC_SEAL).or_else(|_| create(flags))?;
     let mut copy = File::from(copy);
     std::io::copy(&mut File::open(library)?, &mut copy)?;
-    fcntl_add_seals(&copy, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    llmc_sandbox::seal(&copy)?;
     Ok(copy.into())
 }
 

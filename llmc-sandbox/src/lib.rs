@@ -30,9 +30,11 @@ pub mod probe;
 pub mod process;
 pub mod profile;
 mod report;
+mod sealed;
 pub mod seccomp;
 pub mod survey;
 mod sys;
 
 pub use error::{JailError, Layer};
 pub use report::{EnforcedLayer, Isolation, Report};
+pub use sealed::seal;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{MemfdFlags, memfd_create};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
@@ -135,8 +135,7 @@ impl Sealed {
             let expected = expected.to_owned();
             return Err(LibraryError::Digest { path: path.to_owned(), found: sha256, expected });
         }
-        let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-        fcntl_add_seals(&copy, seals).map_err(|errno| failed(errno.into()))?;
+        llmc_sandbox::seal(&copy).map_err(|errno| failed(errno.into()))?;
         let signed_by = trust.check(path, &copy)?;
         Ok(Self { sha256, signed_by, copy: copy.into() })
     }

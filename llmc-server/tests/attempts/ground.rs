@@ -26,9 +26,12 @@ const PIPE: &str = "@PIPE@";
 /// Interpreters that wait for code.
 const PARKED: usize = 2;
 
+/// Jails of JavaScript that wait.
+const SPARES: usize = 2;
+
 /// Processes below a server whose interpreters wait: four hosts, the runner, the interpreter that is forked, and those
 /// that wait, each of these with a process 1 of its jail.
-const ALL_WAIT: usize = 4 + 1 + 2 + 2 * PARKED;
+const ALL_WAIT: usize = 4 + 1 + 2 + 2 * PARKED + 2 * SPARES;
 
 /// Time that a run gets unless its row says otherwise, in milliseconds.
 const TIMEOUT_MS: u64 = 30_000;
@@ -67,9 +70,12 @@ impl Ground {
         let listeners = Listeners::open(setup.folder.path());
         let token = token(&setup);
         let mut server = setup.serve();
-        for (tool, arguments) in
-            [("execute_code", json!({"code": "1"})), ("run_command", json!({"argv": ["python3", "-V"]}))]
-        {
+        let warm_up = [
+            ("execute_code", json!({"code": "1"})),
+            ("execute_code", json!({"code": "1", "language": "javascript"})),
+            ("run_command", json!({"argv": ["python3", "-V"]})),
+        ];
+        for (tool, arguments) in warm_up {
             let called = server.call(tool, arguments);
             assert!(name.is_some() || !called.is_error(), "{called:?}");
         }

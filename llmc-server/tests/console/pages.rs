@@ -97,6 +97,35 @@ fn the_audit_is_searched_and_checked() {
 }
 
 #[test]
+fn an_answer_that_comes_late_does_not_replace_a_newer_one() {
+    let http = server("[audit]\npath = '{work}/../audit.db'\n");
+    let Some(mut browser) = inside(&http) else { return };
+    http.call("read_file", json!({"path": 7}));
+    browser.visit(&format!("{}/console#/audit", origin(&http)));
+    browser.until("!document.getElementById('audit').hidden");
+    browser.until("document.querySelectorAll('#records tr').length > 1");
+    // The first of two answers is held back until the second one was shown.
+    browser.value(
+        "(() => { const ask = window.fetch; let count = 0; \
+         window.fetch = async (...all) => { const first = ++count === 1; const answer = await ask(...all); \
+         if (first) await new Promise((go) => { window.go = go; }); return answer; }; return 1; })()",
+    );
+    for outcome in ["", "invalid_arguments"] {
+        browser.value(&format!(
+            "document.getElementById('audit-outcome').value = {}; \
+             document.querySelector('#audit-form button').click(); 1",
+            json!(outcome)
+        ));
+    }
+    let rows = "document.querySelectorAll('#records tr').length === 1";
+    browser.until(rows);
+    browser.until("window.go !== undefined");
+    browser.value("window.go(); new Promise((done) => setTimeout(() => done(1), 300))");
+    assert_eq!(browser.value(rows), true, "{}", browser.text());
+    http.server.stop();
+}
+
+#[test]
 fn every_view_fits_every_screen() {
     let http = server(&format!("{EXEC}[audit]\npath = '{{work}}/../audit.db'\n"));
     let Some(mut browser) = inside(&http) else { return };

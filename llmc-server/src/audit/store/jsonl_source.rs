@@ -29,7 +29,11 @@ struct Part {
 
 impl Reader {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        path.metadata()?;
+        match path.metadata() {
+            // Whoever wrote it was killed when it had just been set aside.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !files_set_aside(path)?.is_empty() => {}
+            there => drop(there?),
+        }
         Ok(Self { path: path.to_owned(), files: None })
     }
 
@@ -37,7 +41,7 @@ impl Reader {
     fn parts(&self) -> Result<Vec<Part>, StoreError> {
         for _ in 0..ATTEMPTS {
             let aside = files_set_aside(&self.path)?;
-            let mut parts = Vec::new();
+            let (mut parts, mut missing) = (Vec::new(), 0);
             for (last, path) in
                 aside.iter().map(|(last, path)| (Some(*last), path)).chain([(None, &self.path)])
             {
@@ -48,11 +52,13 @@ impl Reader {
                         parts.push(Part { name, file, bytes, last });
                     }
                     // Taken out, or set aside right now; the names are looked at again.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        missing += usize::from(last.is_some());
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
-            if files_set_aside(&self.path)? == aside && parts.len() == aside.len() + 1 {
+            if files_set_aside(&self.path)? == aside && missing == 0 && !parts.is_empty() {
                 return Ok(parts);
             }
         }

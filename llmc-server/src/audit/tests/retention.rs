@@ -65,3 +65,21 @@ fn whole_files_go_when_they_are_old() {
     ground.assert_good(2000 - pruned.records);
     assert!(pruned.records > 500);
 }
+
+/// The kill test meets this moment now and then.
+#[test]
+fn a_file_that_was_just_set_aside_is_all_there_is() {
+    let ground = Ground::new(AuditFormat::Jsonl);
+    append(&mut ground.store(), &bodies(0..10));
+    let aside = beside(&ground.path(), &format!(".{:016}", 10));
+    std::fs::rename(ground.path(), &aside).unwrap();
+    ground.assert_good(10);
+    assert_eq!(ground.rows(&query::Filter { limit: 100, ..Default::default() }).len(), 10);
+    append(&mut ground.store(), &bodies(10..20));
+    ground.assert_good(20);
+    // Without either there is no audit, and without the newer one its records are missed.
+    std::fs::remove_file(ground.path()).unwrap();
+    ground.assert_bad("10");
+    std::fs::remove_file(aside).unwrap();
+    assert!(verify(&ground.path(), ground.config.format, &Trust::default()).is_err());
+}

@@ -376,6 +376,7 @@ function layers(list) {
 // The audit
 
 let oldest = null;
+let searches = 0;
 
 async function records(more = false) {
   const asked = {
@@ -388,8 +389,11 @@ async function records(more = false) {
     ...(more && oldest ? { before_seq: oldest } : {}),
   };
   by("audit-state").textContent = "searching";
+  const search = ++searches;
   try {
     const told = await (await post("records", asked)).json();
+    // Answers may come in another order than they were asked for.
+    if (search !== searches) return;
     if (!told) {
       by("audit-state").textContent = "";
       facts(by("chain"), [["file", "none: records go to the log (audit.path)"]]);
@@ -404,6 +408,7 @@ async function records(more = false) {
     by("older").hidden = told.is_all;
     by("audit-state").textContent = `${count(by("records").children.length)} records, newest first`;
   } catch (error) {
+    if (search !== searches && error.status !== 401) return;
     by("audit-state").textContent = error.status === 401 ? "" : error.message;
     if (error.status === 401) throw error;
   }

@@ -32,7 +32,9 @@ impl Reader {
         match path.metadata() {
             // Whoever wrote it was killed when it had just been set aside.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !files_set_aside(path)?.is_empty() => {}
-            there => drop(there?),
+            there => {
+                there?;
+            }
         }
         Ok(Self { path: path.to_owned(), files: None })
     }

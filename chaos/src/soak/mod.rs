@@ -1,6 +1,6 @@
 //! Very many calls over stdio, and what they cost over time: memory, descriptors and latency must not grow.
 //!
-//! - [`slope`]: how much something grows, by least squares.
+//! - [`mod@slope`]: how much something grows, by least squares.
 
 mod slope;
 

@@ -5,7 +5,7 @@ use llmc_core::schema;
 
 use crate::limits::{DEFAULT_READ_BYTES, MAX_READ_BYTES, MAX_READ_FILES, MIN_READ_BYTES};
 use crate::media::{self, HEAD_BYTES, Meaning, Media};
-use crate::path::{Place, in_line};
+use crate::path::{PathError, Place, in_line};
 use crate::read_file::{Contents, text_of};
 use crate::root;
 use crate::window::{Source, Start, Wanted};
@@ -58,6 +58,10 @@ impl Tool for ReadFiles {
             return Err(ToolError::invalid(format!("`paths` takes 1 to {MAX_READ_FILES} paths")));
         }
         let roots = ctx.roots()?;
+        // Of the whole call, so that the server tells how to grant one.
+        if roots.is_empty() {
+            return Err(PathError::NoRoots.into());
+        }
         let max_bytes = self.max_bytes.unwrap_or(DEFAULT_READ_BYTES).clamp(MIN_READ_BYTES, MAX_READ_BYTES);
         let mut left = MAX_READ_BYTES;
         let (mut files, mut blocks) = (Vec::new(), Vec::new());

@@ -146,5 +146,5 @@ fn without_a_grant_the_rest_still_works() {
     // Not switched on at all.
     std::fs::write(&file, "[roots]\n").unwrap();
     let said = ground.te(&["ls"]).with_code(126);
-    assert!(said.error().contains("te_run") && said.error().contains("[plugins.te]"), "{said:?}");
+    assert!(said.error().contains("te_run") && said.error().contains("`llmc plugin add te`"), "{said:?}");
 }

@@ -66,20 +66,30 @@ pub(crate) fn shown(command: &Command) -> String {
     words.join(" ")
 }
 
-/// The first line that a program says, if it can be started and succeeds.
+/// The first line that a program says, if it can be started and succeeds. Some, such as nginx, tell their version on
+/// stderr.
 pub(crate) fn first_line(
     program: impl AsRef<std::ffi::OsStr>,
     args: &[&str],
     folder: &Path,
 ) -> Option<String> {
     let output = Command::new(program).args(args).current_dir(folder).stdin(Stdio::null()).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
+    let text = String::from_utf8_lossy(said);
     output.status.success().then(|| text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_is_found_wherever_it_is_told() {
+        let told = |script: &str| first_line("sh", &["-c", script], Path::new("/"));
+        assert_eq!(told("echo 1.2; echo more").as_deref(), Some("1.2"));
+        assert_eq!(told("echo 1.3 >&2").as_deref(), Some("1.3"));
+        assert_eq!(told("echo 1.2; exit 1"), None);
+    }
 
     fn sh(script: &str) -> Ended {
         let folder = tempfile::tempdir().unwrap();

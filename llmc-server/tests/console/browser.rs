@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Longest wait for anything that should happen at once; machines under load start browsers slowly.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Debian's names of it, the small one first.
 const PROGRAMS: [&str; 2] = ["chromium-headless-shell", "chromium"];

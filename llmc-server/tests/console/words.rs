@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::browser::PATIENCE;
 use crate::client::Http;
 use crate::{inside, origin, server};
 
@@ -12,7 +13,8 @@ fn live(http: &Http, browser: &mut crate::browser::Browser, text: &str, again: i
     browser.visit(&format!("{}/console#/live", origin(http)));
     browser.until("!document.getElementById('live').hidden");
     let shown = format!("document.getElementById('events').innerText.includes({})", json!(text));
-    for _ in 0..100 {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < PATIENCE {
         again();
         if browser.value(&shown) == true {
             return;

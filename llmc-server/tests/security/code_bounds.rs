@@ -23,12 +23,6 @@ fn result(server: &mut Server, arguments: Value) -> Value {
     called.ok()["result"].clone()
 }
 
-fn audit(server: &Server) -> Vec<Value> {
-    let text = std::fs::read_to_string(server.setup.folder.path().join("audit.jsonl")).unwrap();
-    let records = text.lines().map(|line| serde_json::from_str(line).unwrap());
-    records.filter(|record: &Value| record["event"] == "call").collect()
-}
-
 /// Calls each of `calls`, text of Python, and returns what came of it.
 fn attempts(calls: &str) -> String {
     format!(
@@ -47,7 +41,7 @@ fn a_narrowed_run_calls_nothing_else_and_the_audit_knows() {
     let narrowed = result(&mut server, json!({"code": attempts(BOTH), "tools": ["hello"]}));
     let refusal = "`stat` is not among the tools that this run was limited to: hello";
     assert_eq!(narrowed, json!(["made", refusal]));
-    let records = audit(&server);
+    let records = server.setup.calls();
     let record = records.iter().rfind(|record| record["tool"] == "stat").unwrap();
     assert_eq!((&record["outcome"], &record["reason"]), (&json!("denied"), &json!(refusal)));
     // The code's own list of tools means nothing: a frame of its own making is refused too.
@@ -218,7 +212,9 @@ fn cancelling_the_request_ends_the_tree_at_once() {
         server.notify("notifications/cancelled", json!({"requestId": id, "reason": "test"}));
         eventually("the tree is gone", || descendants(server.pid()).difference(&before).count() == 0);
         eventually("the audit knows", || {
-            audit(&server)
+            server
+                .setup
+                .calls()
                 .iter()
                 .any(|record| record["tool"] == "execute_code" && record["outcome"] == "cancelled")
         });

@@ -91,8 +91,7 @@ fn meta_does_not_make_another_caller() {
     let params = json!({"name": "stress_sleep", "arguments": {"ms": 1}, "_meta": meta});
     let answer = server.request("tools/call", params);
     assert_eq!(answer["result"]["isError"], true, "{answer}");
-    let audit = std::fs::read_to_string(server.setup.folder.path().join("audit.jsonl")).unwrap();
-    let record: Value = serde_json::from_str(audit.lines().last().unwrap()).unwrap();
+    let record = server.setup.calls().pop().unwrap();
     assert_eq!((&record["caller"], &record["parent"]), (&json!("client"), &Value::Null));
     assert_eq!(server.call("hello", json!({"name": "Ada"})).text(), "Hello, Ada!");
     server.stop();

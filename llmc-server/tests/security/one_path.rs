@@ -43,12 +43,6 @@ fn config(way: Way, rules: &str, granted: &[&str]) -> String {
     )
 }
 
-fn audit(setup: &Setup) -> Vec<Value> {
-    let text = std::fs::read_to_string(setup.folder.path().join("audit.jsonl")).unwrap();
-    let records = text.lines().map(|line| serde_json::from_str(line).unwrap());
-    records.filter(|record: &Value| record["event"] == "call").collect()
-}
-
 /// Calls `tool` this way and expects a refusal.
 #[track_caller]
 fn refused(way: Way, rules: &str, granted: &[&str], tool: &str, arguments: &Value) -> Refusal {
@@ -56,7 +50,7 @@ fn refused(way: Way, rules: &str, granted: &[&str], tool: &str, arguments: &Valu
     let over_mcp = |call: fn(&mut Server, &str, &Value) -> String, setup: Setup| {
         let mut server = setup.serve();
         let text = call(&mut server, tool, arguments);
-        let records = audit(&server.setup);
+        let records = server.setup.calls();
         server.stop();
         (text, records)
     };
@@ -66,7 +60,7 @@ fn refused(way: Way, rules: &str, granted: &[&str], tool: &str, arguments: &Valu
         Way::Code => over_mcp(from_code, setup),
         Way::CommandLine => {
             let output = setup.run("call", &[tool, &arguments.to_string()]);
-            (command_line_refusal(&output), audit(&setup))
+            (command_line_refusal(&output), setup.calls())
         }
     };
     let of_tool: Vec<&Value> = records.iter().filter(|record| record["tool"] == tool).collect();

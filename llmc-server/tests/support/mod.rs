@@ -126,6 +126,13 @@ impl Setup {
         self.folder.path().join("audit.jsonl")
     }
 
+    /// The calls that such an audit with `durability = 'call'` has recorded.
+    pub(crate) fn calls(&self) -> Vec<Value> {
+        let mut records = self.records(|_| true);
+        records.retain(|record| record["event"] == "call");
+        records
+    }
+
     /// Records of that audit, as soon as there are those that are waited for: they are written a little after the calls.
     pub(crate) fn records(&self, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let begun = Instant::now();

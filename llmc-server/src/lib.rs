@@ -37,6 +37,7 @@ mod reload;
 mod roots;
 mod runner;
 mod secret;
+mod socket;
 mod stage;
 mod state;
 mod telemetry;

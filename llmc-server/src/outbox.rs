@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use llmc_wire::Header;
-use llmc_wire::socket::{send_with_fds, sized};
-use tokio::io::Interest;
-use tokio::net::UnixStream;
+use llmc_wire::socket::sized;
+
+use crate::socket::Socket;
 
 /// How long a frame waits for others.
 const PATIENCE: Duration = Duration::from_micros(20);
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_micros(20);
 pub(crate) struct Outbox(Arc<Shared>);
 
 struct Shared {
-    stream: Arc<UnixStream>,
+    socket: Arc<Socket>,
     queue: Mutex<Queue>,
 }
 
@@ -52,8 +52,8 @@ enum Written {
 }
 
 impl Outbox {
-    pub(crate) fn new(stream: Arc<UnixStream>) -> Self {
-        Self(Arc::new(Shared { stream, queue: Mutex::default() }))
+    pub(crate) fn new(socket: Arc<Socket>) -> Self {
+        Self(Arc::new(Shared { socket, queue: Mutex::default() }))
     }
 
     /// Sends a frame. It may still be on its way when this returns.
@@ -69,7 +69,7 @@ impl Outbox {
             return Ok(());
         }
         let parts = [IoSlice::new(&header), IoSlice::new(payload)];
-        match self.0.write(&parts, fds) {
+        match self.0.socket.send(&parts, fds) {
             Ok(sent) if sent == header.len() + payload.len() => return Ok(()),
             // The descriptors went with the first byte.
             Ok(sent) => queue.push(
@@ -120,7 +120,7 @@ impl Outbox {
     async fn write_out(self) {
         tokio::task::yield_now().await;
         while matches!(self.0.write_parts(&mut self.0.queue()), Written::Blocked) {
-            if self.0.stream.writable().await.is_err() {
+            if self.0.socket.room().await.is_err() {
                 self.0.give_up(&mut self.0.queue());
             }
         }
@@ -137,14 +137,10 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, parts: &[IoSlice<'_>], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
-        self.stream.try_io(Interest::WRITABLE, || send_with_fds(self.stream.as_fd(), parts, fds))
-    }
-
     fn write_parts(&self, queue: &mut Queue) -> Written {
         while let Some(part) = queue.parts.front_mut() {
             let fds: Vec<BorrowedFd<'_>> = part.fds.iter().map(AsFd::as_fd).collect();
-            match self.write(&[IoSlice::new(&part.bytes[part.sent..])], &fds) {
+            match self.socket.send(&[IoSlice::new(&part.bytes[part.sent..])], &fds) {
                 Ok(sent) => {
                     part.sent += sent;
                     part.fds.clear();
@@ -164,8 +160,7 @@ impl Shared {
     /// this socket sees its end and tells everyone.
     fn give_up(&self, queue: &mut Queue) {
         *queue = Queue { is_broken: true, ..Queue::default() };
-        // A socket that is closed already is what is wanted.
-        let _ = rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Both);
+        self.socket.shut_down();
     }
 }
 
@@ -187,7 +182,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::os::unix::net::UnixStream as Blocking;
+    use std::os::unix::net::UnixStream;
 
     use llmc_wire::frame::MAX_PAYLOAD_BYTES;
     use llmc_wire::socket::{Receiver, split};
@@ -195,9 +190,8 @@ mod tests {
     use super::*;
 
     fn pair() -> (Outbox, Receiver) {
-        let (ours, theirs) = Blocking::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let outbox = Outbox::new(Arc::new(UnixStream::from_std(ours).unwrap()));
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let outbox = Outbox::new(Arc::new(Socket::new(ours).unwrap()));
         (outbox, split(theirs, MAX_PAYLOAD_BYTES).1)
     }
 
@@ -234,9 +228,8 @@ mod tests {
 
     #[tokio::test]
     async fn frames_that_wait_for_others_go_out_in_one_piece() {
-        let (ours, mut theirs) = Blocking::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let outbox = Outbox::new(Arc::new(UnixStream::from_std(ours).unwrap()));
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let outbox = Outbox::new(Arc::new(Socket::new(ours).unwrap()));
         for call in 0..10 {
             outbox.send_with_others(header(call), b"payload").unwrap();
         }
@@ -250,15 +243,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_peer_that_left_is_an_error_and_the_end_for_our_reader() {
-        let (ours, theirs) = Blocking::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let stream = Arc::new(UnixStream::from_std(ours).unwrap());
-        let outbox = Outbox::new(Arc::clone(&stream));
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let socket = Arc::new(Socket::new(ours).unwrap());
+        let outbox = Outbox::new(Arc::clone(&socket));
         drop(theirs);
-        stream.writable().await.unwrap();
         assert!(outbox.send(header(1), b"", &[]).is_err());
         assert!(outbox.send(header(2), b"", &[]).is_err());
-        stream.readable().await.unwrap();
-        assert_eq!(stream.try_read(&mut [0]).unwrap(), 0);
+        assert_eq!(socket.receive(|fd| Ok(rustix::io::read(fd, &mut [0])?)).await.unwrap(), 0);
     }
 }

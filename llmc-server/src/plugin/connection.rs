@@ -14,7 +14,6 @@ use llmc_core::{code, op};
 use llmc_wire::host::{ERROR, Failure, Init, LoadFailed, OK, Ready, from_host, to_host};
 use llmc_wire::{Decoder, Header};
 use serde::Deserialize;
-use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::{debug, error, info, trace, warn};
@@ -26,6 +25,7 @@ use crate::console::feed::{self, Event};
 use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned};
 use crate::secret::Secrets;
+use crate::socket::Socket;
 
 /// Room that a frame needs beside a result: the host's errors and requests are small.
 const FRAME_MARGIN: usize = 64 << 10;
@@ -75,7 +75,7 @@ pub(crate) enum CallFailure {
 
 /// A live host.
 pub(crate) struct Connection {
-    stream: Arc<UnixStream>,
+    socket: Arc<Socket>,
     outbox: Outbox,
     process: Process,
     state: Mutex<State>,
@@ -118,16 +118,12 @@ impl Connection {
         let secrets = Arc::clone(&settings.secrets);
         let stderr = super::stderr::forward(stderr, source, secrets, settings.log_lines_per_second);
         let last_words = Mutex::new(Some(tokio::spawn(stderr)));
-        let stream = socket
-            .set_nonblocking(true)
-            .and_then(|()| UnixStream::from_std(socket))
-            .map(Arc::new)
-            .map_err(|error| error.to_string())?;
+        let socket = Socket::new(socket).map(Arc::new).map_err(|error| error.to_string())?;
         let mut decoder = Decoder::new(settings.max_result_bytes.max(4 << 20) + FRAME_MARGIN);
         let log_rate = Mutex::new(Rate::new(settings.log_lines_per_second));
         let connection = Arc::new(Self {
-            outbox: Outbox::new(Arc::clone(&stream)),
-            stream,
+            outbox: Outbox::new(Arc::clone(&socket)),
+            socket,
             process,
             state: Mutex::default(),
             settings,
@@ -291,17 +287,9 @@ impl Connection {
 
     /// Plain reads: descriptors that a host tries to push are dropped by the kernel, see `unix(7)`.
     async fn fill(&self, decoder: &mut Decoder) -> io::Result<usize> {
-        loop {
-            match self.stream.try_read(decoder.space()) {
-                Ok(count) => {
-                    decoder.filled(count);
-                    return Ok(count);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.readable().await?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let count = self.socket.receive(|fd| Ok(rustix::io::read(fd, decoder.space())?)).await?;
+        decoder.filled(count);
+        Ok(count)
     }
 
     async fn read(self: Arc<Self>, mut decoder: Decoder) {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,8 +15,6 @@ use llmc_wire::runner::{
 };
 use llmc_wire::socket::receive_with_fds;
 use llmc_wire::{Decoder, Header};
-use tokio::io::Interest;
-use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
@@ -25,6 +23,7 @@ use crate::audit::{self, Audit};
 use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned, Spawner};
 use crate::secret::Secrets;
+use crate::socket::Socket;
 use crate::telemetry::METRICS;
 
 /// How long the runner may take to say what it can do.
@@ -54,7 +53,7 @@ pub(crate) struct Link {
 
 /// A running runner.
 struct Live {
-    stream: Arc<UnixStream>,
+    socket: Arc<Socket>,
     outbox: Outbox,
     process: Process,
     runs: Mutex<Table>,
@@ -151,11 +150,10 @@ impl Link {
         let failed = |error: io::Error| format!("failed to start `{}`: {error}", self.program.display());
         let Spawned { process, socket, stderr } = self.spawner.spawn(&self.program).await.map_err(failed)?;
         tokio::spawn(crate::plugin::forward_stderr(stderr, "runner", Arc::clone(&self.secrets), 100));
-        socket.set_nonblocking(true).map_err(failed)?;
-        let stream = Arc::new(UnixStream::from_std(socket).map_err(failed)?);
+        let socket = Arc::new(Socket::new(socket).map_err(failed)?);
         let live = Arc::new(Live {
-            outbox: Outbox::new(Arc::clone(&stream)),
-            stream,
+            outbox: Outbox::new(Arc::clone(&socket)),
+            socket,
             process,
             runs: Mutex::default(),
             kits: Mutex::default(),
@@ -412,12 +410,10 @@ impl Reader {
                 let count = usize::from(header.fds).min(self.fds.len());
                 return Ok(Some((header, payload.to_vec(), self.fds.drain(..count).collect())));
             }
-            let read = || receive_with_fds(live.stream.as_fd(), self.decoder.space(), &mut self.fds);
-            match live.stream.try_io(Interest::READABLE, read) {
-                Ok(0) => return Ok(None),
-                Ok(count) => self.decoder.filled(count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => live.stream.readable().await?,
-                Err(error) => return Err(error),
+            let read = |fd: BorrowedFd<'_>| receive_with_fds(fd, self.decoder.space(), &mut self.fds);
+            match live.socket.receive(read).await? {
+                0 => return Ok(None),
+                count => self.decoder.filled(count),
             }
         }
     }

@@ -93,6 +93,12 @@ struct Reaped {
 }
 
 impl Monitor {
+    /// Looks around once before there is anything to be seen: the first time takes several times as long as the others,
+    /// because the kernel has to bring in the memory for it, and would be in the way of the answer.
+    pub(super) fn rehearse(&self) {
+        self.note(&self.count(), &mut Reached::default());
+    }
+
     /// Watches until the run is over, or until the launcher's end of `control` closes; the caller exits then.
     pub(super) fn run(&mut self, control: &OwnedFd) {
         let mut peak = 0;

@@ -19,6 +19,7 @@
 
 mod alone;
 mod control;
+mod crowd;
 mod folder;
 mod growth;
 mod guard;

@@ -45,7 +45,7 @@ enum State {
     /// A run began with this script.
     Seen(Script, Instant),
     /// It is being compiled.
-    Pending(Script, Started),
+    Pending(Script, Box<Started>),
     /// It is compiled; `None` for one that cannot be.
     Known(Script, Option<Vec<u8>>),
 }
@@ -128,7 +128,7 @@ impl Bytecode {
         self.state = match std::mem::replace(&mut self.state, State::None) {
             State::Seen(script, since) if is_idle || since.elapsed() >= PATIENCE => {
                 match script.compile(launcher) {
-                    Ok(started) => State::Pending(script, started),
+                    Ok(started) => State::Pending(script, Box::new(started)),
                     Err(why) => give_up(script, &why),
                 }
             }

@@ -1,8 +1,8 @@
 //! Embedded interpreters: JavaScript by QuickJS, and a subset of Python by monty.
 //!
-//! Each is a function that takes one job over a socket, runs it and returns. It is called in a process of its own that
-//! was forked into a jail and ends with it: nothing is executed, opened or started, so there is nothing to be seen
-//! there. The frames on the socket are those that `llmc-tools-exec` speaks with every interpreter:
+//! Each takes one job over a socket, runs it and returns, in a process of its own that was forked into a jail and ends
+//! with it: nothing is executed, opened or started, so there is nothing to be seen there. What does not depend on the
+//! job can be done before there is one (`prepare`). The frames on the socket are those that `llmc-tools-exec` speaks with every interpreter:
 //!
 //! ```text
 //! -> r {"v", "engine"}                              ready
@@ -33,6 +33,9 @@ mod testing;
 use std::os::fd::{AsFd, OwnedFd};
 
 pub use monty_alloc::LimitedAllocator as Allocator;
+
+/// An interpreter that is ready for its one job. So far it has used nothing but memory, and it knows no limits.
+pub type Prepared = Box<dyn FnOnce(Streams, Limits) -> Ending>;
 
 /// The descriptors of a job.
 pub struct Streams {

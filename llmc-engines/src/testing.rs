@@ -7,10 +7,10 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::{Ending, Limits, Streams};
+use crate::{Ending, Limits, Prepared, Streams};
 
 /// An engine.
-pub(crate) type Engine = fn(Streams, Limits) -> Ending;
+pub(crate) type Engine = fn() -> Prepared;
 
 /// As much as a thread that a program starts with has.
 const STACK_BYTES: usize = 8 << 20;
@@ -59,7 +59,7 @@ impl Play {
             let [job, stdin, stdout, stderr] = fds;
             let streams =
                 Streams { job, stdin: Box::new(stdin), stdout: Box::new(stdout), stderr: Box::new(stderr) };
-            engine(streams, limits)
+            engine()(streams, limits)
         };
         let worker = thread::Builder::new().stack_size(STACK_BYTES).spawn(work).unwrap();
         let input = self.stdin.clone();

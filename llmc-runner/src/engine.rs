@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use llmc_sandbox::elf;
-use llmc_sandbox::jail::{Inside, Launcher};
+use llmc_sandbox::jail::{Function, Launcher};
 use llmc_wire::runner::Refused;
 use serde::Deserialize;
 
@@ -77,7 +77,7 @@ pub(crate) enum Engine {
         for_packages: Vec<PathBuf>,
     },
     /// A function of this program.
-    Embedded(fn(Inside) -> u8),
+    Embedded(Function),
 }
 
 impl Engine {
@@ -205,12 +205,12 @@ fn check(answers: &Answers) -> Result<(), String> {
     }
 }
 
-/// Paths to bind.
+/// Paths to bind. What lies in a folder that is bound anyway is left out: each path costs every cold start.
 fn parts(answers: Answers) -> Vec<PathBuf> {
-    let mut parts: BTreeSet<PathBuf> = answers.files.into_iter().collect();
-    parts.insert(answers.stdlib);
-    parts.extend(answers.dynload);
-    with_links(parts)
+    let folders: BTreeSet<PathBuf> = answers.dynload.into_iter().chain([answers.stdlib]).collect();
+    let is_shown = |path: &Path| folders.iter().any(|folder| path != folder && path.starts_with(folder));
+    let parts = answers.files.into_iter().chain(folders.iter().cloned());
+    with_links(parts.filter(|path| !is_shown(path)).collect())
 }
 
 /// These paths, and the ways to them through links at the top of the tree: loaders look below `/lib`, which is a link
@@ -265,6 +265,14 @@ mod tests {
     fn an_ordinary_interpreter_will_do() {
         check(&answers()).unwrap();
         assert!(parts(answers()).contains(&"/usr/lib/python3.11".into()));
+        // Extension modules lie in a folder that is there; one beside it is not.
+        let folder = PathBuf::from("/usr/lib/python3.11/lib-dynload");
+        let files = vec![folder.join("_json.so"), "/usr/lib/python3.11-extra/_x.so".into()];
+        let bound = parts(Answers { files, ..answers() });
+        assert!(!bound.iter().any(|path| path.starts_with(&folder)), "{bound:?}");
+        assert!(bound.contains(&"/usr/lib/python3.11-extra/_x.so".into()), "{bound:?}");
+        let elsewhere = Answers { dynload: vec!["/usr/lib64/python3.11/lib-dynload".into()], ..answers() };
+        assert!(parts(elsewhere).contains(&"/usr/lib64/python3.11/lib-dynload".into()));
     }
 
     #[test]

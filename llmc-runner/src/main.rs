@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bytecode;
 mod embedded;
 mod engine;
 mod ground;

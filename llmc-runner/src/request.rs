@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use llmc_sandbox::jail::{
-    self, ExitStatus, GrantedRoot, Inside, JailLimits, JailSpec, Payload, SmallFile, Terminal,
+    self, ExitStatus, Function, GrantedRoot, JailLimits, JailSpec, Payload, SmallFile, Terminal,
 };
 use llmc_sandbox::profile;
 use llmc_sandbox::{JailError, Layer};
@@ -115,7 +115,7 @@ fn with_program(request: JailSpec, file: PathBuf) -> JailSpec {
 }
 
 /// An embedded interpreter takes its job from the socket: what the request brings along for a program is left out.
-fn embedded_in(request: JailSpec, function: fn(Inside) -> u8) -> Result<JailSpec, Refused> {
+fn embedded_in(request: JailSpec, function: Function) -> Result<JailSpec, Refused> {
     if request.profile.name != profile::CODE.name || !request.roots.is_empty() {
         let message = "embedded engines run with profile `code` and without granted directories".into();
         return Err(Refused { layer: Layer::Request.name().into(), message });

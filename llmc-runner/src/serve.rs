@@ -17,6 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use serde::Serialize;
 
+use crate::bytecode::Bytecode;
 use crate::engine::Engines;
 use crate::request::{isolation, jail_spec, limits, outcome, refused, streams};
 use crate::spares::{self, Spares};
@@ -27,8 +28,9 @@ use crate::{fail, tier, trial};
 const MAX_REQUEST: usize = llmc_wire::runner::MAX_SPEC_BYTES;
 /// Most jails at a time, whatever the server asks for.
 const MAX_JAILS: u32 = 128;
-/// Jails beyond those: a zygote, one that takes its place, one that is on its way out, and spare ones.
-const OWN_JAILS: u32 = 3 + spares::MOST;
+/// Jails beyond those: a zygote, one that takes its place, one that is on its way out, one that compiles, and spare
+/// ones.
+const OWN_JAILS: u32 = 4 + spares::MOST;
 /// Time between two looks at control groups that could not be removed because their processes were just ending.
 const TIDY_AGAIN: Duration = Duration::from_millis(20);
 /// Longest time that a run waits for an interpreter that is about to be ready, before it starts cold.
@@ -68,6 +70,7 @@ struct Runner {
     kits: BTreeMap<u64, Vec<File>>,
     stock: Stock,
     spares: Spares,
+    bytecode: Bytecode,
     sender: Sender,
     runs: BTreeMap<u64, Run>,
     /// Runs that wait for an interpreter, the oldest first.
@@ -122,11 +125,23 @@ impl Runner {
             launcher.as_ref().is_ok_and(|launcher| launcher.isolation() == Isolation::Namespaces);
         let parked_runs = if has_namespaces { init.parked_runs } else { 0 };
         let (stock, spares) = (Stock::new(parked_runs), Spares::new(parked_runs > 0));
+        let bytecode = Bytecode::new(has_namespaces);
         let max_jails = max_jails as usize;
         let engines = Engines::default();
         let is_tidy = true;
-        let mut runner =
-            Self { launcher, max_jails, engines, kits, stock, spares, sender, runs, waiting, is_tidy };
+        let mut runner = Self {
+            launcher,
+            max_jails,
+            engines,
+            kits,
+            stock,
+            spares,
+            bytecode,
+            sender,
+            runs,
+            waiting,
+            is_tidy,
+        };
         runner.answer(from_runner::HELLO, 0, &hello)?;
         if init.runs_code
             && let Ok(launcher) = &mut runner.launcher
@@ -311,7 +326,11 @@ impl Runner {
         };
         let terminal = spec.terminal.map(|size| launcher.terminal(size.rows, size.cols)).transpose();
         let terminal = terminal.map_err(|error| refused(&error))?;
-        let spec = jail_spec(spec, engine, fds, terminal.as_ref())?;
+        let is_engine = engine.is_some();
+        let mut spec = jail_spec(spec, engine, fds, terminal.as_ref())?;
+        if is_engine {
+            self.bytecode.put_in(&mut spec);
+        }
         if let Some(jail) = begin_spare(launcher, &mut self.spares, &spec)? {
             return Ok(Run { jail, zygote: None, waited: true, terminal: None });
         }
@@ -323,7 +342,8 @@ impl Runner {
     fn tend(&mut self) -> io::Result<()> {
         let Ok(launcher) = &mut self.launcher else { return Ok(()) };
         self.stock.tend(launcher, self.waiting.len());
-        self.spares.tend(launcher);
+        self.spares.tend(launcher, self.runs.is_empty());
+        self.bytecode.tend(launcher, self.runs.is_empty());
         while let Some(first) = self.waiting.pop_front() {
             let Waiting { call, spec, fds, kind, patience } = first;
             if self.stock.is_ready_for(&kind) {
@@ -346,8 +366,12 @@ impl Runner {
         let deadlines = self.runs.values().map(|run| run.jail.deadline());
         let patience = self.waiting.front().map(|waiting| waiting.patience);
         let tidy = (!self.is_tidy).then(|| now + TIDY_AGAIN);
-        let dues =
-            deadlines.chain(patience).chain(self.stock.next_due()).chain(self.spares.next_due()).chain(tidy);
+        let dues = deadlines
+            .chain(patience)
+            .chain(self.stock.next_due())
+            .chain(self.spares.next_due(self.runs.is_empty()))
+            .chain(self.bytecode.next_due())
+            .chain(tidy);
         let timeout = dues.min().map(|next| {
             // An overdue jail is on its way out; there is no need to ask all the time.
             let left = next.saturating_duration_since(now).max(Duration::from_millis(1));

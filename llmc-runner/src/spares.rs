@@ -1,29 +1,27 @@
 //! Jails of embedded engines that wait: made ahead of time, each for one run.
 //!
 //! As with interpreters that are forked ([`crate::stock`]), what to keep ready is learned: the first run of an engine
-//! starts cold. A spare one is made when nothing has begun for a moment, and goes when its engine was not used for a
-//! while.
+//! starts cold. A spare one is made when nothing has begun for a moment, or at once if the last one was taken and
+//! its run is over: whoever runs one after the other has no moment to spare, and the next jail can be made while the
+//! answer is on its way. It goes when its engine was not used for a while.
 
 use std::time::{Duration, Instant};
 
 use llmc_sandbox::JailError;
-use llmc_sandbox::jail::{Inside, JailSpec, Launcher, Parked, Payload};
+use llmc_sandbox::jail::{Function, JailSpec, Launcher, Parked, Payload};
 use llmc_sandbox::profile::ENGINE;
 
 /// Jails to keep ready for each engine.
 const WANTED: usize = 2;
 /// Time without a run after which they go.
 const MAX_IDLE: Duration = Duration::from_secs(10 * 60);
-/// Making one waits until nothing has begun for so long: it would compete with the run.
+/// Making one waits until nothing has begun for so long, unless none is left: it would compete with the run.
 const LULL: Duration = Duration::from_millis(4);
 /// Pause after one that could not be made.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Most jails that wait at a time: there are two embedded engines.
 pub(crate) const MOST: u32 = 2 * WANTED as u32;
-
-/// An engine, as the function that runs it.
-type Function = fn(Inside) -> u8;
 
 /// The jails that wait.
 pub(crate) struct Spares {
@@ -62,16 +60,19 @@ impl Spares {
         None
     }
 
-    /// Makes a jail that is missing, if it is time to; ends those that nobody needs.
-    pub(crate) fn tend(&mut self, launcher: &mut Launcher) {
+    /// Makes a jail that is missing, if it is time to; ends those that nobody needs. `is_idle` while nothing runs.
+    pub(crate) fn tend(&mut self, launcher: &mut Launcher, is_idle: bool) {
         let now = Instant::now();
         for engine in self.engines.extract_if(.., |engine| now - engine.last_use > MAX_IDLE) {
             engine.ready.into_iter().for_each(|parked| parked.end(launcher));
         }
-        if now < self.not_before || now - self.last_use < LULL {
+        if now < self.not_before {
             return;
         }
-        let Some(engine) = self.engines.iter_mut().find(|engine| engine.ready.len() < WANTED) else { return };
+        let is_quiet = now - self.last_use >= LULL;
+        let Some(engine) = self.engines.iter_mut().find(|engine| engine.is_short(is_quiet, is_idle)) else {
+            return;
+        };
         match make(engine.function, launcher) {
             Ok(parked) => engine.ready.push(parked),
             Err(why) => {
@@ -82,10 +83,16 @@ impl Spares {
     }
 
     /// When [`Spares::tend`] has something to do.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
+    pub(crate) fn next_due(&self, is_idle: bool) -> Option<Instant> {
         let idle = self.engines.iter().map(|engine| engine.last_use + MAX_IDLE).min()?;
-        let is_short = self.engines.iter().any(|engine| engine.ready.len() < WANTED);
-        let next = if is_short { (self.last_use + LULL).max(self.not_before) } else { idle };
+        let is_short = |is_quiet| self.engines.iter().any(|engine| engine.is_short(is_quiet, is_idle));
+        let next = if is_short(false) {
+            self.not_before
+        } else if is_short(true) {
+            (self.last_use + LULL).max(self.not_before)
+        } else {
+            idle
+        };
         Some(next.min(idle) + Duration::from_millis(1))
     }
 
@@ -96,6 +103,14 @@ impl Spares {
             engine.ready.into_iter().for_each(|parked| parked.end(launcher));
         }
         self.not_before = Instant::now() + PAUSE;
+    }
+}
+
+impl Engine {
+    /// Whether one is to be made now.
+    fn is_short(&self, is_quiet: bool, is_idle: bool) -> bool {
+        let wanted = if is_quiet { WANTED } else { usize::from(is_idle) };
+        self.ready.len() < wanted
     }
 }
 

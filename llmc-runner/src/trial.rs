@@ -1,8 +1,9 @@
 //! Jails of the runner's own: a short run whose output it reads, with a deadline.
 
 use std::io::{PipeReader, Read};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use llmc_sandbox::jail::{Ending, ExitStatus, Jail, JailLimits, JailSpec, Launcher, Payload};
 use llmc_sandbox::probe::{self, Finding};
@@ -22,6 +23,8 @@ pub(crate) const JAILS: u32 = 2;
 
 /// Longest run in milliseconds.
 const WALL_MS: u64 = 10_000;
+/// How long the kernel may take to end a jail that was killed; it takes a millisecond.
+const GRACE: Duration = Duration::from_secs(2);
 /// Most output that is looked at, in bytes.
 const MAX_OUTPUT: u64 = 1 << 20;
 
@@ -141,8 +144,18 @@ pub(crate) fn run(
     Ok(start(&WORKSPACE, WORKSPACE.limits, launcher, program, args, system)?.finish(launcher))
 }
 
+/// Starts a program of this machine in the jail that model-written code has, with these files of the machine.
+pub(crate) fn start_code(
+    launcher: &mut Launcher,
+    program: &Path,
+    args: &[&str],
+    system: Vec<PathBuf>,
+) -> Result<Started, JailError> {
+    start(&CODE, CODE.limits, launcher, program, args, system)
+}
+
 /// A run of the runner's own that goes on.
-struct Started {
+pub(crate) struct Started {
     jail: Jail,
     stdout: PipeReader,
     stderr: PipeReader,
@@ -182,26 +195,39 @@ fn start(
 }
 
 impl Started {
+    /// Whether [`Started::finish`] will not have to wait.
+    pub(crate) fn is_over(&self) -> bool {
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let end = self.jail.end_of_run();
+        let is_late = self.jail.deadline() <= Instant::now();
+        is_late || rustix::event::poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&at_once)) != Ok(0)
+    }
+
     /// Waits for the end.
-    fn finish(self, launcher: &mut Launcher) -> Answer {
+    pub(crate) fn finish(self, launcher: &mut Launcher) -> Answer {
         let Self { jail, stdout, stderr } = self;
         let (mut out, mut err) = (Vec::new(), Vec::new());
         // The pipes end with the tree, and process 1 ends the tree in time; whoever writes too much waits until then.
         let _ = stdout.take(MAX_OUTPUT).read_to_end(&mut out);
         let _ = stderr.take(MAX_OUTPUT).read_to_end(&mut err);
-        let left = jail.deadline().saturating_duration_since(Instant::now());
+        await_end(jail.end_of_run(), jail.deadline());
+        // Nobody has to be given time to pass this answer on.
+        jail.kill();
+        await_end(jail.pidfd(), Instant::now() + GRACE);
+        let ending = jail.finish(launcher);
+        launcher.tidy();
+        Answer { ending, stdout: out, stderr: err }
+    }
+}
+
+/// Waits until it is readable, or until then.
+fn await_end(end: BorrowedFd<'_>, deadline: Instant) {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
         let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-        let pidfd = jail.pidfd();
-        loop {
-            match rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {
-                Err(Errno::INTR) => {}
-                Ok(1..) => break,
-                Ok(0) | Err(_) => {
-                    jail.kill();
-                    break;
-                }
-            }
+        let polled = rustix::event::poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&timeout));
+        if polled != Err(Errno::INTR) {
+            return;
         }
-        Answer { ending: jail.finish(launcher), stdout: out, stderr: err }
     }
 }

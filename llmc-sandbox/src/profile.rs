@@ -29,6 +29,9 @@ pub struct Profile {
     pub landlock: bool,
     /// What may be executed.
     pub execute: Execute,
+    /// Whether the payload may start processes. The run of one that may not is over when the payload is, and nobody
+    /// has to wait until the kernel has cleared away its namespaces.
+    pub children: bool,
     /// System calls where the kernel gives no namespaces; the profile is not run there when absent.
     pub without_namespaces: Option<&'static Policy>,
     /// Limits where the request names none.
@@ -114,6 +117,7 @@ pub const CODE: Profile = Profile {
     terminal: false,
     landlock: true,
     execute: Execute::ProgramOnly,
+    children: false,
     without_namespaces: Some(&seccomp::CODE_ALONE),
     limits: JailLimits {
         wall_ms: 30_000,
@@ -140,6 +144,7 @@ pub const ZYGOTE: Profile = Profile {
     filter: &seccomp::ZYGOTE,
     proc: Proc::Whole,
     landlock: false,
+    children: true,
     limits: JailLimits::UNLIMITED,
     address_space_beyond_memory: 0,
     without_namespaces: None,
@@ -200,6 +205,7 @@ pub const WORKSPACE: Profile = Profile {
     terminal: false,
     landlock: true,
     execute: Execute::Everything,
+    children: true,
     // Its children could outlive it, and nothing would bound what they write.
     without_namespaces: None,
     limits: JailLimits {
@@ -241,6 +247,7 @@ pub const ENGINE: Profile = Profile {
     terminal: false,
     landlock: true,
     execute: Execute::Nothing,
+    children: false,
     limits: JailLimits {
         wall_ms: 30_000,
         cpu_ms: 10_000,

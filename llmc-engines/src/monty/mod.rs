@@ -22,7 +22,7 @@ use monty_types::{
 
 use crate::job::{CallError, Host, Job};
 use crate::report::{Raised, Report, Shown};
-use crate::{Ending, Limits, Spent, Streams};
+use crate::{Prepared, Spent};
 
 /// What tells the interpreter in results.
 pub const ENGINE: &str = "monty 0.0.23 (Python subset)";
@@ -35,9 +35,16 @@ const TOOL: &str = "tools.";
 const TIME_IS_OVER: &str = "time limit exceeded";
 const MEMORY_IS_USED_UP: &str = "memory limit exceeded";
 
-/// Runs one job.
-pub fn run(streams: Streams, limits: Limits) -> Ending {
-    crate::job::run(ENGINE, streams, limits, |host, job| Machine::new(host).execute(job))
+/// Gets the interpreter ready. It starts within microseconds; what takes longer is that the kernel brings in the memory
+/// that it needs, for which any code will do.
+pub fn prepare() -> Prepared {
+    let mut repl =
+        MontyRepl::new(NAME, ResourceTracker::new(ResourceLimits::default()), CompileOptions::default());
+    // What comes of it is of no interest.
+    let _ = repl.feed_run("1", imports::inputs(), PrintWriter::Disabled);
+    Box::new(|streams, limits| {
+        crate::job::run(ENGINE, streams, limits, |host, job| Machine::new(host).execute(job))
+    })
 }
 
 /// The interpreter around one job.

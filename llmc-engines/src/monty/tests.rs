@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::Ending;
 use crate::testing::{Play, Told};
 
 fn play(code: &str) -> Told {
-    Play::new(run).run(code)
+    Play::new(prepare).run(code)
 }
 
 #[track_caller]
@@ -101,7 +102,7 @@ fn ways_to_leave() {
 
 #[test]
 fn standard_input_comes_line_by_line() {
-    let mut play = Play::new(run);
+    let mut play = Play::new(prepare);
     play.stdin = "a\nb\n".into();
     assert_eq!(play.run("[input(), input()]").value(), json!(["a", "b"]));
     assert_eq!(
@@ -152,7 +153,7 @@ fn tools_that_fail_raise_what_the_server_says() {
     assert_eq!(error("from llmc import tools\ntools.nothing_like_it()").1, "no tool `nothing_like_it`");
     assert_eq!(error("from llmc import tools\ntools.echo('x')").0, "TypeError");
     assert_eq!(error("from llmc import tools\ntools.echo(x={1})").0, "TypeError");
-    let mut few = Play::new(run);
+    let mut few = Play::new(prepare);
     few.max_calls = 3;
     let told = few.run("from llmc import tools\nwhile True: tools.echo()");
     assert_eq!(
@@ -216,7 +217,7 @@ fn endless_code_ends_in_time_with_what_it_printed() {
         "print('here')\nsorted([3, 1], key=lambda x: [0 for _ in range(10 ** 9)])",
         "print('here')\nimport re\nre.match('(a+)+$', 'a' * 40 + 'b')\nwhile True: pass",
     ] {
-        let mut play = Play::new(run);
+        let mut play = Play::new(prepare);
         play.limits.wall_ms = 300;
         let told = play.run(code);
         assert_eq!(
@@ -231,7 +232,7 @@ fn endless_code_ends_in_time_with_what_it_printed() {
             "{code}"
         );
     }
-    let mut play = Play::new(run);
+    let mut play = Play::new(prepare);
     play.limits.cpu_ms = 100;
     let told = play.run("while True: pass");
     assert_eq!((told.ending, &told.error()["type"]), (Ending::Limit(Spent::Cpu), &json!("LimitExceeded")));

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use rquickjs::context::EvalOptions;
 use rquickjs::promise::PromiseState;
-use rquickjs::{Array, Context, Ctx, Error, Function, Object, Promise, Runtime, Value};
+use rquickjs::{Array, Context, Ctx, Error, Function, Object, Persistent, Promise, Runtime, Value};
 
 use crate::job::{Host, Job};
 use crate::report::{Raised, Report, Shown};
-use crate::{Ending, Limits, Spent, Streams};
-use natives::Rejections;
+use crate::{Prepared, Spent};
+use natives::{Place, Rejections};
 
 /// What tells the interpreter in results.
 pub const ENGINE: &str = "QuickJS-ng (rquickjs 0.14)";
@@ -29,27 +29,55 @@ const NAME: &str = "<code>";
 /// Stack of the interpreter in bytes, well below the stack of a thread.
 const STACK_BYTES: usize = 1 << 20;
 
-/// Runs one job.
-pub fn run(streams: Streams, limits: Limits) -> Ending {
-    crate::job::run(ENGINE, streams, limits, execute)
+/// Gets the interpreter ready, prelude included: the greater part of what a short job takes.
+pub fn prepare() -> Prepared {
+    let engine = Engine::new();
+    Box::new(|streams, limits| {
+        crate::job::run(ENGINE, streams, limits, |host, job| match engine {
+            Ok(engine) => engine.execute(host, job),
+            Err(_) => shortage(host),
+        })
+    })
 }
 
-fn execute(host: &Rc<Host>, job: &Job) -> Report {
-    let Ok(runtime) = Runtime::new() else { return shortage(host) };
-    runtime.set_memory_limit(host.limits.heap_bytes());
-    runtime.set_max_stack_size(STACK_BYTES);
-    let watched = Rc::downgrade(host);
-    let is_over = move || watched.upgrade().is_none_or(|host| host.clock.check().is_some());
-    runtime.set_interrupt_handler(Some(Box::new(is_over)));
-    let rejections = Rejections::watch(&runtime, host);
-    let Ok(context) = Context::full(&runtime) else { return shortage(host) };
-    let report = context.with(|ctx| match Machine::new(&ctx, host, job) {
-        Ok(machine) => machine.execute(&job.code, &rejections),
-        Err(_) => shortage(host),
-    });
-    // The process ends now. Taking its memory apart would cost time, and code may have left it in any state.
-    std::mem::forget((context, runtime, rejections));
-    report
+/// An interpreter without a job. The order of the fields is that in which they can be dropped.
+struct Engine {
+    prelude: Persistent<Object<'static>>,
+    context: Context,
+    runtime: Runtime,
+    place: Place,
+}
+
+impl Engine {
+    fn new() -> Result<Self, Error> {
+        let runtime = Runtime::new()?;
+        runtime.set_max_stack_size(STACK_BYTES);
+        let context = Context::full(&runtime)?;
+        let place = Place::default();
+        let prelude = context.with(|ctx| {
+            let prelude: Function<'_> = ctx.eval_with_options(PRELUDE, script("llmc:prelude", false))?;
+            let prelude: Object<'_> = prelude.call((natives::object(&ctx, &place)?,))?;
+            Ok::<_, Error>(Persistent::save(&ctx, prelude))
+        })?;
+        Ok(Self { prelude, context, runtime, place })
+    }
+
+    fn execute(self, host: &Rc<Host>, job: &Job) -> Report {
+        // What the start took counts, too.
+        self.runtime.set_memory_limit(host.limits.heap_bytes());
+        let watched = Rc::downgrade(host);
+        let is_over = move || watched.upgrade().is_none_or(|host| host.clock.check().is_some());
+        self.runtime.set_interrupt_handler(Some(Box::new(is_over)));
+        let rejections = Rejections::watch(&self.runtime, host);
+        self.place.take(host, job);
+        let report = self.context.with(|ctx| match Machine::new(&ctx, host, &self.prelude) {
+            Ok(machine) => machine.execute(&job.code, &rejections),
+            Err(_) => shortage(host),
+        });
+        // The process ends now. Taking its memory apart would cost time, and code may have left it in any state.
+        std::mem::forget((self, rejections));
+        report
+    }
 }
 
 /// The interpreter could not even start.
@@ -76,10 +104,14 @@ enum End<'js> {
 }
 
 impl<'a, 'js> Machine<'a, 'js> {
-    fn new(ctx: &'a Ctx<'js>, host: &'a Rc<Host>, job: &Job) -> Result<Self, Error> {
-        let prelude: Function<'js> = ctx.eval_with_options(PRELUDE, script("llmc:prelude", false))?;
-        let prelude = prelude.call((natives::object(ctx, host, job.tools.clone())?,))?;
-        Ok(Self { ctx, host, prelude })
+    fn new(
+        ctx: &'a Ctx<'js>,
+        host: &'a Rc<Host>,
+        prelude: &Persistent<Object<'static>>,
+    ) -> Result<Self, Error> {
+        let machine = Self { ctx, host, prelude: prelude.clone().restore(ctx)? };
+        machine.ask::<_, ()>("begin", ())?;
+        Ok(machine)
     }
 
     fn execute(&self, code: &str, rejections: &Rejections) -> Report {

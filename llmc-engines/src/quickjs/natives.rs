@@ -1,48 +1,65 @@
 //! What JavaScript gets from outside: output, input, tool calls, a clock; and who watches rejected promises.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
 use rquickjs::{Array, Ctx, Error, Function, Object, Persistent, Runtime, Value};
 
 use crate::Spent;
-use crate::job::{CallError, Host};
+use crate::job::{CallError, Host, Job};
 
 /// Memory that a run which has not used up its own can always get, in bytes.
 const PROBE_BYTES: usize = 1 << 20;
 
-/// The functions that `prelude.js` builds on. They hold on to the host only while it lives: the interpreter is left
+/// Where the job will be, once there is one. It holds on to the host only while that lives: the interpreter is left
 /// behind with its memory, and must not keep descriptors open.
-pub(super) fn object<'js>(
-    ctx: &Ctx<'js>,
-    host: &Rc<Host>,
+#[derive(Clone, Default)]
+pub(super) struct Place(Rc<OnceCell<Taken>>);
+
+/// What the functions want of a job.
+struct Taken {
+    host: Weak<Host>,
     tools: Option<String>,
-) -> Result<Object<'js>, Error> {
+}
+
+impl Place {
+    /// Takes the one job.
+    pub(super) fn take(&self, host: &Rc<Host>, job: &Job) {
+        self.0.get_or_init(|| Taken { host: Rc::downgrade(host), tools: job.tools.clone() });
+    }
+
+    fn host(&self) -> Option<Rc<Host>> {
+        self.0.get()?.host.upgrade()
+    }
+}
+
+/// The functions that `prelude.js` builds on. They do nothing before the job is there.
+pub(super) fn object<'js>(ctx: &Ctx<'js>, place: &Place) -> Result<Object<'js>, Error> {
     let native = Object::new(ctx.clone())?;
-    let out = Rc::downgrade(host);
+    let out = place.clone();
     let print = move |stream: u8, text: String| {
-        let Some(host) = out.upgrade() else { return };
+        let Some(host) = out.host() else { return };
         if stream == 1 { &host.stdout } else { &host.stderr }.print(&text);
     };
     native.set("print", Function::new(ctx.clone(), print)?)?;
-    let input = Rc::downgrade(host);
-    let stdin = move || input.upgrade().map_or_else(String::new, |host| host.input().to_owned());
+    let input = place.clone();
+    let stdin = move || input.host().map_or_else(String::new, |host| host.input().to_owned());
     native.set("stdin", Function::new(ctx.clone(), stdin)?)?;
     let start = Instant::now();
     native.set("now", Function::new(ctx.clone(), move || start.elapsed().as_secs_f64() * 1000.0)?)?;
-    let caller = Rc::downgrade(host);
+    let caller = place.clone();
     let call = move |ctx: Ctx<'js>, name: String, arguments: String| answer(&ctx, &caller, &name, &arguments);
     native.set("call", Function::new(ctx.clone(), call)?)?;
-    if let Some(tools) = tools {
-        native.set("tools", tools)?;
-    }
+    let listed = place.clone();
+    let tools = move || listed.0.get().and_then(|taken| taken.tools.clone());
+    native.set("tools", Function::new(ctx.clone(), tools)?)?;
     Ok(native)
 }
 
 /// `[did it succeed, JSON]`.
-fn answer<'js>(ctx: &Ctx<'js>, host: &Weak<Host>, name: &str, arguments: &str) -> Result<Array<'js>, Error> {
-    let answer = host.upgrade().map_or(Err(CallError::Over), |host| host.call(name, arguments));
+fn answer<'js>(ctx: &Ctx<'js>, place: &Place, name: &str, arguments: &str) -> Result<Array<'js>, Error> {
+    let answer = place.host().map_or(Err(CallError::Over), |host| host.call(name, arguments));
     let (ok, json) = match answer {
         Ok(value) => (true, value),
         Err(CallError::Tool(failure)) => (false, serde_json::to_string(&failure).unwrap_or_default()),

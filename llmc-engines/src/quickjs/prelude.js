@@ -1,4 +1,4 @@
-// What code finds as globals, made before it runs: `console`, `print`, `stdin`, `tools`, `ToolError`, `secret`, timers.
+// What code finds as globals, made before it runs, and before anything is known of it: `console`, `print`, `stdin`, `tools`, `ToolError`, `secret`, timers.
 //
 // A function of the native ones (`native`), which the code never sees. It takes what it uses from the built-in
 // prototypes when it is called; code that changes those later changes its own output and nothing else: the frames
@@ -146,7 +146,7 @@
   show("secret", (name) => call("llmc.secret", { name }));
 
   let list;
-  const listed = () => (list ??= native.tools === undefined ? [] : parse(native.tools));
+  const listed = () => (list ??= parse(native.tools() ?? "[]"));
   const known = () => listed().map((tool) => tool.name);
 
   // The same order as in Python: the name counts most, then what is said of the tool, then its arguments.
@@ -216,6 +216,13 @@
   const next = () => timers.reduce((first, timer) => first && first.at <= timer.at ? first : timer, undefined);
 
   return {
+    // The job is there. `performance` counts from now, however long this was ready before.
+    begin: () => {
+      const { now, timeOrigin } = performance;
+      const waited = now();
+      const clock = { now: () => now() - waited };
+      globalThis.performance = defineProperty(clock, "timeOrigin", { value: timeOrigin + waited, enumerable: true });
+    },
     // Milliseconds until the next timer; -1 without one.
     wait: () => (timers.length === 0 ? -1 : Math.max(0, next().at - native.now())),
     fire: () => {

@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::testing::{Play, Told};
+use crate::{Ending, Limits, Streams};
 
 fn play(code: &str) -> Told {
-    Play::new(run).run(code)
+    Play::new(prepare).run(code)
 }
 
 #[track_caller]
@@ -21,7 +22,7 @@ fn shown(code: &str) -> String {
 }
 
 fn limited(change: impl FnOnce(&mut Limits)) -> Play {
-    let mut play = Play::new(run);
+    let mut play = Play::new(prepare);
     change(&mut play.limits);
     play
 }
@@ -141,7 +142,7 @@ fn timers_run_in_order_and_are_waited_for() {
 
 #[test]
 fn standard_input_is_a_string() {
-    let mut play = Play::new(run);
+    let mut play = Play::new(prepare);
     play.stdin = "a\nb\n".into();
     assert_eq!(play.run("stdin.trim().split('\\n')").value(), json!(["a", "b"]));
     assert_eq!(play.run("stdin === stdin").value(), true);
@@ -168,7 +169,7 @@ fn tools_are_functions_with_plain_values() {
 
 #[test]
 fn tools_can_be_searched_and_described() {
-    let mut play = Play::new(run);
+    let mut play = Play::new(prepare);
     let schema = json!({"properties": {"path": {"type": "string"}}});
     play.tools = Some(
         json!([
@@ -215,7 +216,7 @@ fn tools_that_fail_throw_what_the_server_says() {
     assert_eq!(error("tools.echo([1])").0, "TypeError");
     assert_eq!(error("tools.echo({n: 1n})").0, "TypeError");
     assert!(error("tools.echo({text: 'x'.repeat(2 ** 21)})").1.contains("at most 1048576"));
-    let mut few = Play::new(run);
+    let mut few = Play::new(prepare);
     few.max_calls = 3;
     let told = few.run("for (;;) tools.echo()");
     assert_eq!(told.error()["message"], "more than 3 tool calls in one run");
@@ -410,10 +411,54 @@ fn a_socket_that_closes_or_lies_ends_the_run() {
         ours.write_all(&[&length[..], &[kind], body.as_bytes()].concat()).unwrap();
         ours.shutdown(std::net::Shutdown::Write).unwrap();
         let limits = Limits { wall_ms: 5000, cpu_ms: 5000, memory_bytes: 64 << 20 };
-        assert_eq!(run(streams, limits), Ending::Broken, "{body}");
+        assert_eq!(prepare()(streams, limits), Ending::Broken, "{body}");
         let mut said = Vec::new();
         // Reset, if it had not read everything.
         let _ = ours.read_to_end(&mut said);
         assert!(!said.contains(&b'D') || said.starts_with(&[0]), "{said:?}");
     }
+}
+
+/// An engine that waits for its job.
+fn waiting<const MS: u64>() -> Prepared {
+    let engine = prepare();
+    std::thread::sleep(Duration::from_millis(MS));
+    engine
+}
+
+#[test]
+fn an_engine_that_was_ready_long_before_is_as_one_that_was_not() {
+    let globals = "Object.getOwnPropertyNames(globalThis).map((name) => {
+        const {value, get, ...flags} = Object.getOwnPropertyDescriptor(globalThis, name);
+        return [name, typeof value, typeof get, flags];
+    })";
+    assert_eq!(Play::new(waiting::<1>).run(globals).value(), value(globals));
+    // Time counts from the beginning of the run, by every clock.
+    let told = Play::new(waiting::<1>).run("[performance.now() >= 0, performance.now.name]");
+    assert_eq!(told.value(), json!([true, "now"]));
+    let origin = |play: Play| play.run("performance.timeOrigin").value().as_f64().unwrap();
+    let before = origin(Play::new(prepare));
+    assert!(origin(Play::new(waiting::<300>)) - before >= 300.0, "the origin is where the run began");
+    let mut short = Play::new(waiting::<3000>);
+    short.limits.wall_ms = 3000;
+    assert_eq!(short.run("1").value(), 1, "waiting was not counted");
+    assert_eq!(short.run("for (;;) {}").ending, Ending::Limit(Spent::Wall));
+    // No two have the same random numbers.
+    let random = || Play::new(waiting::<1>).run("[Math.random(), Math.random()]").value();
+    assert_ne!(random(), random());
+}
+
+#[test]
+fn what_an_engine_has_used_to_get_ready_counts_and_its_limits_come_with_the_job() {
+    let code = "try { new Uint8Array(2 ** 25); 'there' } catch (e) { e.message }";
+    assert_eq!(limited(|limits| limits.memory_bytes = 256 << 20).run(code).value(), "there");
+    assert_eq!(limited(|limits| limits.memory_bytes = 40 << 20).run(code).value(), "out of memory");
+    // Less than the prelude takes: the code does not begin.
+    let told = limited(|limits| limits.memory_bytes = 256 << 10).run("print('here')");
+    assert_eq!((told.ending, told.stdout.as_str()), (Ending::Limit(Spent::Memory), ""), "{}", told.report);
+}
+
+#[test]
+fn an_engine_that_gets_no_job_does_nothing() {
+    drop(prepare());
 }

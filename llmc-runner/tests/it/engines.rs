@@ -118,6 +118,9 @@ fn jails_of_embedded_engines_wait_for_runs_that_come_again() {
     let next = play_waiting(&mut runner, asked, "[typeof left, typeof JSON.left, [].left]");
     assert_eq!(next.report["value"]["json"], r#"["undefined","undefined",null]"#, "{}", next.report);
     // Its limits came with the run.
+    let small = || engine("javascript", |limits| limits.memory_bytes = 64 << 20);
+    let told = play_waiting(&mut runner, small, "print('out'); new Uint8Array(2 ** 27)");
+    assert_eq!((told.done.outcome.limit, told.done.stdout.as_str()), (Some(Limit::Memory), "out\n"));
     let short = || engine("javascript", |limits| limits.wall_ms = 200);
     let told = play_waiting(&mut runner, short, "print('out'); for (;;) {}");
     assert_eq!((told.done.outcome.limit, told.done.stdout.as_str()), (Some(Limit::Wall), "out\n"));
@@ -213,4 +216,41 @@ fn without_cpython_python_is_the_embedded_subset() {
     let told = play(&mut runner, engine("python", plain), "print('out')\n6 * 7");
     assert!(told.engine.starts_with("monty"), "{}", told.engine);
     assert_eq!((&told.report["value"]["json"], told.done.stdout.as_str()), (&json!("42"), "out\n"));
+}
+
+/// A run that begins with this script.
+fn script(text: &str) -> Request {
+    let args = ["-I", "-S", "-X", "utf8", "/llmc/boot.py"];
+    let mut request = request(Profile::Code, Program::Engine("python".into()), &args);
+    request.spec.files = vec![File { name: "boot.py".into(), contents: text.into() }];
+    request
+}
+
+#[test]
+fn a_script_that_comes_again_is_compiled_once_and_does_the_same() {
+    let told = "import sys\nprint(__name__, (lambda: 1).__code__.co_filename, open('/llmc/boot.py').read()[:6])\n\
+                sys.stderr.write(sys.argv[0])\ntry:\n    1 / 0\nexcept ZeroDivisionError as error:\n    \
+                print(error.__traceback__.tb_lineno, __debug__)";
+    let same = "__main__ /llmc/boot.py import\n5 True\n";
+    let mut runner = Runner::start();
+    let first = runner.run(script(told));
+    assert_eq!((first.stdout.as_str(), first.stderr.as_str()), (same, "/llmc/boot.py"));
+    let begun = Instant::now();
+    loop {
+        let done = runner.run(script(told));
+        assert_eq!((done.stdout.as_str(), done.outcome.status), (same, Status::Exited(0)), "{}", done.stderr);
+        if done.stderr == "/llmc/compiled.pyc" {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is never compiled");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Another script is never taken for it, and one that cannot be compiled says so itself, every time.
+    for number in 0..3 {
+        assert_eq!(runner.run(script(&format!("print({number})"))).stdout, format!("{number}\n"));
+        let broken = runner.run(script("print('out'"));
+        assert!(broken.stderr.contains("SyntaxError"), "{}", broken.stderr);
+        assert_eq!(broken.outcome.status, Status::Exited(1));
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }

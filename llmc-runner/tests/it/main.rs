@@ -373,6 +373,62 @@ fn jails_run_side_by_side_up_to_a_number() {
     assert_eq!((killed.limit, killed.status), (Some(Limit::Killed), Status::Signalled(9)));
 }
 
+/// Scheduling policies of the processes below process 1 of a jail: field 41 of proc_pid_stat(5).
+fn policies(init: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{init}/task/{init}/children")).unwrap_or_default();
+    let children = children.split_ascii_whitespace().map(|number| number.parse::<u32>().unwrap());
+    children
+        .flat_map(|child| {
+            let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+            let own = fields.split_ascii_whitespace().nth(38).map(|policy| policy.parse().unwrap());
+            own.into_iter().chain(policies(child))
+        })
+        .collect()
+}
+
+#[test]
+fn a_tree_that_wants_many_more_processors_than_there_are_gives_way() {
+    const IDLE: u32 = 5;
+    let processors = std::thread::available_parallelism().unwrap().get();
+    let crowd = 4 * processors + 8;
+    if crowd > 60 {
+        println!("not checked: {processors} processors are too many for the processes of one run");
+        return;
+    }
+    let mut runner = Runner::start();
+    let spinning = |count: usize| {
+        let each =
+            format!("i=0; while [ $i -lt {count} ]; do (while :; do :; done) & i=$((i+1)); done; wait");
+        let mut request = shell(&each);
+        request.spec.limits.processes = 64;
+        request
+    };
+    // Process 1 of the jail that began last.
+    let newest = |runner: &Runner| -> u32 {
+        let id = runner.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        children.split_ascii_whitespace().next_back().unwrap().parse().unwrap()
+    };
+    let few = runner.spawn(1, spinning(2)).unwrap_or_else(|refused| panic!("{refused:?}"));
+    let few_init = newest(&runner);
+    let many = runner.spawn(2, spinning(crowd)).unwrap_or_else(|refused| panic!("{refused:?}"));
+    let many_init = newest(&runner);
+    let begun = Instant::now();
+    while !policies(many_init).iter().filter(|policy| **policy == IDLE).count().gt(&crowd) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", policies(many_init));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // Its neighbour is an ordinary one, and so are those that watch over both.
+    assert_eq!(policies(few_init), [0, 0, 0]);
+    let watching = policies(runner.child.id());
+    assert_eq!(watching.iter().filter(|policy| **policy == 0).count(), 5, "{watching:?}");
+    for run in [few, many] {
+        rustix::process::pidfd_send_signal(&run.pidfd, Signal::KILL).unwrap();
+        runner.finish(run);
+    }
+}
+
 #[test]
 fn everything_dies_with_the_server() {
     let mut runner = Runner::start();

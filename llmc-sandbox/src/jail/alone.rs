@@ -34,7 +34,7 @@ use super::launcher::{Launcher, SET_UP_TIMEOUT, expect};
 use super::monitor::{Monitor, Watched};
 use super::payload::{self, FIRST_FREE};
 use super::running::{Jail, Origin};
-use super::spec::{FILES, Inside, JailSpec, Payload};
+use super::spec::{FILES, Function, JailSpec, Payload};
 use crate::error::{At, JailError, Layer};
 use crate::landlock::{self, Required, Right, Rule};
 use crate::seccomp::Policy;
@@ -208,7 +208,7 @@ impl Guardian<'_> {
     }
 
     /// In the payload: the last steps, then its program. A function to call is returned.
-    fn become_payload(&self, guardian: u32, failure: &OwnedFd) -> Result<fn(Inside) -> u8, JailError> {
+    fn become_payload(&self, guardian: u32, failure: &OwnedFd) -> Result<Function, JailError> {
         let spec = self.spec;
         // No filter call can clear this, and no user changes any more.
         process::die_with_parent(Some(guardian))?;

@@ -16,7 +16,7 @@ use super::guard::Guard;
 use super::identity::{PAYLOAD_ID, become_user};
 use super::monitor::{Monitor, Watched};
 use super::payload;
-use super::spec::{JailSpec, Payload};
+use super::spec::JailSpec;
 use super::tree::Plan;
 use super::waiting::{Waiting, give_up};
 use crate::cgroup::Clock;
@@ -154,7 +154,7 @@ impl Init<'_> {
                     used_before,
                     clock,
                     finished: None,
-                    ends_when_told: matches!(self.spec.payload, Payload::Function(_)),
+                    ends_when_told: !self.spec.profile.children,
                 })
             }
         }

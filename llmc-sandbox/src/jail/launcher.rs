@@ -349,7 +349,8 @@ impl Launcher {
                 init::main(Init { spec, plan, filter, control: theirs, handover, keep_groups, clock, proof })
             }
             Clone::Parent { pid, pidfd } => {
-                drop((theirs, handover));
+                // Process 1 has all of them by now; whoever closes the last copy of a mount has the work.
+                drop((theirs, handover, plan));
                 let origin = Origin::Launcher { pid, slot };
                 let is_function = matches!(spec.payload, Payload::Function(_));
                 let jail = Jail {
@@ -362,7 +363,7 @@ impl Launcher {
                     group,
                     ending: None,
                     is_function,
-                    ends_when_told: is_function,
+                    ends_when_told: !spec.profile.children,
                 };
                 let deadline = started + SET_UP_TIMEOUT;
                 match self.accompany(&jail, (pid, slot), deadline) {

@@ -19,6 +19,7 @@
 
 mod alone;
 mod control;
+mod crowd;
 mod folder;
 mod growth;
 mod guard;
@@ -53,7 +54,8 @@ pub use running::Jail;
 pub use signals::TreeSignal;
 pub(crate) use spec::{CANARY, SCRATCH};
 pub use spec::{
-    CPU_USED_UP, GrantedRoot, Inside, JailLimits, JailSpec, MEMORY_USED_UP, Payload, SmallFile, TIME_USED_UP,
+    CPU_USED_UP, Function, GrantedRoot, Inside, JailLimits, JailSpec, MEMORY_USED_UP, Payload, Ready,
+    SmallFile, TIME_USED_UP,
 };
 pub use terminal::Terminal;
 pub use waiting::{Finished, Waiting};

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::control::{self as messages, Accounting, Ending, Limit, Message};
+use super::crowd;
 use super::growth::Growth;
 use super::reached::Reached;
 use super::signals::TreeSignal;
@@ -76,6 +77,8 @@ struct Use {
     memory_bytes: u64,
     cpu: Duration,
     processes: u32,
+    /// Processes whose first thread has a processor or waits for one.
+    ready: usize,
     /// Of the process that has most.
     open_files: u64,
     /// Largest resident set that the payload ever had, in bytes.
@@ -93,6 +96,12 @@ struct Reaped {
 }
 
 impl Monitor {
+    /// Looks around once before there is anything to be seen: the first time takes several times as long as the others,
+    /// because the kernel has to bring in the memory for it, and would be in the way of the answer.
+    pub(super) fn rehearse(&self) {
+        self.note(&self.count(), &mut Reached::default());
+    }
+
     /// Watches until the run is over, or until the launcher's end of `control` closes; the caller exits then.
     pub(super) fn run(&mut self, control: &OwnedFd) {
         let mut peak = 0;
@@ -127,6 +136,9 @@ impl Monitor {
                 (self.watched == Watched::OneProcess && is_over).then_some(Limit::Processes)
             });
             if ended.is_none() && limit.is_none() {
+                if self.watched == Watched::Namespace && crowd::is_crowd(now.ready) {
+                    crowd::give_way(&self.proc);
+                }
                 continue;
             }
             let ending = Ending {
@@ -319,6 +331,7 @@ impl Monitor {
         }
         if let Some(stat) = self.read(&format!("{name}/stat")) {
             total.cpu += cpu_in_stat(&stat, rustix::param::clock_ticks_per_second());
+            total.ready += usize::from(is_ready_in_stat(&stat));
         }
     }
 
@@ -384,6 +397,12 @@ fn cpu_in_stat(stat: &[u8], ticks_per_second: u64) -> Duration {
     Duration::from_millis(ticks.saturating_mul(1000) / ticks_per_second.max(1))
 }
 
+/// Whether the state in a `/proc/PID/stat` is `R`.
+fn is_ready_in_stat(stat: &[u8]) -> bool {
+    let end_of_name = stat.iter().rposition(|&byte| byte == b')');
+    end_of_name.is_some_and(|end| stat[end + 1..].trim_ascii_start().first() == Some(&b'R'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,6 +424,8 @@ mod tests {
             let stat = format!("7 {name}{tail}");
             assert_eq!(cpu_in_stat(stat.as_bytes(), 100), Duration::from_millis(2500), "{name}");
         }
+        assert!(is_ready_in_stat(b"7 (a) S) R 1 2") && !is_ready_in_stat(b"7 (a) R) S 1 2"));
+        assert!(!is_ready_in_stat(b"7 (R") && !is_ready_in_stat(b"7 (x)"));
         assert_eq!(cpu_in_stat(b"7 (x", 100), Duration::ZERO);
         assert_eq!(cpu_in_stat(b"7 (x) S", 100), Duration::ZERO);
     }

@@ -6,13 +6,14 @@ use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::Resource;
 
-use super::spec::{CANARY, Inside, JailLimits, JailSpec, Payload, SCRATCH};
+use super::spec::{CANARY, Function, Inside, JailLimits, JailSpec, Payload, SCRATCH};
 use super::waiting::{PANICKED, Waiting};
 use super::{control, terminal};
 use crate::error::{At, JailError, Layer};
@@ -43,14 +44,15 @@ pub(super) fn main(spec: &JailSpec, rights: &[(PathBuf, Right)], filter: &Filter
 pub(super) fn run(
     spec: &JailSpec,
     failure: OwnedFd,
-    steps: impl FnOnce(&OwnedFd) -> Result<fn(Inside) -> u8, JailError>,
+    steps: impl FnOnce(&OwnedFd) -> Result<Function, JailError>,
 ) -> ! {
     let outcome = catch_unwind(AssertUnwindSafe(|| match steps(&failure) {
         Ok(function) => {
             // Its end says that the payload runs.
             drop(failure);
             let job = spec.job.as_ref().map(|_| sys::owner_of(JOB));
-            function(Inside { job, limits: spec.limits })
+            let since = Instant::now();
+            function()(Inside { job, limits: spec.limits, since })
         }
         Err(error) => {
             let _ = rustix::io::write(&failure, &control::encode_error(&error));
@@ -60,8 +62,8 @@ pub(super) fn run(
     sys::exit(outcome.unwrap_or(PANICKED).into())
 }
 
-/// Waits for a job behind every wall for which it need not be known, then puts up the rest and calls the function; or
-/// tells why not.
+/// Gets ready for a job behind every wall for which it need not be known, and waits for it; then puts up the rest and
+/// does it, or tells why not.
 pub(super) fn wait(spec: &JailSpec, rights: &[(PathBuf, Right)], filter: &Filter, waiting: Waiting) -> ! {
     let Payload::Function(function) = spec.payload else { sys::exit(126) };
     let prepared = place_descriptors(
@@ -75,7 +77,9 @@ pub(super) fn wait(spec: &JailSpec, rights: &[(PathBuf, Right)], filter: &Filter
     if let Err(error) = prepared {
         waiting.give_up(&error);
     }
-    waiting.run(spec.profile, || filter.install(), function)
+    // A panic must not unwind into the launcher's loop, of which this process is a copy.
+    let Ok(ready) = catch_unwind(function) else { sys::exit(PANICKED.into()) };
+    waiting.run(spec.profile, || filter.install(), ready)
 }
 
 /// Where a payload starts, unless the request says where.
@@ -103,7 +107,7 @@ fn enter(
     rights: &[(PathBuf, Right)],
     filter: &Filter,
     failure: &OwnedFd,
-) -> Result<fn(Inside) -> u8, JailError> {
+) -> Result<Function, JailError> {
     let streams = [spec.stdin.as_ref(), Some(&spec.stdout), Some(&spec.stderr), spec.job.as_ref()];
     place_descriptors(streams, spec.profile, &[failure])?;
     settle(spec.cwd.as_deref().unwrap_or(Path::new(home(spec.profile))))?;

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
+use std::time::Instant;
 
 use crate::error::JailError;
 use crate::profile::{Execute, Profile};
@@ -81,11 +82,19 @@ pub enum Payload {
         /// Arguments after the program's name.
         args: Vec<String>,
     },
-    /// A function of the launcher's own image, which is called after the last step. It runs in a copy of the
-    /// launcher's memory: nothing is executed, so nothing has to be visible. What it returns is its exit code; see
-    /// [`CPU_USED_UP`], [`MEMORY_USED_UP`] and [`TIME_USED_UP`].
-    Function(fn(Inside) -> u8),
+    /// A function of the launcher's own image. It runs in a copy of the launcher's memory: nothing is executed, so
+    /// nothing has to be visible.
+    Function(Function),
 }
+
+/// Gets ready for a job and returns what does it, which is called after the last step.
+///
+/// In a jail that waits, this is called while that waits: the tree, its rights and Landlock are in force, limits and the
+/// filter for system calls come with the job. So it must not touch anything but memory of its own.
+pub type Function = fn() -> Ready;
+
+/// Does a job. What it returns is its exit code; see [`CPU_USED_UP`], [`MEMORY_USED_UP`] and [`TIME_USED_UP`].
+pub type Ready = Box<dyn FnOnce(Inside) -> u8>;
 
 /// Exit code of a function that ended itself because its time by the clock was over.
 pub const TIME_USED_UP: u8 = 64;
@@ -101,6 +110,8 @@ pub struct Inside {
     pub job: Option<OwnedFd>,
     /// Limits of the jail.
     pub limits: JailLimits,
+    /// Since when they count: before it got ready, in a jail that did not wait.
+    pub since: Instant,
 }
 
 /// A small file put into the jail.
@@ -344,11 +355,11 @@ mod tests {
     fn a_function_sees_nothing_and_nothing_else_gets_its_profile() {
         let function = |spec: &mut JailSpec| {
             spec.profile = &crate::profile::ENGINE;
-            spec.payload = Payload::Function(|_| 0);
+            spec.payload = Payload::Function(|| Box::new(|_| 0));
         };
         assert!(!refused(function));
         assert!(refused(|spec| spec.profile = &crate::profile::ENGINE));
-        assert!(refused(|spec| spec.payload = Payload::Function(|_| 0)));
+        assert!(refused(|spec| spec.payload = Payload::Function(|| Box::new(|_| 0))));
         assert!(refused(|spec| {
             function(spec);
             spec.roots.push(GrantedRoot { dir: null(), target: "/work".into(), writable: false });

@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pieces: Vec<(PathBuf, Piece)>,
     /// Where a path is taken already.
     taken: BTreeSet<PathBuf>,
+    /// Paths of the machine that were looked at and are no links.
+    plain: BTreeSet<PathBuf>,
     /// Rights for Landlock.
     pub(crate) rights: Vec<(PathBuf, Right)>,
     proc: Proc,
@@ -114,7 +116,7 @@ impl Plan {
         let mut path = path.to_owned();
         for _ in 0..MAX_LINKS {
             let Some((link, target)) =
-                first_link(&path).at(Layer::Root, format!("look at {}", path.display()))?
+                first_link(&path, &mut self.plain).at(Layer::Root, format!("look at {}", path.display()))?
             else {
                 return self.bind_final(path, right, missing);
             };
@@ -144,7 +146,11 @@ impl Plan {
                 return Err(JailError::Invalid(what.into()));
             }
         };
-        self.rights.push((path.clone(), right));
+        // Many are found by more than one way, such as through `/lib`.
+        let rule = (path.clone(), right);
+        if !self.rights.contains(&rule) {
+            self.rights.push(rule);
+        }
         if self.is_visible(&path) {
             return Ok(path);
         }
@@ -281,20 +287,21 @@ impl Plan {
             mounts::new_tmpfs(ROOT_BYTES, ROOT_INODES, "0755", HARMLESS | MountAttrFlags::MOUNT_ATTR_NOEXEC)
                 .at(Layer::Root, "make a root file system")?;
         mounts::hang_in(&tree)?;
+        let mut tree = NewTree { tree, made: BTreeSet::new() };
         // Scratch space first, so that a program that lies below /tmp on the machine can be put there.
         if self.scratch {
             let scratch = new_scratch(self.scratch_bytes, self.scratch_inodes)?;
-            place(&tree, Path::new("tmp"), &scratch).at(Layer::Root, "attach scratch space")?;
+            tree.place(Path::new("tmp"), &scratch).at(Layer::Root, "attach scratch space")?;
         }
         if let Some(proc) = proc {
-            place(&tree, Path::new("proc"), &proc).at(Layer::Proc, "attach /proc")?;
+            tree.place(Path::new("proc"), &proc).at(Layer::Proc, "attach /proc")?;
         }
         for (path, piece) in &self.pieces {
-            build_piece(&tree, relative(path), piece)
+            tree.build(relative(path), piece)
                 .at(Layer::Root, format!("put {} into the new root", path.display()))?;
         }
-        mounts::enter_root(&tree)?;
-        mounts::seal_root(&tree)?;
+        mounts::enter_root(&tree.tree)?;
+        mounts::seal_root(&tree.tree)?;
         self.read_back()
     }
 
@@ -353,17 +360,23 @@ enum Missing {
     Refuse,
 }
 
-/// The first component of an absolute path that is a symbolic link, and where it leads.
-fn first_link(path: &Path) -> Result<Option<(PathBuf, PathBuf)>, Errno> {
+/// The first component of an absolute path that is a symbolic link, and where it leads. What is none is added to
+/// `plain`, and not looked at again.
+fn first_link(path: &Path, plain: &mut BTreeSet<PathBuf>) -> Result<Option<(PathBuf, PathBuf)>, Errno> {
     let mut so_far = PathBuf::from("/");
     for component in path.components().skip(1) {
         so_far.push(component);
+        if plain.contains(&so_far) {
+            continue;
+        }
         match rustix::fs::readlinkat(CWD, &so_far, Vec::new()) {
             Ok(target) => {
                 use std::os::unix::ffi::OsStringExt;
                 return Ok(Some((so_far, std::ffi::OsString::from_vec(target.into_bytes()).into())));
             }
-            Err(Errno::INVAL) => {}
+            Err(Errno::INVAL) => {
+                plain.insert(so_far.clone());
+            }
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             Err(errno) => return Err(errno),
         }
@@ -390,47 +403,59 @@ fn relative(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
 
-fn build_piece(tree: &OwnedFd, path: &Path, piece: &Piece) -> Result<(), Errno> {
-    match piece {
-        Piece::Link(to) => {
-            make_parents(tree, path)?;
-            rustix::fs::symlinkat(to, tree, path)
-        }
-        Piece::File(contents) => {
-            make_parents(tree, path)?;
-            let mut rest = &contents[..];
-            let file = make_file(tree, path)?;
-            while !rest.is_empty() {
-                rest = &rest[rustix::io::write(&file, rest)?..];
+/// The tree while it is built.
+struct NewTree {
+    tree: OwnedFd,
+    /// Directories that were made on the way to something.
+    made: BTreeSet<PathBuf>,
+}
+
+impl NewTree {
+    fn build(&mut self, path: &Path, piece: &Piece) -> Result<(), Errno> {
+        match piece {
+            Piece::Link(to) => {
+                self.make_parents(path)?;
+                rustix::fs::symlinkat(to, &self.tree, path)
             }
-            Ok(())
-        }
-        Piece::Terminal(mount) | Piece::Mount { mount, kind: FileType::Directory, .. } => {
-            place(tree, path, mount)
-        }
-        Piece::Mount { mount, .. } => {
-            make_parents(tree, path)?;
-            make_file(tree, path)?;
-            mounts::attach(mount, tree, path)
+            Piece::File(contents) => {
+                self.make_parents(path)?;
+                let mut rest = &contents[..];
+                let file = make_file(&self.tree, path)?;
+                while !rest.is_empty() {
+                    rest = &rest[rustix::io::write(&file, rest)?..];
+                }
+                Ok(())
+            }
+            Piece::Terminal(mount) | Piece::Mount { mount, kind: FileType::Directory, .. } => {
+                self.place(path, mount)
+            }
+            Piece::Mount { mount, .. } => {
+                self.make_parents(path)?;
+                make_file(&self.tree, path)?;
+                mounts::attach(mount, &self.tree, path)
+            }
         }
     }
-}
 
-/// Attaches a directory mount at a new directory.
-fn place(tree: &OwnedFd, path: &Path, mount: impl AsFd) -> Result<(), Errno> {
-    make_parents(tree, path)?;
-    make_directory(tree, path)?;
-    mounts::attach(mount, tree, path)
-}
-
-fn make_parents(tree: &OwnedFd, path: &Path) -> Result<(), Errno> {
-    let Some(parent) = path.parent() else { return Ok(()) };
-    let mut so_far = PathBuf::new();
-    for component in parent.components() {
-        so_far.push(component);
-        make_directory(tree, &so_far)?;
+    /// Attaches a directory mount at a new directory.
+    fn place(&mut self, path: &Path, mount: impl AsFd) -> Result<(), Errno> {
+        self.make_parents(path)?;
+        make_directory(&self.tree, path)?;
+        mounts::attach(mount, &self.tree, path)
     }
-    Ok(())
+
+    fn make_parents(&mut self, path: &Path) -> Result<(), Errno> {
+        let Some(parent) = path.parent() else { return Ok(()) };
+        let mut so_far = PathBuf::new();
+        for component in parent.components() {
+            so_far.push(component);
+            if !self.made.contains(&so_far) {
+                make_directory(&self.tree, &so_far)?;
+                self.made.insert(so_far.clone());
+            }
+        }
+        Ok(())
+    }
 }
 
 fn make_directory(tree: &OwnedFd, path: &Path) -> Result<(), Errno> {
@@ -473,8 +498,14 @@ mod tests {
         std::fs::create_dir(base.join("real")).unwrap();
         std::fs::write(base.join("real/file"), "").unwrap();
         std::os::unix::fs::symlink("real", base.join("link")).unwrap();
-        assert_eq!(first_link(&base.join("real/file")).unwrap(), None);
-        assert_eq!(first_link(&base.join("link/file")).unwrap(), Some((base.join("link"), "real".into())));
-        assert_eq!(first_link(&base.join("nothing/file")).unwrap(), None);
+        let mut plain = BTreeSet::new();
+        // What was seen before a link is known afterwards, and the link is still found.
+        for _ in 0..2 {
+            let mut first_link = |path| first_link(&base.join(path), &mut plain).unwrap();
+            assert_eq!(first_link("real/file"), None);
+            assert_eq!(first_link("link/file"), Some((base.join("link"), "real".into())));
+            assert_eq!(first_link("nothing/file"), None);
+        }
+        assert!(plain.contains(&base.join("real/file")) && !plain.contains(&base.join("link")));
     }
 }

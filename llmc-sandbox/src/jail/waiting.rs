@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use rustix::event::Timespec;
 use rustix::net::RecvFlags;
@@ -74,7 +75,8 @@ impl Waiting {
     ) -> ! {
         let ready = self.take_over(profile).and_then(|taken| steps().map(|()| taken));
         let (limits, has_job) = ready.unwrap_or_else(|error| self.give_up(&error));
-        let inside = Inside { job: has_job.then(|| sys::owner_of(payload::JOB)), limits };
+        let job = has_job.then(|| sys::owner_of(payload::JOB));
+        let inside = Inside { job, limits, since: Instant::now() };
         let finished = self.start();
         let outcome = catch_unwind(AssertUnwindSafe(|| code(inside)));
         finished.tell(outcome.unwrap_or(PANICKED))

@@ -19,7 +19,8 @@ pub(crate) use mount::{MountAttributes, set_mount_attributes};
 pub use process::ExitStatus;
 pub(crate) use process::{
     Clone, Namespaces, SingleThreaded, children_cpu, clone, clone_into, cpu_of, default_signal,
-    default_signals, exit, ignore_signal, limit_heaps, set_host_name, unshare, unshare_is_filtered, wait,
+    default_signals, exit, ignore_signal, limit_heaps, make_idle, set_host_name, unshare,
+    unshare_is_filtered, wait,
 };
 
 use rustix::io::Errno;

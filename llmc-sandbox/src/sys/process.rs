@@ -208,6 +208,17 @@ pub(crate) fn limit_heaps(count: i32) {
     let _ = count;
 }
 
+/// Has the kernel run a thread only when no other one wants its processor, or nearly so: `SCHED_IDLE`.
+pub(crate) fn make_idle(thread: Pid) -> Result<(), Errno> {
+    let parameter = libc::sched_param { sched_priority: 0 };
+    let number = thread.as_raw_nonzero().get();
+    // SAFETY: the pointer is to a live parameter that is only read. By system call, because musl has none.
+    check(unsafe {
+        libc::syscall(libc::SYS_sched_setscheduler, number, libc::SCHED_IDLE, &raw const parameter)
+    })
+    .map(drop)
+}
+
 /// Ignores a signal.
 pub(crate) fn ignore_signal(signal: Signal) -> Result<(), Errno> {
     set_signal(signal.as_raw(), libc::SIG_IGN)

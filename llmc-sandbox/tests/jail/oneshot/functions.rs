@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use llmc_sandbox::jail::{
-    CPU_USED_UP, ExitStatus, Handover, Inside, Launcher, Limit, MEMORY_USED_UP, Payload, TIME_USED_UP,
+    CPU_USED_UP, ExitStatus, Function, Handover, Launcher, Limit, MEMORY_USED_UP, Payload, TIME_USED_UP,
 };
 use llmc_sandbox::profile::ENGINE;
 use rustix::event::{PollFd, PollFlags};
@@ -15,10 +15,17 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use super::{Finished, Request, launcher, shell};
 use crate::attack::{self, Log, pointer, raw};
 
-fn function(function: fn(Inside) -> u8) -> Request {
+fn request(function: Function) -> Request {
     let mut request = super::request(&ENGINE, "/nothing", &[]);
     request.spec.payload = Payload::Function(function);
     request
+}
+
+/// What takes a job and has nothing to get ready.
+macro_rules! function {
+    ($code:expr) => {
+        request(|| Box::new($code))
+    };
 }
 
 /// How a run begins: in a jail of its own, or in one that waited for it.
@@ -39,7 +46,7 @@ pub(super) fn a_function_computes_and_talks() {
 }
 
 fn computes_and_talks(run: fn(Request, &mut Launcher) -> Finished, launcher: &mut Launcher) {
-    let mut request = function(|inside| {
+    let mut request = function!(|inside| {
         // A file reads and writes; a socket would receive and send.
         let mut job = std::fs::File::from(inside.job.unwrap());
         let mut question = [0; 5];
@@ -63,7 +70,7 @@ fn computes_and_talks(run: fn(Request, &mut Launcher) -> Finished, launcher: &mu
     assert_eq!(answer, "hello-499999500000");
 
     let (stdin, mut typed) = std::io::pipe().unwrap();
-    let mut request = function(|_| {
+    let mut request = function!(|_| {
         let mut typed = [0; 8];
         let count = rustix::io::read(std::io::stdin(), &mut typed[..]).unwrap();
         print(&String::from_utf8_lossy(&typed[..count]));
@@ -76,7 +83,7 @@ fn computes_and_talks(run: fn(Request, &mut Launcher) -> Finished, launcher: &mu
 
 pub(super) fn what_nobody_hands_a_job_to_ends_without_one() {
     let mut launcher = launcher();
-    let Request { spec, mut stdout, .. } = function(|_| {
+    let Request { spec, mut stdout, .. } = function!(|_| {
         print("begun");
         0
     });
@@ -98,7 +105,7 @@ pub(super) fn what_nobody_hands_a_job_to_ends_without_one() {
 
 pub(super) fn a_jail_that_ended_while_it_waited_leaves_its_job_to_another() {
     let mut launcher = launcher();
-    let Request { spec, .. } = function(|_| 0);
+    let Request { spec, .. } = function!(|_| 0);
     let parked = launcher.park(&spec).unwrap();
     parked.kill();
     let job = Handover {
@@ -109,14 +116,14 @@ pub(super) fn a_jail_that_ended_while_it_waited_leaves_its_job_to_another() {
         limits: spec.limits,
     };
     parked.begin(&mut launcher, &job).unwrap_err();
-    assert_eq!(function(|_| 3).run(&mut launcher).ending.status, ExitStatus::Exited(3));
+    assert_eq!(function!(|_| 3).run(&mut launcher).ending.status, ExitStatus::Exited(3));
 }
 
 pub(super) fn a_run_of_a_function_is_over_when_it_is_told_so() {
     let mut launcher = launcher();
     // Many more than there are slots, each begun as soon as the one before is over.
     for number in 0..40 {
-        let Request { spec, mut stdout, .. } = function(|_| {
+        let Request { spec, mut stdout, .. } = function!(|_| {
             print("told");
             7
         });
@@ -134,7 +141,7 @@ pub(super) fn a_run_of_a_function_is_over_when_it_is_told_so() {
         std::thread::sleep(Duration::from_millis(1));
     }
     // One that was killed has told nothing: then its processes are waited for.
-    let mut request = function(|_| {
+    let mut request = function!(|_| {
         print("sleeps");
         std::thread::sleep(Duration::from_secs(1000));
         0
@@ -151,7 +158,7 @@ pub(super) fn a_run_of_a_function_is_over_when_it_is_told_so() {
 pub(super) fn a_function_is_shut_in() {
     let mut launcher = launcher();
     for run in WAYS {
-        let attacker = function(|_| {
+        let attacker = function!(|_| {
             let mut log = Log::default();
             attack::kernel_surface(&mut log);
             attempts(&mut log);
@@ -286,29 +293,29 @@ pub(super) fn limits_of_a_function_are_named() {
 fn limits_are_named(run: fn(Request, &mut Launcher) -> Finished, launcher: &mut Launcher) {
     // What it found out itself.
     for (request, limit) in [
-        (function(|_| 3), None),
-        (function(|_| TIME_USED_UP), Some(Limit::Wall)),
-        (function(|_| MEMORY_USED_UP), Some(Limit::Memory)),
-        (function(|_| CPU_USED_UP), Some(Limit::Cpu)),
+        (function!(|_| 3), None),
+        (function!(|_| TIME_USED_UP), Some(Limit::Wall)),
+        (function!(|_| MEMORY_USED_UP), Some(Limit::Memory)),
+        (function!(|_| CPU_USED_UP), Some(Limit::Cpu)),
     ] {
         assert_eq!(run(request, launcher).ending.limit, limit);
     }
 
     // What the jail found out.
-    let spin = function(|_| {
+    let spin = function!(|_| {
         loop {
             std::hint::spin_loop();
         }
     });
     let busy = run(spin.with_limits(|limits| limits.cpu_ms = 200), launcher).ending;
     assert_eq!((busy.limit, busy.status), (Some(Limit::Cpu), ExitStatus::Signalled(9)));
-    let sleeper = function(|_| {
+    let sleeper = function!(|_| {
         std::thread::sleep(Duration::from_secs(1000));
         0
     });
     let late = run(sleeper.with_limits(|limits| limits.wall_ms = 200), launcher).ending;
     assert_eq!((late.limit, late.status), (Some(Limit::Wall), ExitStatus::Signalled(9)));
-    let bomb = function(|_| {
+    let bomb = function!(|_| {
         let mut all = Vec::new();
         loop {
             all.push(vec![1_u8; 1 << 20]);
@@ -317,7 +324,7 @@ fn limits_are_named(run: fn(Request, &mut Launcher) -> Finished, launcher: &mut 
     let full = run(bomb.with_limits(|limits| limits.memory_bytes = 64 << 20), launcher).ending;
     assert_eq!(full.limit, Some(Limit::Memory), "{full:?}");
     // Nothing of it is left: the next one works.
-    assert_eq!(run(function(|_| 0), launcher).ending.status, ExitStatus::Exited(0));
+    assert_eq!(run(function!(|_| 0), launcher).ending.status, ExitStatus::Exited(0));
 }
 
 pub(super) fn a_function_that_fails_stays_in_its_jail() {
@@ -326,13 +333,13 @@ pub(super) fn a_function_that_fails_stays_in_its_jail() {
 }
 
 fn failures_stay_inside(run: fn(Request, &mut Launcher) -> Finished, launcher: &mut Launcher) {
-    let panicked = run(function(|_| panic!("on purpose")), launcher);
+    let panicked = run(function!(|_| panic!("on purpose")), launcher);
     assert_eq!(panicked.ending.status, ExitStatus::Exited(125));
     assert!(panicked.stderr.contains("on purpose"), "{}", panicked.stderr);
-    let aborted = run(function(|_| std::process::abort()), launcher);
+    let aborted = run(function!(|_| std::process::abort()), launcher);
     assert_eq!(aborted.ending.status, ExitStatus::Signalled(libc::SIGABRT));
     // Files may have no byte; pipes are none.
-    let much = function(|_| {
+    let much = function!(|_| {
         print(&"x".repeat(60_000));
         0
     });

@@ -1,0 +1,73 @@
+//! A tree that wants many more processors than there are goes last.
+//!
+//! Thirty processes in an endless loop would otherwise be thirty-one of every thirty-two that the kernel chooses from, and
+//! each call of anybody else would wait for several of them at every step. As idle ones (`SCHED_IDLE`, see sched(7)) they
+//! still get every processor that nobody wants, and something of those that are wanted; but they never make others wait.
+//! An ordinary tree, such as a build with a job for each processor, is left alone, and nothing changes where there are
+//! processors enough.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Dir, Mode, OFlags};
+use rustix::process::Pid;
+
+use crate::sys;
+
+/// Processes that may be ready to run at a time for each processor, and beyond that in any case.
+const PER_PROCESSOR: usize = 4;
+/// See [`PER_PROCESSOR`].
+const IN_ANY_CASE: usize = 4;
+
+/// Whether so many processes that are ready to run are a crowd.
+pub(super) fn is_crowd(ready: usize) -> bool {
+    ready > IN_ANY_CASE && ready > most(processors())
+}
+
+fn most(processors: usize) -> usize {
+    PER_PROCESSOR.saturating_mul(processors).saturating_add(IN_ANY_CASE)
+}
+
+/// Processors that this process may run on. When the kernel does not tell, nothing is a crowd.
+fn processors() -> usize {
+    rustix::thread::sched_getaffinity(None).map_or(usize::MAX, |set| set.count() as usize)
+}
+
+/// Makes every process of the tree but process 1 an idle one, and what they start from now on. Who is born meanwhile is
+/// met at the next count, if the crowd is still there. There is no way back: a payload may not set its own priority.
+pub(super) fn give_way(proc: &OwnedFd) {
+    for process in numbers(proc, ".").filter(|&number| number > 1) {
+        for thread in numbers(proc, &format!("{process}/task")).filter_map(Pid::from_raw) {
+            // One that has ended meanwhile needs nothing.
+            let _ = sys::make_idle(thread);
+        }
+    }
+}
+
+/// The numbers among the names in a directory of `/proc`.
+fn numbers(proc: &OwnedFd, path: &str) -> impl Iterator<Item = i32> {
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(proc, path, flags, Mode::empty()).and_then(Dir::new);
+    dir.into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_is_more_than_a_few_for_each_processor() {
+        assert_eq!([1, 2, 16].map(most), [8, 12, 68]);
+        assert_eq!(most(usize::MAX), usize::MAX);
+        assert!(!is_crowd(0) && !is_crowd(IN_ANY_CASE));
+        assert!(is_crowd(usize::MAX));
+    }
+
+    #[test]
+    fn numbers_are_found_among_names() {
+        let proc = OwnedFd::from(std::fs::File::open("/proc").unwrap());
+        let own = std::process::id().cast_signed();
+        assert!(numbers(&proc, ".").any(|number| number == own));
+        assert!(numbers(&proc, &format!("{own}/task")).any(|number| number == own));
+        assert_eq!(numbers(&proc, "none").count(), 0);
+    }
+}

@@ -46,7 +46,9 @@ pub(crate) struct Ground {
     token: Option<String>,
     /// What rows keep of one call for the next one.
     pub(crate) kept: BTreeMap<String, String>,
-    /// What rows put beside the granted root.
+    /// Variables of the row, for commands beside the server.
+    pub(crate) env: BTreeMap<String, String>,
+    /// What rows put beside the granted root: files, and folders that are theirs as a whole.
     beside: Vec<PathBuf>,
     /// Processes below the server when nothing runs.
     idle: usize,
@@ -65,9 +67,15 @@ impl Ground {
             None => Setup::new(&config(limits)),
         };
         let setup = setup.env("OPENAI_API_KEY", CANARY).log_filter("warn");
-        let setup = env.iter().fold(setup, |setup, (name, value)| setup.env(name, value));
         std::fs::write(setup.folder.path().join("canary"), CANARY).unwrap();
         let listeners = Listeners::open(setup.folder.path());
+        let names = listeners.names();
+        let filled = |value: &String| {
+            names.iter().fold(value.clone(), |value, (name, place)| value.replace(name, place))
+        };
+        let env: BTreeMap<String, String> =
+            env.iter().map(|(name, value)| (name.clone(), filled(value))).collect();
+        let setup = env.iter().fold(setup, |setup, (name, value)| setup.env(name, value));
         let token = token(&setup);
         let mut server = setup.serve();
         let warm_up = [
@@ -85,6 +93,7 @@ impl Ground {
             address: None,
             token,
             kept: BTreeMap::new(),
+            env,
             beside: Vec::new(),
             idle: 0,
         };
@@ -109,15 +118,12 @@ impl Ground {
     /// Puts the files and links of a trial, and nothing else, into the granted root and beside it.
     pub(crate) fn prepare(&mut self, trial: &Trial) {
         self.kept.clear();
-        for file in self.beside.drain(..) {
-            std::fs::remove_file(file).unwrap();
+        let inside = std::fs::read_dir(self.work()).unwrap().map(|entry| entry.unwrap().path());
+        for path in self.beside.drain(..).chain(inside) {
+            remove(&path);
         }
-        for entry in std::fs::read_dir(self.work()).unwrap().flatten() {
-            let is_folder = entry.file_type().unwrap().is_dir();
-            let remove = if is_folder { std::fs::remove_dir_all } else { std::fs::remove_file };
-            remove(entry.path()).unwrap();
-        }
-        self.listeners = Listeners::open(self.folder());
+        let folder = self.folder().to_owned();
+        self.listeners.renew(&folder);
         for (name, text) in &trial.files {
             let file = self.made(&self.work(), name);
             match text.as_str() {
@@ -129,10 +135,24 @@ impl Ground {
             symlink(self.fill(target), self.made(&self.work(), name)).unwrap();
         }
         for (name, text) in &trial.beside {
-            let file = self.made(self.folder(), name);
-            std::fs::write(&file, self.fill(text)).unwrap();
-            self.beside.push(file);
+            let text = repeated(&self.fill(text));
+            std::fs::write(self.made_beside(name), text).unwrap();
         }
+        for (name, from) in &trial.copies {
+            let from = self.fill(from);
+            std::fs::copy(from, self.made_beside(name)).unwrap();
+        }
+    }
+
+    /// The path of a file beside the granted root, which goes after the trial with what is made beside it.
+    fn made_beside(&mut self, name: &str) -> PathBuf {
+        let top = self.folder().join(name.split('/').next().unwrap_or_default());
+        let is_theirs = !top.exists() && top != self.folder().join(name);
+        let file = self.made(self.folder(), name);
+        if !self.beside.contains(&top) {
+            self.beside.push(if is_theirs { top } else { file.clone() });
+        }
+        file
     }
 
     /// The path of a file whose folders are there.
@@ -148,6 +168,7 @@ impl Ground {
         let names = [
             ("@SERVER@", self.server.pid().to_string()),
             ("@RUNNER@", runner),
+            ("@PLUGINS@", stage().join("lib/llmc/plugins").to_string_lossy().into_owned()),
             ("@FOLDER@", self.folder().to_string_lossy().into_owned()),
             ("@ADDRESS@", self.address.clone().unwrap_or_default()),
             ("@TOKEN@", self.token.clone().unwrap_or_default()),
@@ -211,6 +232,12 @@ impl Ground {
     }
 }
 
+fn remove(path: &Path) {
+    let is_folder = path.symlink_metadata().unwrap().is_dir();
+    let remove = if is_folder { std::fs::remove_dir_all::<&Path> } else { std::fs::remove_file };
+    remove(path).unwrap();
+}
+
 /// The time that a call of a run asks for.
 pub(crate) fn timeout_ms(limits: &BTreeMap<String, u64>) -> u64 {
     limits.get("wall_ms").map_or(TIMEOUT_MS, |wall_ms| wall_ms + 1000)
@@ -237,12 +264,14 @@ fn config(limits: &BTreeMap<String, u64>) -> String {
 }
 
 /// The configuration of a file in `grounds`: `{work}` stands for the granted root, `{folder}` for what is around it, with
-/// `docs` in it, and `{granted}` for a file with a secret.
+/// `docs` and `packages` in it, and `{granted}` for a file with a secret.
 fn named(name: &str) -> Setup {
     let file = crate::folder().join("grounds").join(format!("{name}.toml"));
     let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let setup = Setup::new("");
-    std::fs::create_dir(setup.folder.path().join("docs")).unwrap();
+    for folder in ["docs", "packages"] {
+        std::fs::create_dir(setup.folder.path().join(folder)).unwrap();
+    }
     let places = [
         ("{work}", setup.work("")),
         ("{folder}", setup.folder.path().to_owned()),

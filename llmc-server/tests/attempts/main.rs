@@ -26,7 +26,9 @@ mod prerequisites;
 #[expect(dead_code, reason = "each test binary uses its part")]
 mod without;
 
+mod call;
 mod checks;
+mod elsewhere;
 mod ground;
 mod outside;
 mod packages;
@@ -64,6 +66,7 @@ fn every_attempt_is_refused_and_its_neighbour_works() {
     let doubled: Vec<_> = numbers.windows(2).filter(|pair| pair[0] == pair[1]).collect();
     assert!(doubled.is_empty(), "every attempt has a number of its own: {doubled:?}");
     sections.iter().flat_map(|section| &section.row).for_each(row::Row::check);
+    sections.iter().for_each(elsewhere::check);
     judge("attempts", "The attempts", &sections);
 }
 

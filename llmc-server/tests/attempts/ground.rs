@@ -29,9 +29,8 @@ const PARKED: usize = 2;
 /// Jails of JavaScript that wait.
 const SPARES: usize = 2;
 
-/// Processes below a server whose interpreters wait: four hosts, the runner, the interpreter that is forked, and those
-/// that wait, each of these with a process 1 of its jail.
-const ALL_WAIT: usize = 4 + 1 + 2 + 2 * PARKED + 2 * SPARES;
+/// A number of processes that stays the same for so long has settled.
+const SETTLED: Duration = Duration::from_millis(300);
 
 /// Time that a run gets unless its row says otherwise, in milliseconds.
 const TIMEOUT_MS: u64 = 30_000;
@@ -83,10 +82,11 @@ impl Ground {
             ("execute_code", json!({"code": "1", "language": "javascript"})),
             ("run_command", json!({"argv": ["python3", "-V"]})),
         ];
-        for (tool, arguments) in warm_up {
+        let runs = warm_up.map(|(tool, arguments)| {
             let called = server.call(tool, arguments);
             assert!(name.is_some() || !called.is_error(), "{called:?}");
-        }
+            !called.is_error()
+        });
         let mut ground = Self {
             server,
             listeners,
@@ -98,7 +98,7 @@ impl Ground {
             idle: 0,
         };
         ground.address = address(&ground.server);
-        ground.idle = ground.settled();
+        ground.idle = ground.settled(ground.all_wait(runs));
         ground
     }
 
@@ -208,14 +208,22 @@ impl Ground {
         None
     }
 
-    /// The number of processes below the server once it stays the same: soon when all interpreters wait, else after
-    /// long enough for a busy machine to fork another one.
-    fn settled(&self) -> usize {
+    /// Processes below the server when its interpreters wait: hosts, the runner, the interpreter that is forked, and those
+    /// that wait, each of these with a process 1 of its jail. `runs` tells whether Python, JavaScript and commands run.
+    fn all_wait(&self, [python, javascript, command]: [bool; 3]) -> usize {
+        let text = std::fs::read_to_string(self.folder().join("llmc.toml")).unwrap();
+        let is_plugin = |line: &&str| line.starts_with("[plugins.") && line.matches('.').count() == 1;
+        let runner = usize::from(python || javascript || command);
+        let jails = usize::from(python) * (1 + PARKED) + usize::from(javascript) * SPARES;
+        text.lines().filter(is_plugin).count() + runner + 2 * jails
+    }
+
+    /// The number of processes below the server once all wait, and go on to; a busy machine takes its time to fork them.
+    fn settled(&self, all_wait: usize) -> usize {
         let begun = Instant::now();
         let mut seen = descendants(self.server.pid()).len();
         let mut since = Instant::now();
-        let enough = |seen| Duration::from_millis(if seen == ALL_WAIT { 300 } else { 3000 });
-        while since.elapsed() < enough(seen) && begun.elapsed() < PATIENCE {
+        while (seen != all_wait || since.elapsed() < SETTLED) && begun.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(20));
             let now = descendants(self.server.pid()).len();
             if now != seen {
@@ -264,12 +272,12 @@ fn config(limits: &BTreeMap<String, u64>) -> String {
 }
 
 /// The configuration of a file in `grounds`: `{work}` stands for the granted root, `{folder}` for what is around it, with
-/// `docs` and `packages` in it, and `{granted}` for a file with a secret.
+/// `docs`, `packages` and `operator` in it, and `{granted}` for a file with a secret.
 fn named(name: &str) -> Setup {
     let file = crate::folder().join("grounds").join(format!("{name}.toml"));
     let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let setup = Setup::new("");
-    for folder in ["docs", "packages"] {
+    for folder in ["docs", "packages", "operator"] {
         std::fs::create_dir(setup.folder.path().join(folder)).unwrap();
     }
     let places = [

@@ -237,7 +237,8 @@ mod tests {
                 "neighbour": null, "wall": "own root", "verdict": verdict});
             serde_json::from_value(entry).unwrap()
         };
-        let held = json!({"origin": "sandboxes", "held": {"title": "u", "source": "CVE-2", "test": "a.rs::b"}});
+        let held =
+            json!({"origin": "sandboxes", "held": {"title": "u", "source": "CVE-2", "test": "a.rs::b"}});
         Left {
             entries: verdicts.iter().enumerate().map(entry).collect(),
             elsewhere: vec![serde_json::from_value(held).unwrap()],
@@ -246,8 +247,10 @@ mod tests {
 
     #[test]
     fn rows_show_what_was_tried_and_seen() {
-        let part =
-            made(&left_with(&[json!("as_expected"), json!({"not_checked": "no compiler"})]), &ended(&SAID, 0));
+        let part = made(
+            &left_with(&[json!("as_expected"), json!({"not_checked": "no compiler"})]),
+            &ended(&SAID, 0),
+        );
         assert!(part.holds(), "{part:?}");
         assert_eq!(part.tables[0].rows, [["sandboxes", "2", "2", "1", "1"]]);
         assert_eq!(part.tables[2].rows, [["u", "CVE-2", "a.rs::b"]]);
@@ -274,7 +277,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut ended = ended(&SAID, 0);
         assert!(part(folder.path(), &ended).is_err());
-        std::fs::write(folder.path().join(FILE), r#"{"kernel": "6", "entries": [], "elsewhere": []}"#).unwrap();
+        std::fs::write(folder.path().join(FILE), r#"{"kernel": "6", "entries": [], "elsewhere": []}"#)
+            .unwrap();
         assert!(part(folder.path(), &ended).is_ok());
         ended.began += 1000;
         assert!(part(folder.path(), &ended).unwrap_err().to_string().contains("earlier run"));

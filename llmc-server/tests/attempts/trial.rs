@@ -67,7 +67,7 @@ pub(crate) fn run(ground: &mut Ground, row: &Row, trial: &Trial, profile: Profil
         // A call that is refused for a misspelt argument shows nothing about what the row is about.
         let misspelt =
             found["text"].as_str().is_some_and(|text| text.starts_with("the arguments do not fit"));
-        if misspelt && !call.expected.contains_key("text") {
+        if misspelt && !expects_refusal(call) {
             shown.differs.push(here(found["text"].to_string()));
         }
         let name = format!("{} {}", place + 1, call.name());
@@ -86,6 +86,13 @@ pub(crate) fn run(ground: &mut Ground, row: &Row, trial: &Trial, profile: Profil
     shown.differs.extend(ground.left_over().map(|left| format!("processes are left: {left:?}")));
     shown.differs.extend(before.changes(&Outside::now(ground.folder())));
     shown
+}
+
+/// Whether a call is to be refused with certain words.
+fn expects_refusal(call: &Call) -> bool {
+    let text = call.expected.get("text");
+    call.expected.contains_key("kind")
+        || text.is_some_and(|text| text.is_string() || text["pattern"].is_string())
 }
 
 /// Runs the code of a trial and tells what was seen.

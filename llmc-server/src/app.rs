@@ -10,6 +10,7 @@ mod reload;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use llmc_wire::host::Ready;
@@ -30,6 +31,10 @@ use crate::secret::Secrets;
 use crate::stage::Stage;
 use crate::telemetry::otlp;
 use parts::{Ground, Parts};
+
+/// How much later than the server its hosts and the runner start, if nobody has to wait for them. A client lists the tools
+/// first; what starts meanwhile would make it wait where there are few processors. A call that comes before waits for it.
+const LISTED_FIRST: Duration = Duration::from_millis(10);
 
 /// A server that answers clients.
 pub(crate) struct App {
@@ -169,9 +174,10 @@ async fn build(
     let startable = guard.startable(config, parts.supervisors()).await;
     parts.keep_only(&startable);
     let plugins = parts.new_plugins(before);
+    let later = if before.is_none() { LISTED_FIRST } else { Duration::ZERO };
     let mut hosts =
-        Hosts::begin(plugins.iter().filter(|plugin| tool.is_none() || plugin.manifest().is_none()));
-    let runner = parts.new_pool(before).filter(|_| tool.is_none()).map(|pool| pool.begin());
+        Hosts::begin(plugins.iter().filter(|plugin| tool.is_none() || plugin.manifest().is_none()), later);
+    let runner = parts.new_pool(before).filter(|_| tool.is_none()).map(|pool| pool.begin(later));
     prepared.await?;
 
     let mut registry = Registry::new()?;
@@ -231,7 +237,7 @@ pub(crate) async fn manifest(library: &str, flags: &Flags) -> anyhow::Result<Man
     let parts = Parts::prepare(&config, secrets, &ground, None).await?;
     let plugins = parts.supervisors();
     let plugin = plugins.first().context("one plugin is configured")?;
-    let Ready { manifest, .. } = plugin.begin().await??;
+    let Ready { manifest, .. } = plugin.begin(Duration::ZERO).await??;
     if let Some(host) = plugin.live() {
         host.kill("it has said what it is");
     }
@@ -283,10 +289,13 @@ struct Hosts {
 }
 
 impl Hosts {
-    /// All hosts at the same time.
-    fn begin<'a>(plugins: impl Iterator<Item = &'a Arc<Supervisor>>) -> Self {
-        let starting = plugins.map(|plugin| (Arc::clone(plugin.name()), plugin.begin())).collect();
-        Self { starting, reports: BTreeMap::new() }
+    /// All hosts at the same time, so much later; at once those of plugins whose tools nobody knows.
+    fn begin<'a>(plugins: impl Iterator<Item = &'a Arc<Supervisor>>, later: Duration) -> Self {
+        let begin = |plugin: &'a Arc<Supervisor>| {
+            let later = if plugin.manifest().is_some() { later } else { Duration::ZERO };
+            (Arc::clone(plugin.name()), plugin.begin(later))
+        };
+        Self { starting: plugins.map(begin).collect(), reports: BTreeMap::new() }
     }
 
     /// Those of them that do not run yet.
@@ -294,7 +303,7 @@ impl Hosts {
         for plugin in plugins {
             let is_new = !self.reports.contains_key(&**plugin.name());
             if is_new && !self.starting.contains_key(plugin.name()) {
-                self.starting.insert(Arc::clone(plugin.name()), plugin.begin());
+                self.starting.insert(Arc::clone(plugin.name()), plugin.begin(Duration::ZERO));
             }
         }
     }

@@ -187,12 +187,13 @@ impl Supervisor {
         self.live().ok_or_else(|| self.unavailable("it ended right after its start".into()))
     }
 
-    /// The first start, in the background; from now on calls wait for it.
-    pub(crate) fn begin(self: &Arc<Self>) -> JoinHandle<Result<Ready, Unavailable>> {
+    /// The first start, in the background and so much later; from now on calls wait for it.
+    pub(crate) fn begin(self: &Arc<Self>, later: Duration) -> JoinHandle<Result<Ready, Unavailable>> {
         let turn = Arc::clone(&self.starting).try_lock_owned();
         let supervisor = Arc::clone(self);
         tokio::spawn(async move {
             let _turn = turn;
+            tokio::time::sleep(later).await;
             supervisor.start().await
         })
     }

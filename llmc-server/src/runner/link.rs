@@ -135,12 +135,13 @@ impl Link {
         }
     }
 
-    /// The first start, in the background; from now on runs wait for it.
-    pub(crate) fn begin(self: &Arc<Self>) -> JoinHandle<Result<Hello, String>> {
+    /// The first start, in the background and so much later; from now on runs wait for it.
+    pub(crate) fn begin(self: &Arc<Self>, later: Duration) -> JoinHandle<Result<Hello, String>> {
         let turn = Arc::clone(&self.starting).try_lock_owned();
         let link = Arc::clone(self);
         tokio::spawn(async move {
             let _turn = turn;
+            tokio::time::sleep(later).await;
             link.start().await
         })
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use llmc_wire::runner::{Hello, Init};
 use tokio::sync::Semaphore;
@@ -48,9 +49,9 @@ impl Pool {
             && *own == wanted
     }
 
-    /// The first start, in the background; from now on runs wait for it.
-    pub(crate) fn begin(&self) -> JoinHandle<Result<Hello, String>> {
-        self.link.begin()
+    /// The first start, in the background and so much later; from now on runs wait for it.
+    pub(crate) fn begin(&self, later: Duration) -> JoinHandle<Result<Hello, String>> {
+        self.link.begin(later)
     }
 
     /// What the runner said at its start, if it has started.

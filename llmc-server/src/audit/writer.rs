@@ -179,6 +179,10 @@ fn open(
         use std::os::unix::fs::DirBuilderExt as _;
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
+    // The key would stay beside what holds no records.
+    if path.is_dir() {
+        return Err(std::io::Error::from(std::io::ErrorKind::IsADirectory).into());
+    }
     let key = Arc::new(Key::open(&beside(path, ".key"))?);
     let store = store::open(config, path, Arc::clone(&key))?;
     Ok((store, Scribe { key, secrets, arguments: config.arguments, programs: Programs::default() }))

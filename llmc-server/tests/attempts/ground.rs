@@ -29,9 +29,8 @@ const PARKED: usize = 2;
 /// Jails of JavaScript that wait.
 const SPARES: usize = 2;
 
-/// Processes below a server whose interpreters wait: four hosts, the runner, the interpreter that is forked, and those
-/// that wait, each of these with a process 1 of its jail.
-const ALL_WAIT: usize = 4 + 1 + 2 + 2 * PARKED + 2 * SPARES;
+/// A number of processes that stays the same for so long has settled.
+const SETTLED: Duration = Duration::from_millis(300);
 
 /// Time that a run gets unless its row says otherwise, in milliseconds.
 const TIMEOUT_MS: u64 = 30_000;
@@ -46,7 +45,9 @@ pub(crate) struct Ground {
     token: Option<String>,
     /// What rows keep of one call for the next one.
     pub(crate) kept: BTreeMap<String, String>,
-    /// What rows put beside the granted root.
+    /// Variables of the row, for commands beside the server.
+    pub(crate) env: BTreeMap<String, String>,
+    /// What rows put beside the granted root: files, and folders that are theirs as a whole.
     beside: Vec<PathBuf>,
     /// Processes below the server when nothing runs.
     idle: usize,
@@ -65,9 +66,15 @@ impl Ground {
             None => Setup::new(&config(limits)),
         };
         let setup = setup.env("OPENAI_API_KEY", CANARY).log_filter("warn");
-        let setup = env.iter().fold(setup, |setup, (name, value)| setup.env(name, value));
         std::fs::write(setup.folder.path().join("canary"), CANARY).unwrap();
         let listeners = Listeners::open(setup.folder.path());
+        let names = listeners.names();
+        let filled = |value: &String| {
+            names.iter().fold(value.clone(), |value, (name, place)| value.replace(name, place))
+        };
+        let env: BTreeMap<String, String> =
+            env.iter().map(|(name, value)| (name.clone(), filled(value))).collect();
+        let setup = env.iter().fold(setup, |setup, (name, value)| setup.env(name, value));
         let token = token(&setup);
         let mut server = setup.serve();
         let warm_up = [
@@ -75,21 +82,23 @@ impl Ground {
             ("execute_code", json!({"code": "1", "language": "javascript"})),
             ("run_command", json!({"argv": ["python3", "-V"]})),
         ];
-        for (tool, arguments) in warm_up {
+        let runs = warm_up.map(|(tool, arguments)| {
             let called = server.call(tool, arguments);
             assert!(name.is_some() || !called.is_error(), "{called:?}");
-        }
+            !called.is_error()
+        });
         let mut ground = Self {
             server,
             listeners,
             address: None,
             token,
             kept: BTreeMap::new(),
+            env,
             beside: Vec::new(),
             idle: 0,
         };
         ground.address = address(&ground.server);
-        ground.idle = ground.settled();
+        ground.idle = ground.settled(ground.all_wait(runs));
         ground
     }
 
@@ -109,15 +118,12 @@ impl Ground {
     /// Puts the files and links of a trial, and nothing else, into the granted root and beside it.
     pub(crate) fn prepare(&mut self, trial: &Trial) {
         self.kept.clear();
-        for file in self.beside.drain(..) {
-            std::fs::remove_file(file).unwrap();
+        let inside = std::fs::read_dir(self.work()).unwrap().map(|entry| entry.unwrap().path());
+        for path in self.beside.drain(..).chain(inside) {
+            remove(&path);
         }
-        for entry in std::fs::read_dir(self.work()).unwrap().flatten() {
-            let is_folder = entry.file_type().unwrap().is_dir();
-            let remove = if is_folder { std::fs::remove_dir_all } else { std::fs::remove_file };
-            remove(entry.path()).unwrap();
-        }
-        self.listeners = Listeners::open(self.folder());
+        let folder = self.folder().to_owned();
+        self.listeners.renew(&folder);
         for (name, text) in &trial.files {
             let file = self.made(&self.work(), name);
             match text.as_str() {
@@ -129,10 +135,24 @@ impl Ground {
             symlink(self.fill(target), self.made(&self.work(), name)).unwrap();
         }
         for (name, text) in &trial.beside {
-            let file = self.made(self.folder(), name);
-            std::fs::write(&file, self.fill(text)).unwrap();
-            self.beside.push(file);
+            let text = repeated(&self.fill(text));
+            std::fs::write(self.made_beside(name), text).unwrap();
         }
+        for (name, from) in &trial.copies {
+            let from = self.fill(from);
+            std::fs::copy(from, self.made_beside(name)).unwrap();
+        }
+    }
+
+    /// The path of a file beside the granted root, which goes after the trial with what is made beside it.
+    fn made_beside(&mut self, name: &str) -> PathBuf {
+        let top = self.folder().join(name.split('/').next().unwrap_or_default());
+        let is_theirs = !top.exists() && top != self.folder().join(name);
+        let file = self.made(self.folder(), name);
+        if !self.beside.contains(&top) {
+            self.beside.push(if is_theirs { top } else { file.clone() });
+        }
+        file
     }
 
     /// The path of a file whose folders are there.
@@ -148,6 +168,7 @@ impl Ground {
         let names = [
             ("@SERVER@", self.server.pid().to_string()),
             ("@RUNNER@", runner),
+            ("@PLUGINS@", stage().join("lib/llmc/plugins").to_string_lossy().into_owned()),
             ("@FOLDER@", self.folder().to_string_lossy().into_owned()),
             ("@ADDRESS@", self.address.clone().unwrap_or_default()),
             ("@TOKEN@", self.token.clone().unwrap_or_default()),
@@ -187,14 +208,22 @@ impl Ground {
         None
     }
 
-    /// The number of processes below the server once it stays the same: soon when all interpreters wait, else after
-    /// long enough for a busy machine to fork another one.
-    fn settled(&self) -> usize {
+    /// Processes below the server when its interpreters wait: hosts, the runner, the interpreter that is forked, and those
+    /// that wait, each of these with a process 1 of its jail. `runs` tells whether Python, JavaScript and commands run.
+    fn all_wait(&self, [python, javascript, command]: [bool; 3]) -> usize {
+        let text = std::fs::read_to_string(self.folder().join("llmc.toml")).unwrap();
+        let is_plugin = |line: &&str| line.starts_with("[plugins.") && line.matches('.').count() == 1;
+        let runner = usize::from(python || javascript || command);
+        let jails = usize::from(python) * (1 + PARKED) + usize::from(javascript) * SPARES;
+        text.lines().filter(is_plugin).count() + runner + 2 * jails
+    }
+
+    /// The number of processes below the server once all wait, and go on to; a busy machine takes its time to fork them.
+    fn settled(&self, all_wait: usize) -> usize {
         let begun = Instant::now();
         let mut seen = descendants(self.server.pid()).len();
         let mut since = Instant::now();
-        let enough = |seen| Duration::from_millis(if seen == ALL_WAIT { 300 } else { 3000 });
-        while since.elapsed() < enough(seen) && begun.elapsed() < PATIENCE {
+        while (seen != all_wait || since.elapsed() < SETTLED) && begun.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(20));
             let now = descendants(self.server.pid()).len();
             if now != seen {
@@ -209,6 +238,12 @@ impl Ground {
         let arguments = self.fill_value(arguments);
         self.server.call(tool, arguments)
     }
+}
+
+fn remove(path: &Path) {
+    let is_folder = path.symlink_metadata().unwrap().is_dir();
+    let remove = if is_folder { std::fs::remove_dir_all::<&Path> } else { std::fs::remove_file };
+    remove(path).unwrap();
 }
 
 /// The time that a call of a run asks for.
@@ -237,12 +272,14 @@ fn config(limits: &BTreeMap<String, u64>) -> String {
 }
 
 /// The configuration of a file in `grounds`: `{work}` stands for the granted root, `{folder}` for what is around it, with
-/// `docs` in it, and `{granted}` for a file with a secret.
+/// `docs`, `packages` and `operator` in it, and `{granted}` for a file with a secret.
 fn named(name: &str) -> Setup {
     let file = crate::folder().join("grounds").join(format!("{name}.toml"));
     let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let setup = Setup::new("");
-    std::fs::create_dir(setup.folder.path().join("docs")).unwrap();
+    for folder in ["docs", "packages", "operator"] {
+        std::fs::create_dir(setup.folder.path().join(folder)).unwrap();
+    }
     let places = [
         ("{work}", setup.work("")),
         ("{folder}", setup.folder.path().to_owned()),

@@ -26,7 +26,9 @@ mod prerequisites;
 #[expect(dead_code, reason = "each test binary uses its part")]
 mod without;
 
+mod call;
 mod checks;
+mod elsewhere;
 mod ground;
 mod outside;
 mod packages;
@@ -44,7 +46,9 @@ use report::{Entry, Verdict};
 use row::Section;
 
 /// Fewest attempts that there are: a file that is not found must not go unnoticed.
-const LEAST_ATTEMPTS: usize = 165;
+const LEAST_ATTEMPTS: usize = 220;
+/// Ways out of a jail that other sandboxes test: numbers 1 to this.
+const KNOWN_ESCAPES: u32 = 87;
 /// What models write every day, which must work.
 const EVERYDAY: &str = include_str!("everyday.toml");
 /// Fewest rows of it.
@@ -63,7 +67,9 @@ fn every_attempt_is_refused_and_its_neighbour_works() {
     numbers.sort_unstable();
     let doubled: Vec<_> = numbers.windows(2).filter(|pair| pair[0] == pair[1]).collect();
     assert!(doubled.is_empty(), "every attempt has a number of its own: {doubled:?}");
+    assert!((1..=KNOWN_ESCAPES).all(|number| numbers.contains(&number)), "{numbers:?}");
     sections.iter().flat_map(|section| &section.row).for_each(row::Row::check);
+    sections.iter().for_each(elsewhere::check);
     judge("attempts", "The attempts", &sections);
 }
 

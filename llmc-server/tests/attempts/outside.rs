@@ -107,6 +107,12 @@ impl Listeners {
         listeners
     }
 
+    /// Puts the socket files back where they were; ports stay.
+    pub(crate) fn renew(&mut self, folder: &Path) {
+        let old = std::mem::replace(self, Self::open(folder));
+        (self.tcp, self.tcp6, self.udp) = (old.tcp, old.tcp6, old.udp);
+    }
+
     fn do_not_wait(&self) {
         for listener in [Some(&self.tcp), self.tcp6.as_ref()].into_iter().flatten() {
             listener.set_nonblocking(true).unwrap();

@@ -14,8 +14,9 @@ use crate::support::target;
 pub(crate) struct Entry {
     pub(crate) number: u32,
     pub(crate) section: String,
+    pub(crate) origin: String,
     pub(crate) title: String,
-    pub(crate) source: Option<String>,
+    pub(crate) source: String,
     pub(crate) profile: Profile,
     /// What was sent, or run.
     pub(crate) tried: Value,
@@ -48,7 +49,13 @@ impl Entry {
 pub(crate) fn write(name: &str, title: &str, sections: &[Section], entries: &[Entry]) {
     let folder = target();
     std::fs::write(folder.join(format!("{name}.md")), markdown(title, sections, entries)).unwrap();
-    let json = json!({"kernel": kernel(), "entries": entries});
+    let elsewhere: Vec<Value> = sections
+        .iter()
+        .flat_map(|section| {
+            section.elsewhere.iter().map(|held| json!({"origin": section.origin, "held": held}))
+        })
+        .collect();
+    let json = json!({"kernel": kernel(), "entries": entries, "elsewhere": elsewhere});
     std::fs::write(folder.join(format!("{name}.json")), serde_json::to_string_pretty(&json).unwrap())
         .unwrap();
 }
@@ -75,12 +82,18 @@ pub(crate) fn markdown(title: &str, sections: &[Section], entries: &[Entry]) -> 
         for entry in entries.iter().filter(|entry| numbers.contains(&entry.number)) {
             text.push_str(&line(entry));
         }
+        if !section.elsewhere.is_empty() {
+            text.push_str("\nHeld by other tests:\n\n");
+        }
+        for held in &section.elsewhere {
+            writeln!(text, "- {} ({}): `{}`", held.title, held.source, held.test).unwrap();
+        }
     }
     text
 }
 
 fn line(entry: &Entry) -> String {
-    let source = entry.source.as_ref().map(|source| format!(" ({source})")).unwrap_or_default();
+    let source = if entry.source.is_empty() { String::new() } else { format!(" ({})", entry.source) };
     let verdict = match &entry.verdict {
         Verdict::AsExpected => "as expected".to_owned(),
         Verdict::Differs(points) => format!("DIFFERS: {}", points.join("; ")),

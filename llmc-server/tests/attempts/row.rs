@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::call::{Call, Deed};
 use crate::checks;
 
 /// A file of rows.
@@ -14,7 +15,25 @@ use crate::checks;
 pub(crate) struct Section {
     /// Its heading.
     pub(crate) name: String,
+    /// Where its attempts come from, for those that name no other source.
+    #[serde(default)]
+    pub(crate) origin: String,
+    /// What is no row, because another test holds it.
+    #[serde(default)]
+    pub(crate) elsewhere: Vec<Elsewhere>,
     pub(crate) row: Vec<Row>,
+}
+
+/// A known attempt that takes more than a row can say.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Elsewhere {
+    /// What is attacked.
+    pub(crate) title: String,
+    /// Where it is known from.
+    pub(crate) source: String,
+    /// `PATH::NAME` of the test, the path from the top of the workspace.
+    pub(crate) test: String,
 }
 
 /// One row.
@@ -23,7 +42,7 @@ pub(crate) struct Section {
 pub(crate) struct Row {
     pub(crate) number: u32,
     pub(crate) title: String,
-    /// Where the attempt is known from: a public id, or a project that tests it.
+    /// Where the attempt is known from: a public id, or a project that tests it; else where its section comes from.
     pub(crate) source: Option<String>,
     /// What stops it, or why it does no harm.
     #[serde(default)]
@@ -39,7 +58,7 @@ pub(crate) struct Row {
     /// Limits of a run instead of the profile's.
     #[serde(default)]
     pub(crate) limits: BTreeMap<String, u64>,
-    /// Variables in the environment of the server.
+    /// Variables in the environment of the server, and of commands.
     #[serde(default)]
     pub(crate) env: BTreeMap<String, String>,
     /// Whether the probe may run only where harmless probes proved that it is in a jail.
@@ -108,106 +127,21 @@ pub(crate) struct Trial {
     /// Files beside the granted root.
     #[serde(default)]
     pub(crate) beside: BTreeMap<String, String>,
+    /// Copies of files of the machine, beside the granted root: where each is from.
+    #[serde(default)]
+    pub(crate) copies: BTreeMap<String, String>,
     /// What must be seen: see `pattern.rs`.
     #[serde(default)]
     pub(crate) expected: Map<String, Value>,
     /// The same for one profile, where they differ.
     #[serde(default)]
     pub(crate) expected_in: BTreeMap<String, Map<String, Value>>,
-    /// A call that is made again and again while the code runs. The code goes on until `/work/stop` is there.
-    pub(crate) meanwhile: Option<Call>,
+    /// Calls that are made in turn, again and again, while the code runs. The code goes on until `/work/stop` is there.
+    #[serde(default)]
+    pub(crate) meanwhile: Vec<Call>,
     /// Calls afterwards, or instead of code.
     #[serde(default)]
     pub(crate) then: Vec<Call>,
-}
-
-/// A tool call, or one of the other things that a client or an operator does.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Call {
-    pub(crate) tool: Option<String>,
-    #[serde(default)]
-    pub(crate) arguments: Value,
-    /// Another request of the protocol; its whole answer is seen.
-    pub(crate) method: Option<String>,
-    #[serde(default)]
-    pub(crate) params: Value,
-    /// A line as it is; seen are `messages` that came until an honest call was answered, and its text, `next`.
-    pub(crate) line: Option<String>,
-    /// A request over HTTP as it is; seen are `status` (nothing, if the server says none), `headers` and `body`.
-    pub(crate) http: Option<Http>,
-    /// A command `llmc ...` with the configuration of the server; seen are `exit_code`, `stdout` and `stderr`.
-    pub(crate) llmc: Option<Vec<String>>,
-    /// A file below the folder around the granted root; seen is its `text`, if it is there.
-    pub(crate) file: Option<String>,
-    /// Whether the server drops the message: then `answered` and the text of a `next` call are seen.
-    #[serde(default)]
-    pub(crate) unanswered: bool,
-    /// Of what is seen, what later calls of the row say as `@NAME@`.
-    #[serde(default)]
-    pub(crate) keep: BTreeMap<String, String>,
-    #[serde(default)]
-    pub(crate) expected: Map<String, Value>,
-}
-
-/// A request over HTTP. `@LENGTH@` in a line stands for the length of the body, `@ADDRESS@` for host and port.
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Http {
-    pub(crate) lines: Vec<String>,
-    #[serde(default)]
-    pub(crate) body: String,
-}
-
-/// What a call does.
-pub(crate) enum Deed<'a> {
-    Tool(&'a str),
-    Method(&'a str),
-    Line(&'a str),
-    Http(&'a Http),
-    Llmc(&'a [String]),
-    File(&'a str),
-}
-
-impl Call {
-    /// The one thing that it does.
-    pub(crate) fn deed(&self) -> Deed<'_> {
-        let deeds = [
-            self.tool.as_deref().map(Deed::Tool),
-            self.method.as_deref().map(Deed::Method),
-            self.line.as_deref().map(Deed::Line),
-            self.http.as_ref().map(Deed::Http),
-            self.llmc.as_deref().map(Deed::Llmc),
-            self.file.as_deref().map(Deed::File),
-        ];
-        let mut deeds = deeds.into_iter().flatten();
-        let deed = deeds.next().unwrap_or_else(|| panic!("a call that does nothing: {self:?}"));
-        assert!(deeds.next().is_none(), "a call that does two things: {self:?}");
-        deed
-    }
-
-    /// Its name in tables.
-    pub(crate) fn name(&self) -> String {
-        match self.deed() {
-            Deed::Tool(name) | Deed::Method(name) => name.to_owned(),
-            Deed::Line(_) => "line".into(),
-            Deed::Http(_) => "http".into(),
-            Deed::Llmc(args) => format!("llmc {}", args.first().map_or("", String::as_str)),
-            Deed::File(name) => format!("file {name}"),
-        }
-    }
-
-    /// What is sent, for tables.
-    pub(crate) fn sent(&self) -> Value {
-        match self.deed() {
-            Deed::Tool(name) => json!({"tool": name, "arguments": self.arguments}),
-            Deed::Method(name) => json!({"method": name, "params": self.params}),
-            Deed::Line(line) => line.into(),
-            Deed::Http(http) => json!({"http": http.lines, "body": http.body}),
-            Deed::Llmc(args) => format!("llmc {}", args.join(" ")).into(),
-            Deed::File(name) => json!({"file": name}),
-        }
-    }
 }
 
 impl Trial {
@@ -245,15 +179,17 @@ impl Row {
             return;
         }
         assert!(attempt.is_some() || neighbour.is_some(), "row {number} does nothing");
+        assert!(attempt.is_none() || neighbour.is_some(), "row {number} has no neighbour");
         for trial in attempt.iter().chain(neighbour) {
+            let says_nothing =
+                |expected: &Value| matches!(expected["pattern"].as_str(), Some("" | "." | ".*" | ".+"));
             let expects = |call: &Call| {
-                call.deed();
-                !call.expected.is_empty() || !call.keep.is_empty()
+                assert!(!call.expected.values().any(says_nothing), "row {number}: any text would do");
+                let only_prepares = matches!(call.deed(), Deed::Change(_));
+                only_prepares || !call.expected.is_empty() || !call.keep.is_empty()
             };
             let in_tools = self.profiles.contains(&Profile::Tools);
             assert!(!in_tools || trial.code.is_none(), "row {number} has code and no jail for it");
-            assert!(in_tools || self.ground.is_none(), "row {number}: another ground has profile `tools`");
-            assert!(!in_tools || neighbour.is_some(), "row {number} has no neighbour");
             let is_code = self.profiles == [Profile::Code];
             assert!(trial.plain.is_none() || trial.code.is_none() && is_code, "row {number}");
             let runs = trial.code.is_some() || trial.plain.is_some();
@@ -261,7 +197,8 @@ impl Row {
                 || !trial.expected.is_empty()
                 || self.profiles.iter().all(|profile| trial.expected_in.contains_key(profile.name()));
             assert!(of_code && trial.then.iter().all(expects), "row {number} expects nothing");
-            assert!(runs || !trial.then.is_empty(), "row {number} does nothing");
+            let shows = trial.then.iter().any(|call| !call.expected.is_empty());
+            assert!(runs || shows, "row {number} shows nothing");
         }
     }
 }

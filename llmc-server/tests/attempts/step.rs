@@ -2,20 +2,32 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::call::{Call, Change, Deed, Http};
 use crate::ground::{Ground, repeated};
 use crate::pattern::lookup;
-use crate::row::{Call, Deed, Http};
 use crate::support::{PATIENCE, stage};
 use crate::trial::answer;
 
 /// Makes a call and tells what was seen; keeps of it what later ones need.
 pub(crate) fn take(ground: &mut Ground, call: &Call) -> Value {
-    let found = match call.deed() {
+    let times = call.times.unwrap_or(1);
+    let found = (0..times).map(|_| once(ground, call)).last().unwrap_or_default();
+    for (name, key) in &call.keep {
+        let value = lookup(&found, key);
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        assert!(!value.is_null(), "`{key}` is not there to be kept: {found}");
+        ground.kept.insert(name.clone(), text);
+    }
+    found
+}
+
+fn once(ground: &mut Ground, call: &Call) -> Value {
+    match call.deed() {
         Deed::Tool(tool) if call.unanswered => unanswered(ground, tool, call),
         Deed::Tool(tool) => answer(&ground.call(tool, &call.arguments)),
         Deed::Method(method) => {
@@ -24,18 +36,61 @@ pub(crate) fn take(ground: &mut Ground, call: &Call) -> Value {
         }
         Deed::Line(line) => say(ground, line),
         Deed::Http(http) => request(ground, http),
-        Deed::Llmc(args) => command(ground, args),
+        Deed::Llmc(args) => told(&command(ground, args).wait_with_output().unwrap()),
         Deed::File(name) => {
             json!({"text": std::fs::read_to_string(ground.folder().join(name)).ok()})
         }
-    };
-    for (name, key) in &call.keep {
-        let value = lookup(&found, key);
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        assert!(!value.is_null(), "`{key}` is not there to be kept: {found}");
-        ground.kept.insert(name.clone(), text);
+        Deed::Change(change) => {
+            alter(ground, change);
+            Value::Null
+        }
+        Deed::Together(calls) => together(ground, calls),
+        Deed::Log(text) => json!({"text": ground.server.log_until(&ground.fill(text))}),
     }
-    found
+}
+
+/// Makes all calls before it waits for the first answer.
+fn together(ground: &mut Ground, calls: &[Call]) -> Value {
+    let (mut commands, mut ids) = (Vec::new(), Vec::new());
+    for call in calls {
+        match call.deed() {
+            Deed::Llmc(args) => commands.push(command(ground, args)),
+            Deed::Tool(tool) => {
+                let arguments = ground.fill_value(&call.arguments);
+                ids.push(ground.server.send_call(tool, arguments));
+            }
+            _ => panic!("only tool calls and commands are made at the same moment: {call:?}"),
+        }
+    }
+    let mut answers: Vec<(bool, String)> = Vec::new();
+    for id in ids {
+        let called = ground.server.called(id);
+        answers.push((!called.is_error(), called.text()));
+    }
+    for command in commands {
+        let output = command.wait_with_output().unwrap();
+        answers.push((output.status.success(), told(&output).to_string()));
+    }
+    let successes = answers.iter().filter(|(is_success, _)| *is_success).count();
+    let texts: Vec<String> = answers.iter().map(|(_, text)| text.clone()).collect();
+    json!({"successes": successes, "refusals": answers.len() - successes, "texts": texts})
+}
+
+/// Does to a file what somebody does who may: an operator, an updater, a thief of his account.
+fn alter(ground: &Ground, change: &Change) {
+    let file = ground.folder().join(&change.file);
+    if let Some(from) = &change.copy {
+        std::fs::copy(ground.fill(from), file).unwrap();
+        return;
+    }
+    let to = ground.fill(change.to.as_deref().unwrap_or_default()).into_bytes();
+    let Some(from) = &change.from else { return std::fs::write(file, to).unwrap() };
+    let from = ground.fill(from).into_bytes();
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.windows(from.len()).position(|window| window == from);
+    let at = at.unwrap_or_else(|| panic!("{change:?}: it does not stand there"));
+    bytes.splice(at..at + from.len(), to);
+    std::fs::write(file, bytes).unwrap();
 }
 
 /// Makes a call that the server drops, and an honest one after it.
@@ -105,15 +160,18 @@ fn parsed(said: &str) -> Value {
     json!({"status": status, "headers": headers, "body": body})
 }
 
-/// Runs the command line beside the server.
-fn command(ground: &Ground, args: &[String]) -> Value {
+/// Starts the command line beside the server.
+fn command(ground: &Ground, args: &[String]) -> Child {
     let mut command = Command::new(stage().join("bin/llmc"));
     command.args(args.iter().map(|arg| ground.fill(arg)));
     if !args.iter().any(|arg| arg == "--config") {
         command.arg("--config").arg(ground.folder().join("llmc.toml"));
     }
-    command.env_clear().env("PATH", "/usr/bin:/bin");
-    let output = command.current_dir(ground.folder()).stdin(Stdio::null()).output().unwrap();
+    command.env_clear().env("PATH", "/usr/bin:/bin").envs(&ground.env).current_dir(ground.folder());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn told(output: &Output) -> Value {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     json!({"exit_code": output.status.code(), "stdout": text(&output.stdout), "stderr": text(&output.stderr)})
 }

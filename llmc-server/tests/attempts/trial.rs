@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::call::Call;
 use crate::ground::{CANARY, Ground, timeout_ms};
 use crate::observe::kib;
 use crate::outside::Outside;
 use crate::pattern::{cut, differences, excerpt};
-use crate::row::{Call, Profile, Row, Trial, Watch};
+use crate::row::{Profile, Row, Trial, Watch};
 use crate::step;
 use crate::support::Called;
 
@@ -66,7 +67,7 @@ pub(crate) fn run(ground: &mut Ground, row: &Row, trial: &Trial, profile: Profil
         // A call that is refused for a misspelt argument shows nothing about what the row is about.
         let misspelt =
             found["text"].as_str().is_some_and(|text| text.starts_with("the arguments do not fit"));
-        if misspelt && !call.expected.contains_key("text") {
+        if misspelt && !expects_refusal(call) {
             shown.differs.push(here(found["text"].to_string()));
         }
         let name = format!("{} {}", place + 1, call.name());
@@ -87,6 +88,13 @@ pub(crate) fn run(ground: &mut Ground, row: &Row, trial: &Trial, profile: Profil
     shown
 }
 
+/// Whether a call is to be refused with certain words.
+fn expects_refusal(call: &Call) -> bool {
+    let text = call.expected.get("text");
+    call.expected.contains_key("kind")
+        || text.is_some_and(|text| text.is_string() || text["pattern"].is_string())
+}
+
 /// Runs the code of a trial and tells what was seen.
 fn probe(
     ground: &mut Ground,
@@ -99,13 +107,13 @@ fn probe(
     let code = ground.fill(code);
     if row.dangerous {
         let is_a_jail = execute(ground, &format!("{PRELUDE}result = is_a_jail()"), profile, &row.limits);
-        let found = finish(ground, is_a_jail, None, most);
+        let found = finish(ground, is_a_jail, &[], most);
         if found["result"] != true {
             return json!({"result": "this is no jail: nothing dangerous is tried", "found": found});
         }
     }
     let id = execute(ground, &code, profile, &row.limits);
-    finish(ground, id, trial.meanwhile.as_ref(), most)
+    finish(ground, id, &trial.meanwhile, most)
 }
 
 /// Starts code in a jail of this profile; the number of the request.
@@ -125,11 +133,12 @@ fn execute(ground: &mut Ground, code: &str, profile: Profile, limits: &BTreeMap<
     }
 }
 
-/// Waits for the answer, counting processes, and making the other call again and again.
-fn finish(ground: &mut Ground, id: u64, meanwhile: Option<&Call>, most: &mut usize) -> Value {
+/// Waits for the answer, counting processes, and making the other calls again and again.
+fn finish(ground: &mut Ground, id: u64, meanwhile: &[Call], most: &mut usize) -> Value {
     let (mut calls, mut successes, mut leaks) = (0_u64, 0_u64, 0_u64);
-    while !ground.server.is_answered_within(id, if meanwhile.is_some() { Duration::ZERO } else { PACE }) {
-        let Some(call) = meanwhile else {
+    let mut turns = meanwhile.iter().cycle();
+    while !ground.server.is_answered_within(id, if meanwhile.is_empty() { PACE } else { Duration::ZERO }) {
+        let Some(call) = turns.next() else {
             *most = (*most).max(ground.busy());
             continue;
         };
@@ -142,7 +151,7 @@ fn finish(ground: &mut Ground, id: u64, meanwhile: Option<&Call>, most: &mut usi
         }
     }
     let mut found = answer(&ground.server.called(id));
-    if meanwhile.is_some() {
+    if !meanwhile.is_empty() {
         found["meanwhile"] = json!({"calls": calls, "successes": successes, "leaks": leaks});
     }
     found

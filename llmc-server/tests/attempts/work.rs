@@ -16,8 +16,8 @@ const THREADS: usize = 2;
 
 /// Runs the wanted rows; entries in the order of their numbers.
 pub(crate) fn run_all(sections: &[Section], is_wanted: impl Fn(u32) -> bool) -> Vec<Entry> {
-    let rows = sections.iter().flat_map(|section| section.row.iter().map(|row| (&*section.name, row)));
-    let queue: Mutex<VecDeque<(&str, &Row)>> =
+    let rows = sections.iter().flat_map(|section| section.row.iter().map(move |row| (section, row)));
+    let queue: Mutex<VecDeque<(&Section, &Row)>> =
         Mutex::new(rows.filter(|(_, row)| is_wanted(row.number)).collect());
     let entries = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -46,17 +46,18 @@ struct Worker {
 }
 
 impl Worker {
-    fn enter(&mut self, section: &str, row: &Row, profile: Profile) -> Entry {
+    fn enter(&mut self, section: &Section, row: &Row, profile: Profile) -> Entry {
         let tried = match &row.check {
             Some(check) => check.replace('_', " ").into(),
             None => row.attempt.as_ref().map(Trial::tried).unwrap_or_default(),
         };
         let entry = |attempt: Shown, neighbour: Value, verdict| Entry {
             number: row.number,
-            section: section.to_owned(),
+            section: section.name.clone(),
+            origin: section.origin.clone(),
             tried: tried.clone(),
             title: row.title.clone(),
-            source: row.source.clone(),
+            source: row.source.clone().unwrap_or_else(|| section.origin.clone()),
             profile,
             expected: attempt.expected,
             seen: attempt.seen,

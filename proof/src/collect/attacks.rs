@@ -1,5 +1,6 @@
 //! The tables of attacks: what was tried, expected and seen, by section.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
@@ -19,6 +20,21 @@ const CELL_CHARS: usize = 1200;
 #[derive(Deserialize)]
 struct Left {
     entries: Vec<Entry>,
+    /// What other tests hold.
+    elsewhere: Vec<Elsewhere>,
+}
+
+#[derive(Deserialize)]
+struct Elsewhere {
+    origin: String,
+    held: Held,
+}
+
+#[derive(Deserialize)]
+struct Held {
+    title: String,
+    source: String,
+    test: String,
 }
 
 /// One row in one jail, as the test writes it.
@@ -26,8 +42,9 @@ struct Left {
 struct Entry {
     number: u32,
     section: String,
+    origin: String,
     title: String,
-    source: Option<String>,
+    source: String,
     profile: String,
     tried: Value,
     expected: Value,
@@ -50,16 +67,16 @@ enum Verdict {
 /// # Errors
 /// If it left no table.
 pub(crate) fn part(target: &Path, ended: &Ended) -> Result<Part> {
-    let Left { entries } = left(&target.join(FILE), ended)?;
-    Ok(made(&entries, ended))
+    let left: Left = left(&target.join(FILE), ended)?;
+    Ok(made(&left, ended))
 }
 
-fn made(entries: &[Entry], ended: &Ended) -> Part {
+fn made(Left { entries, elsewhere }: &Left, ended: &Ended) -> Part {
     let mut sections: Vec<&str> = entries.iter().map(|entry| &*entry.section).collect();
     sections.dedup();
     let of = |section| entries.iter().filter(move |entry: &&Entry| entry.section == section);
     let mut part = harness::part("attempts", ended);
-    part.tables.clear();
+    part.tables = vec![origins(entries, elsewhere)];
     for section in sections {
         part.claims.push(claim(section, &of(section).collect::<Vec<_>>()));
         part.tables.push(Table {
@@ -82,6 +99,9 @@ fn made(entries: &[Entry], ended: &Ended) -> Part {
             rows: of(section).map(row).collect(),
         });
     }
+    if !elsewhere.is_empty() {
+        part.tables.push(held_elsewhere(elsewhere));
+    }
     for entry in entries {
         match &entry.verdict {
             Verdict::AsExpected => {}
@@ -96,21 +116,64 @@ fn made(entries: &[Entry], ended: &Ended) -> Part {
             }
         }
     }
-    let as_expected = entries.iter().filter(|entry| matches!(entry.verdict, Verdict::AsExpected)).count();
-    let mut numbers: Vec<u32> = entries.iter().map(|entry| entry.number).collect();
-    numbers.dedup();
+    let as_expected = entries.iter().filter(|entry| entry.is_as_expected()).count();
     part.summary = format!(
         "{} known and new attacks, each in every place where it applies: {as_expected} of {} ended as expected, with the \
          machine outside unchanged and an honest neighbour that works.",
-        numbers.len(),
+        attacks(entries.iter()),
         entries.len()
     );
     part
 }
 
+impl Entry {
+    fn is_as_expected(&self) -> bool {
+        matches!(self.verdict, Verdict::AsExpected)
+    }
+}
+
+/// How many attacks these are: one has an entry for each place.
+fn attacks<'a>(entries: impl Iterator<Item = &'a Entry>) -> usize {
+    entries.map(|entry| entry.number).collect::<BTreeSet<_>>().len()
+}
+
+/// How many come from where.
+fn origins(entries: &[Entry], elsewhere: &[Elsewhere]) -> Table {
+    let mut origins: Vec<&str> = entries.iter().map(|entry| &*entry.origin).collect();
+    origins.dedup();
+    let row = |origin: &str| {
+        let of = || entries.iter().filter(|entry| entry.origin == origin);
+        let others = elsewhere.iter().filter(|held| held.origin == origin).count();
+        let counts =
+            [attacks(of()), of().count(), of().filter(|entry| entry.is_as_expected()).count(), others];
+        let cells = [origin.to_owned()].into_iter().chain(counts.map(|count| count.to_string()));
+        cells.collect()
+    };
+    Table {
+        title: "Attacks by source".into(),
+        note: "An attack that takes more than a row can say is held by a test of its own.".into(),
+        columns: ["source", "attacks", "in places", "as expected", "held by other tests"]
+            .map(String::from)
+            .into(),
+        rows: origins.into_iter().map(row).collect(),
+    }
+}
+
+fn held_elsewhere(elsewhere: &[Elsewhere]) -> Table {
+    let row = |Elsewhere { held: Held { title, source, test }, .. }: &Elsewhere| {
+        vec![title.clone(), source.clone(), test.clone()]
+    };
+    Table {
+        title: "Held by other tests".into(),
+        note: "These are no rows; that the named tests exist is checked beside the rows.".into(),
+        columns: ["attack", "known from", "test"].map(String::from).into(),
+        rows: elsewhere.iter().map(row).collect(),
+    }
+}
+
 fn claim(section: &str, entries: &[&Entry]) -> Claim {
     let count = |wanted: fn(&Verdict) -> bool| entries.iter().filter(|entry| wanted(&entry.verdict)).count();
-    let held = count(|verdict| matches!(verdict, Verdict::AsExpected));
+    let held = entries.iter().filter(|entry| entry.is_as_expected()).count();
     let checked = entries.len() - count(|verdict| matches!(verdict, Verdict::NotChecked(_)));
     Claim {
         what: format!("{section}: every attack is stopped, and every honest neighbour works"),
@@ -129,7 +192,7 @@ fn row(entry: &Entry) -> Vec<String> {
     vec![
         entry.number.to_string(),
         entry.title.clone(),
-        entry.source.clone().unwrap_or_default(),
+        entry.source.clone(),
         entry.profile.clone(),
         shown(&entry.tried),
         shown(&entry.expected),
@@ -167,22 +230,31 @@ mod tests {
 
     const SAID: [&str; 2] = ["test every_attempt ... ok", "test result: ok. 1 passed; 0 failed; 0 ignored"];
 
-    fn entries(verdicts: &[Value]) -> Vec<Entry> {
+    fn left_with(verdicts: &[Value]) -> Left {
         let entry = |(number, verdict)| {
-            let entry = json!({"number": number, "section": "Files", "title": "t", "source": "CVE-1", "profile": "code",
+            let entry = json!({"number": number, "section": "Files", "origin": "sandboxes", "title": "t", "source": "CVE-1", "profile": "code",
                 "tried": {"code": "open('/etc/shadow')\n"}, "expected": {"result": "ENOENT"}, "seen": {"a": 1, "b": "<"},
                 "neighbour": null, "wall": "own root", "verdict": verdict});
             serde_json::from_value(entry).unwrap()
         };
-        verdicts.iter().enumerate().map(entry).collect()
+        let held =
+            json!({"origin": "sandboxes", "held": {"title": "u", "source": "CVE-2", "test": "a.rs::b"}});
+        Left {
+            entries: verdicts.iter().enumerate().map(entry).collect(),
+            elsewhere: vec![serde_json::from_value(held).unwrap()],
+        }
     }
 
     #[test]
     fn rows_show_what_was_tried_and_seen() {
-        let part =
-            made(&entries(&[json!("as_expected"), json!({"not_checked": "no compiler"})]), &ended(&SAID, 0));
+        let part = made(
+            &left_with(&[json!("as_expected"), json!({"not_checked": "no compiler"})]),
+            &ended(&SAID, 0),
+        );
         assert!(part.holds(), "{part:?}");
-        let row = &part.tables[0].rows[0];
+        assert_eq!(part.tables[0].rows, [["sandboxes", "2", "2", "1", "1"]]);
+        assert_eq!(part.tables[2].rows, [["u", "CVE-2", "a.rs::b"]]);
+        let row = &part.tables[1].rows[0];
         assert_eq!((&*row[4], &*row[5], &*row[6]), ("open('/etc/shadow')", "ENOENT", r#"{"a":1,"b":"<"}"#));
         assert_eq!(part.claims[1].seen, "1 of 1");
         assert_eq!(part.left_out, ["attempt 1 (t): no compiler"]);
@@ -191,11 +263,11 @@ mod tests {
     #[test]
     fn a_row_that_differs_is_a_claim_that_did_not_hold() {
         let differs = json!({"differs": ["`result` is OK"]});
-        let part = made(&entries(&[json!("as_expected"), differs]), &ended(&SAID, 0));
+        let part = made(&left_with(&[json!("as_expected"), differs]), &ended(&SAID, 0));
         assert!(!part.holds());
         assert_eq!((&*part.claims[1].seen, &*part.claims[2].seen), ("1 of 2", "`result` is OK"));
         assert!(
-            !made(&entries(&[json!({"not_checked": "x"})]), &ended(&SAID, 0)).holds(),
+            !made(&left_with(&[json!({"not_checked": "x"})]), &ended(&SAID, 0)).holds(),
             "nothing was checked"
         );
     }
@@ -205,7 +277,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut ended = ended(&SAID, 0);
         assert!(part(folder.path(), &ended).is_err());
-        std::fs::write(folder.path().join(FILE), r#"{"kernel": "6", "entries": []}"#).unwrap();
+        std::fs::write(folder.path().join(FILE), r#"{"kernel": "6", "entries": [], "elsewhere": []}"#)
+            .unwrap();
         assert!(part(folder.path(), &ended).is_ok());
         ended.began += 1000;
         assert!(part(folder.path(), &ended).unwrap_err().to_string().contains("earlier run"));

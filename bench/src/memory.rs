@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 
 use anyhow::{Context as _, Result, anyhow};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::processes::{name, tree};
@@ -20,11 +21,9 @@ pub(crate) struct Memory {
 
 /// Memory of the process and all that it started, by program, the smallest first.
 pub(crate) fn measure(process: u32) -> Result<Vec<Memory>> {
+    let measured = tree(process)?.into_iter().map(of_one);
     // One that has ended meanwhile uses nothing.
-    let exists = |process: &u32| fs::exists(format!("/proc/{process}")).unwrap_or(false);
-    let measured = tree(process)?.into_iter().map(|process| (process, of_one(process)));
-    let measured = measured.filter(|(process, outcome)| outcome.is_ok() || exists(process));
-    let mut all = measured.map(|(_, outcome)| outcome).collect::<Result<Vec<_>>>()?;
+    let mut all = measured.filter(|one| !one.as_ref().is_err_and(has_ended)).collect::<Result<Vec<_>>>()?;
     all.sort_by(|a, b| (&a.program, a.private_dirty_kib).cmp(&(&b.program, b.private_dirty_kib)));
     Ok(all)
 }
@@ -33,6 +32,14 @@ pub(crate) fn measure(process: u32) -> Result<Vec<Memory>> {
 pub(crate) fn pss_mib(process: u32) -> Result<f64> {
     let kib: u64 = measure(process)?.iter().map(|memory| memory.pss_kib).sum();
     Ok(kib as f64 / 1024.0)
+}
+
+/// Whether the process was not there any more: not even its folder, or nothing but its exit code.
+fn has_ended(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| {
+        error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
+    })
 }
 
 /// Memory of one process alone.

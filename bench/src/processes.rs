@@ -1,7 +1,7 @@
 //! Processes as `/proc` shows them: who started whom, and what they cost.
 
 use std::fs;
-use std::io::{Error, Result};
+use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
 
 /// A process and all that it started, in the order of their ids.
@@ -67,12 +67,17 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Of all threads that these processes have now; one that ends takes its share along.
+    /// Of all threads that these processes have now; one that ends takes its share along, and so does a process.
     pub(crate) fn of(processes: &[u32]) -> Result<Self> {
         let mut sum = Self::default();
         for process in processes {
-            for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-                let thread = thread?.path();
+            let threads = match fs::read_dir(format!("/proc/{process}/task")) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                threads => threads?,
+            };
+            for thread in threads {
+                // It may end while it is looked at, too.
+                let Ok(thread) = thread.map(|thread| thread.path()) else { break };
                 // A thread that has ended since the folder was read is no longer counted.
                 if let (Ok(cpu_ns), Ok(switches)) = (cpu_ns(&thread), switches(&thread)) {
                     sum.cpu_ns += cpu_ns;
@@ -133,6 +138,14 @@ mod tests {
         assert!(tree(parent(own).unwrap()).unwrap().contains(&own));
         assert!(Usage::of(&[own]).unwrap().cpu_ns > 0);
         assert!(peak_kib(own).unwrap() > 0);
+    }
+
+    #[test]
+    fn what_has_ended_costs_nothing() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        assert_eq!(Usage::of(&[child.id()]).unwrap().cpu_ns, 0);
+        assert!(Usage::of(&[child.id(), std::process::id()]).unwrap().cpu_ns > 0);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The parts of the proof, as a list: a new one is a line here.
 
-/// A part, or several that one program makes.
+/// A part of the proof.
 pub(crate) struct Step {
-    /// What `--only` takes; the name of the part, unless `parts` says otherwise.
+    /// The name of the part, which `--only` takes.
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     pub(crate) work: Work,
@@ -18,18 +18,17 @@ pub(crate) enum Work {
     Attacks,
     /// The official conformance suite, which needs Node.js.
     Conformance,
-    /// A program that writes its parts itself.
+    /// A program that writes its part itself.
     Own(Own),
+    /// `cargo xtask bench` with these words, which writes its part itself, and says nothing about a build that is not
+    /// optimised.
+    Bench(&'static [&'static str]),
 }
 
-/// `cargo` with these words writes parts of these names.
+/// `cargo` with these words. `{parts}` stands for the folder of the parts, `{profile}` for `--release` or `--debug`.
 pub(crate) struct Own {
-    pub(crate) parts: &'static [&'static str],
-    /// `{parts}` stands for the folder of the parts, `{profile}` for `--release` or `--debug`.
     pub(crate) full: &'static [&'static str],
     pub(crate) quick: &'static [&'static str],
-    /// Says nothing about a build that is not optimised.
-    pub(crate) only_release: bool,
 }
 
 const fn tests(name: &'static str, title: &'static str, words: &'static [&'static str]) -> Step {
@@ -39,22 +38,14 @@ const fn tests(name: &'static str, title: &'static str, words: &'static [&'stati
 const fn own(
     name: &'static str,
     title: &'static str,
-    parts: &'static [&'static str],
     full: &'static [&'static str],
     quick: &'static [&'static str],
 ) -> Step {
-    Step { name, title, work: Work::Own(Own { parts, full, quick, only_release: false }) }
+    Step { name, title, work: Work::Own(Own { full, quick }) }
 }
 
-/// A benchmark, and how it is run when it is quick.
-const fn bench(
-    name: &'static str,
-    title: &'static str,
-    parts: &'static [&'static str],
-    full: &'static [&'static str],
-    quick: &'static [&'static str],
-) -> Step {
-    Step { name, title, work: Work::Own(Own { parts, full, quick, only_release: true }) }
+const fn bench(name: &'static str, title: &'static str, words: &'static [&'static str]) -> Step {
+    Step { name, title, work: Work::Bench(words) }
 }
 
 /// In the order of the report.
@@ -71,101 +62,37 @@ pub(crate) const STEPS: &[Step] = &[
     own(
         "fuzz",
         "Fuzzing",
-        &["fuzz"],
         &["xtask", "fuzz", "--seconds", "60", "--parts", "{parts}"],
         &["xtask", "fuzz", "--seconds", "5", "--parts", "{parts}"],
     ),
     own(
         "chaos",
         "Chaos",
-        &["chaos"],
         &["xtask", "chaos", "{profile}", "--", "--minutes", "10"],
         &["xtask", "chaos", "{profile}", "--", "--minutes", "0.5"],
     ),
     own(
         "soak",
         "Soak",
-        &["soak"],
         &["xtask", "soak", "{profile}", "--", "--calls", "1000000"],
         &["xtask", "soak", "{profile}", "--", "--calls", "20000"],
     ),
     own(
         "replicas",
         "Replicas",
-        &["replicas"],
         &["xtask", "replicas", "{profile}"],
         &["xtask", "replicas", "{profile}", "--", "--seconds", "5"],
     ),
-    bench(
-        "bench-calls",
-        "Cost of a call",
-        &["bench-calls"],
-        &["xtask", "bench", "--", "--parts", "{parts}"],
-        &["xtask", "bench", "--", "--quick", "--parts", "{parts}"],
-    ),
-    bench(
-        "bench-commands",
-        "Commands",
-        &["bench-commands"],
-        &["xtask", "bench", "--", "--parts", "{parts}", "commands"],
-        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "commands"],
-    ),
-    bench(
-        "bench-exec",
-        "Code execution",
-        &["bench-exec"],
-        &["xtask", "bench", "--", "--parts", "{parts}", "exec"],
-        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "exec"],
-    ),
-    bench(
-        "bench-files",
-        "File tools, measured",
-        &["bench-files"],
-        &["xtask", "bench", "--", "--parts", "{parts}", "files"],
-        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "files"],
-    ),
-    bench(
-        "bench-http",
-        "Calls over HTTP",
-        &["bench-http"],
-        &["xtask", "bench", "--", "--parts", "{parts}", "http"],
-        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "http"],
-    ),
-    bench(
-        "bench-overhead",
-        "Cost of records and numbers",
-        &["bench-overhead"],
-        &["xtask", "bench", "--", "--parts", "{parts}", "overhead"],
-        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "overhead"],
-    ),
-    bench(
-        "bench-search",
-        "Code search",
-        &["bench-search"],
-        &["xtask", "bench", "--", "--parts", "{parts}", "search"],
-        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "search"],
-    ),
-    bench(
-        "bench-sweep",
-        "Payloads, plugins, tools and clients",
-        &["bench-sweep"],
-        &["xtask", "bench", "--", "--parts", "{parts}", "sweep"],
-        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "sweep"],
-    ),
-    bench(
-        "bench-peers",
-        "Beside what people would use instead",
-        &["bench-peers"],
-        &["xtask", "bench", "--", "--parts", "{parts}", "peers"],
-        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "peers"],
-    ),
-    bench(
-        "bench-tokens",
-        "Tokens",
-        &["bench-tokens"],
-        &["xtask", "bench", "--", "--parts", "{parts}", "tokens"],
-        &["xtask", "bench", "--", "--quick", "--parts", "{parts}", "tokens"],
-    ),
+    bench("bench-calls", "Cost of a call", &[]),
+    bench("bench-commands", "Commands", &["commands"]),
+    bench("bench-exec", "Code execution", &["exec"]),
+    bench("bench-files", "File tools, measured", &["files"]),
+    bench("bench-http", "Calls over HTTP", &["http"]),
+    bench("bench-overhead", "Cost of records and numbers", &["overhead"]),
+    bench("bench-search", "Code search", &["search"]),
+    bench("bench-sweep", "Payloads, plugins, tools and clients", &["sweep"]),
+    bench("bench-peers", "Beside what people would use instead", &["peers"]),
+    bench("bench-tokens", "Tokens", &["tokens"]),
 ];
 
 /// Those that were asked for; all if none was.
@@ -180,11 +107,15 @@ pub(crate) fn wanted(only: &[String]) -> Result<Vec<&'static Step>, String> {
 }
 
 impl Step {
-    /// The names of the parts that it makes.
-    pub(crate) fn parts(&self) -> Vec<&'static str> {
+    /// The words that cargo gets, where the part is written by who makes it.
+    pub(crate) fn words(&self, quick: bool) -> Vec<&'static str> {
         match &self.work {
-            Work::Own(own) => own.parts.to_vec(),
-            _ => vec![self.name],
+            Work::Own(own) => if quick { own.quick } else { own.full }.to_vec(),
+            Work::Bench(what) => {
+                let quick: &[&str] = if quick { &["--quick"] } else { &[] };
+                [&["xtask", "bench", "--"], quick, &["--parts", "{parts}"], what].concat()
+            }
+            _ => Vec::new(),
         }
     }
 }
@@ -197,10 +128,21 @@ mod tests {
 
     #[test]
     fn each_part_has_one_step() {
-        let names: Vec<&str> = STEPS.iter().flat_map(Step::parts).collect();
+        let names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
         let is_plain = |name: &&str| name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-        assert!(names.iter().all(is_plain) && STEPS.iter().all(|step| is_plain(&step.name)));
+        assert!(names.iter().all(is_plain));
+    }
+
+    #[test]
+    fn who_writes_a_part_is_told_where() {
+        for step in STEPS.iter().filter(|step| matches!(step.work, Work::Own(_) | Work::Bench(_))) {
+            for words in [step.words(true), step.words(false)] {
+                assert!(words.contains(&"{parts}") || words.contains(&"{profile}"), "{words:?}");
+            }
+        }
+        let sweep = STEPS.iter().find(|step| step.name == "bench-sweep").unwrap();
+        assert_eq!(sweep.words(true), ["xtask", "bench", "--", "--quick", "--parts", "{parts}", "sweep"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use llmc_proof::report::{Report, markdown, read_all};
 
 use crate::child::{self, Ended, now};
 use crate::collect;
-use crate::plan::{self, Own, STEPS, Step, Work};
+use crate::plan::{self, STEPS, Step, Work};
 
 /// The document that is written when everything was run.
 const DOCUMENT: &str = "docs/proof.md";
@@ -70,23 +70,21 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let parts = options.parts();
     for step in &steps {
         // What is there from before must not pass for what is made now.
-        for name in step.parts() {
-            forget(&parts.join(format!("{name}.json")))?;
-        }
+        forget(&parts.join(format!("{}.json", step.name)))?;
         println!("\n=== {}", step.title);
-        for part in make(step, options)? {
-            println!("=== {}: {}", part.name, if part.holds() { "held" } else { "DID NOT HOLD" });
-            part.write(&parts)?;
-        }
+        let part = make(step, options)?;
+        println!("=== {}: {}", part.name, if part.holds() { "held" } else { "DID NOT HOLD" });
+        part.write(&parts)?;
     }
     let report = Report::new(ordered(read_all(&parts)?));
     let html = report.write(&options.folder())?;
-    if options.only.is_empty() {
+    // One part after the other makes a whole proof, too.
+    if !options.quick && (options.only.is_empty() || report.parts.iter().all(Part::was_run)) {
         let document = options.root.join(DOCUMENT);
         std::fs::write(&document, markdown(&report, &options.shown()))
             .with_context(|| format!("cannot write {}", document.display()))?;
     }
-    let wanted: Vec<&str> = steps.iter().flat_map(|step| step.parts()).collect();
+    let wanted: Vec<&str> = steps.iter().map(|step| step.name).collect();
     let holds = report.parts.iter().filter(|part| wanted.contains(&&*part.name)).all(Part::holds);
     tell(&report, &html);
     Ok(holds)
@@ -127,24 +125,22 @@ fn forget(path: &Path) -> Result<()> {
 fn ordered(mut found: Vec<Part>) -> Vec<Part> {
     let mut parts = Vec::new();
     for step in STEPS {
-        for name in step.parts() {
-            match found.iter().position(|part| part.name == name) {
-                Some(at) => parts.push(found.remove(at)),
-                None => {
-                    let command = format!("cargo xtask prove --only {}", step.name);
-                    parts.push(Part::not_run(name, step.title, &command, "nobody asked for it"));
-                }
+        parts.push(match found.iter().position(|part| part.name == step.name) {
+            Some(at) => found.remove(at),
+            None => {
+                let command = format!("cargo xtask prove --only {}", step.name);
+                Part::not_run(step.name, step.title, &command, "nobody asked for it")
             }
-        }
+        });
     }
     parts.extend(found);
     parts
 }
 
-/// The parts of a step; one that could not be made says so.
-fn make(step: &Step, options: &Options) -> Result<Vec<Part>> {
+/// The part of a step; one that could not be made says so.
+fn make(step: &Step, options: &Options) -> Result<Part> {
     let made = match &step.work {
-        Work::Own(own) => return make_own(step, own, options),
+        Work::Own(_) | Work::Bench(_) => return made_elsewhere(step, options),
         Work::Machine => collect::machine::part(options),
         Work::Tests(words) => {
             let mut command = cargo(options, &[&["test"], *words].concat());
@@ -169,36 +165,33 @@ fn make(step: &Step, options: &Options) -> Result<Vec<Part>> {
     let mut part =
         made.unwrap_or_else(|error| Part::not_run(step.name, step.title, &command, &format!("{error:#}")));
     (part.name, part.title, part.command) = (step.name.into(), step.title.into(), command);
-    Ok(vec![part])
+    Ok(part)
 }
 
-fn make_own(step: &Step, own: &Own, options: &Options) -> Result<Vec<Part>> {
+/// The part of a step whose program writes it.
+fn made_elsewhere(step: &Step, options: &Options) -> Result<Part> {
     let folder = options.parts();
-    let mut words: Vec<String> = Vec::new();
-    let chosen = if options.quick { own.quick } else { own.full };
     let profile = if options.release { "--release" } else { "--debug" };
-    for word in chosen {
-        words.push(word.replace("{parts}", &folder.display().to_string()).replace("{profile}", profile));
-    }
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let mut command = cargo(options, &words);
+    let fill =
+        |word: &str| word.replace("{parts}", &folder.display().to_string()).replace("{profile}", profile);
+    let words: Vec<String> = step.words(options.quick).into_iter().map(fill).collect();
+    let mut command = cargo(options, &words.iter().map(String::as_str).collect::<Vec<_>>());
     let typed = child::shown(&command);
-    if own.only_release && !options.release {
-        let why = "it would say nothing about a build that is not optimised";
-        return Ok(own.parts.iter().map(|name| Part::not_run(name, step.title, &typed, why)).collect());
+    let not_made = |why: &str| Part::not_run(step.name, step.title, &typed, why);
+    if matches!(step.work, Work::Bench(_)) && !options.release {
+        return Ok(not_made("it would say nothing about a build that is not optimised"));
     }
     let began = now();
     let ended = start(step, &mut command, options)?;
-    let read = |name: &&str| {
-        let path = folder.join(format!("{name}.json"));
-        let part = if path.exists() { Part::read(&path) } else { Err(anyhow::anyhow!("{}", ended.reason())) };
-        match part {
-            Ok(part) if part.began + 1 >= began => part,
-            Ok(_) => Part::not_run(name, step.title, &typed, "what is there is of an earlier run"),
-            Err(error) => Part::not_run(name, step.title, &typed, &format!("{error:#}")),
-        }
-    };
-    Ok(own.parts.iter().map(read).collect())
+    let path = folder.join(format!("{}.json", step.name));
+    if !path.exists() {
+        return Ok(not_made(&ended.reason()));
+    }
+    Ok(match Part::read(&path) {
+        Ok(part) if part.began + 1 >= began => part,
+        Ok(_) => not_made("what is there is of an earlier run"),
+        Err(error) => not_made(&format!("{error:#}")),
+    })
 }
 
 /// `cargo` at the sources, which finds the stage and shares where cargo builds.

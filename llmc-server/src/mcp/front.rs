@@ -81,7 +81,7 @@ impl Front {
         self.tools(&self.live.path())
     }
 
-    pub(super) fn live(&self) -> &Live {
+    pub(crate) fn live(&self) -> &Live {
         &self.live
     }
 

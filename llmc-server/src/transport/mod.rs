@@ -1,3 +1,4 @@
 //! How clients reach the server.
 
 pub(crate) mod stdio;
+mod together;

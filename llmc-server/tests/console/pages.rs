@@ -59,7 +59,7 @@ fn what_happened_is_shown() {
 
 #[test]
 fn the_audit_is_searched_and_checked() {
-    let http = server("[audit]\npath = '{work}/../audit.db'\n");
+    let http = server("[audit]\npath = '{work}/../audit.db'\ndurability = 'call'\n");
     let Some(mut browser) = inside(&http) else { return };
     let origin = origin(&http);
     http.works();
@@ -73,11 +73,7 @@ fn the_audit_is_searched_and_checked() {
         browser.value("document.querySelector('#audit-form button').click(); 1");
     };
     search(&mut browser, "audit-tool", "read_file");
-    // Records are written together, a moment later.
-    while browser.value(rows) != 2 {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        search(&mut browser, "audit-tool", "read_file");
-    }
+    browser.until(&format!("{rows} === 2"));
     let text = browser.text();
     for word in ["invalid_arguments", "token good", "audit.db", "ok"] {
         assert!(text.contains(word), "{word}: {text}");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Setup;
+use crate::support::{PATIENCE, Setup};
 
 const HELLO: &str = "[plugins.hello]\nlibrary = \"hello\"";
 
@@ -144,6 +144,56 @@ fn the_server_ends_when_stdin_closes_and_takes_its_hosts_along() {
     assert_eq!(hosts.len(), 1);
     assert!(server.stop().success());
     crate::support::eventually("the host ends", || !crate::support::lives(hosts[0]));
+}
+
+/// A server whose client has sent `count` calls and closed stdin.
+fn asked_and_closed(setup: &Setup, count: usize) -> std::process::Child {
+    use std::io::Write;
+    use std::process::Stdio;
+
+    let mut command = setup.command("serve");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    for id in 0..count {
+        let params =
+            json!({"name": "hello", "arguments": {"name": format!("no. {id} {:900}", "")}, "_meta": meta()});
+        let message = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
+        writeln!(stdin, "{message}").unwrap();
+    }
+    child
+}
+
+#[test]
+fn answers_that_wait_for_others_are_written_before_the_server_ends() {
+    use std::io::{BufRead, BufReader};
+
+    let setup = Setup::new(HELLO);
+    let mut child = asked_and_closed(&setup, 100);
+    let answers = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let answered: std::collections::BTreeSet<u64> = answers
+        .map(|line| serde_json::from_str::<Value>(&line).unwrap())
+        .filter(|answer| {
+            answer["result"]["content"][0]["text"].as_str().is_some_and(|text| text.contains("no. "))
+        })
+        .map(|answer| answer["id"].as_u64().unwrap())
+        .collect();
+    assert_eq!(answered.len(), 100, "{answered:?}");
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_client_that_reads_nothing_does_not_keep_the_server() {
+    let setup = Setup::new(HELLO);
+    // More than a pipe holds, and than the server keeps.
+    let mut child = asked_and_closed(&setup, 200);
+    let unread = child.stdout.take();
+    let begun = std::time::Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < PATIENCE, "the server did not end");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    drop(unread);
 }
 
 #[test]

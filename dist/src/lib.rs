@@ -38,6 +38,8 @@ pub struct Order {
     pub epoch: u64,
     /// How much is compressed, 0 to 9.
     pub level: u32,
+    /// What was built in on request, by package: `llmc-server/redis`.
+    pub features: Vec<String>,
 }
 
 /// Where the packages will be, for the MCP registry.

@@ -24,6 +24,9 @@ struct Cli {
     /// Time of every file, in seconds since 1970.
     #[arg(long)]
     epoch: u64,
+    /// What was built in on request, such as `llmc-server/redis`; may be said several times.
+    #[arg(long = "feature")]
+    features: Vec<String>,
     /// Name in the MCP registry, such as `io.github.ada/llmc`.
     #[arg(long, requires = "download_url")]
     registry_name: Option<String>,
@@ -38,7 +41,8 @@ struct Cli {
 fn main() -> Result<()> {
     let cli = Cli::parse();
     let version = version(&cli.sources)?;
-    let order = Order { stage: cli.stage, sources: cli.sources, version, epoch: cli.epoch, level: 9 };
+    let Cli { stage, sources, epoch, features, .. } = cli;
+    let order = Order { stage, sources, version, epoch, level: 9, features };
     let publication = cli.registry_name.zip(cli.download_url);
     let publication = publication.map(|(name, download_url)| Publication { name, download_url });
     let mut made = pack(&order, publication.as_ref(), &cli.out)?;

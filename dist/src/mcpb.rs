@@ -86,8 +86,14 @@ mod tests {
     fn bundle() -> Vec<u8> {
         let mut stage = Tree::default();
         stage.put_bytes("bin/llmc", vec![7; 10_000]);
-        let order =
-            Order { stage: "".into(), sources: "".into(), version: "1.2.3".into(), epoch: 7, level: 6 };
+        let order = Order {
+            stage: "".into(),
+            sources: "".into(),
+            version: "1.2.3".into(),
+            epoch: 7,
+            level: 6,
+            features: Vec::new(),
+        };
         let mut bytes = Cursor::new(Vec::new());
         write(&stage, b"{}", &order, &mut bytes).unwrap();
         bytes.into_inner()

@@ -58,8 +58,14 @@ mod tests {
     use super::*;
 
     fn made(name: &str, url: &str) -> Result<String> {
-        let order =
-            Order { stage: "".into(), sources: "".into(), version: "1.2.3".into(), epoch: 7, level: 6 };
+        let order = Order {
+            stage: "".into(),
+            sources: "".into(),
+            version: "1.2.3".into(),
+            epoch: 7,
+            level: 6,
+            features: Vec::new(),
+        };
         let publication = Publication { name: name.into(), download_url: url.into() };
         server(&publication, &order, "llmc.mcpb", &"a".repeat(64))
     }

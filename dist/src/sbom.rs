@@ -148,6 +148,7 @@ pub fn make(order: &Order, stage: &Tree) -> Result<Vec<u8>> {
 fn metadata(order: &Order) -> Result<Metadata> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["metadata", "--locked", "--format-version", "1", "--filter-platform", PLATFORM]);
+    cargo.args(order.features.iter().flat_map(|feature| ["--features", feature]));
     let output = cargo.current_dir(&order.sources).output().context("failed to start cargo")?;
     if !output.status.success() {
         bail!("`cargo metadata` failed: {}", String::from_utf8_lossy(&output.stderr).trim());

@@ -138,7 +138,8 @@ pub(crate) async fn start_for(config: Config, flags: &Flags, tool: Option<&str>)
     let ground = Ground::new(flags, audit.clone())?;
     let key = config.server.state_key.as_deref();
     let seal = Seal::open(key).with_context(|| format!("server.state_key: failed to read {key:?}"))?;
-    let common = Common::open(&config)?.map(Arc::new);
+    let fleet = key.map_or_else(|| "0".to_owned(), |_| seal.fleet());
+    let common = Common::open(&config, &secrets, &fleet)?.map(Arc::new);
     let seal = seal.with_common(common.clone());
     let prepared = tokio::task::spawn_blocking(Schema::prepare);
     let mut parts = Parts::prepare(&config, secrets, &ground, None).await?;

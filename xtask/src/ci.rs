@@ -66,7 +66,7 @@ impl Step {
 }
 
 fn clippy(workspace: &Workspace) -> Command {
-    let features = "llmc-bench/tantivy,search/embeddings";
+    let features = "llmc-bench/tantivy,llmc-server/redis,search/embeddings";
     let what = ["clippy", "--workspace", "--all-targets", "--features", features];
     workspace.cargo(what.into_iter().chain(["--", "-D", "warnings"]))
 }

@@ -45,6 +45,9 @@ pub(crate) struct Dist {
     /// Secret key of minisign that signs `SHA256SUMS`; its password is read from `LLMC_SIGN_PASSWORD`.
     #[arg(long, value_name = "FILE")]
     sign_key: Option<PathBuf>,
+    /// Features of the server that are built in, such as `redis`.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    features: Vec<String>,
     /// Name in the MCP registry, such as `io.github.ada/llmc`; with `--download-url` makes `server.json`.
     #[arg(long, value_name = "NAME", requires = "download_url")]
     registry_name: Option<String>,
@@ -72,7 +75,9 @@ impl Optimised {
 pub(crate) fn run(workspace: &Workspace, dist: &Dist) -> Result<()> {
     let members = workspace.members()?;
     let epoch = epoch(workspace)?;
-    let stage = stage::build(workspace, recipe(workspace, &members, dist.profile, epoch)?, STAGE)?;
+    let recipe = recipe(workspace, &members, dist.profile, epoch)?;
+    let features = stage::features_of_server(&dist.features);
+    let stage = stage::build(workspace, Recipe { features, ..recipe }, STAGE)?;
     let packages = members.target_directory.join(PACKAGES);
     pack(workspace, &stage.dir, &packages, epoch, dist)?;
     if dist.verify {
@@ -134,7 +139,7 @@ fn recipe(workspace: &Workspace, members: &Metadata, profile: Optimised, epoch: 
             Profile::Dev
         }
     };
-    Ok(Recipe { profile, variables, without: UNWANTED })
+    Ok(Recipe { profile, variables, without: UNWANTED, features: Vec::new() })
 }
 
 /// Where the compiler lies and which commit it was made from.
@@ -161,6 +166,9 @@ fn pack(workspace: &Workspace, stage: &Path, packages: &Path, epoch: u64, dist: 
     let mut cargo = workspace.cargo(["run", "--quiet", "-p", "llmc-dist", "--", "--stage"]);
     cargo.arg(stage).arg("--sources").arg(&workspace.root).arg("--out").arg(packages);
     cargo.args(["--epoch", &epoch.to_string()]);
+    for feature in stage::features_of_server(&dist.features) {
+        cargo.args(["--feature", &feature]);
+    }
     if let (Some(name), Some(url)) = (&dist.registry_name, &dist.download_url) {
         cargo.args(["--registry-name", name, "--download-url", url]);
     }
@@ -176,6 +184,9 @@ fn verify(workspace: &Workspace, members: &Metadata, packages: &Path, epoch: u64
     copy_sources(&workspace.root, &copy)?;
     let mut cargo = Workspace { root: copy.clone() }.cargo(["xtask", "dist", "--profile"]);
     cargo.arg(dist.profile.name()).env(EPOCH, epoch.to_string());
+    if !dist.features.is_empty() {
+        cargo.args(["--features", &dist.features.join(",")]);
+    }
     for name in ["CARGO_TARGET_DIR", "CARGO_MANIFEST_DIR"] {
         cargo.env_remove(name);
     }

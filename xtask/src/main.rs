@@ -27,7 +27,7 @@ use std::process::{Command, ExitCode, ExitStatus};
 use anyhow::Result;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::stage::Profile;
+use crate::stage::{Profile, Recipe};
 use crate::workspace::Workspace;
 
 /// Builds, tests, checks and shows llmc.
@@ -45,6 +45,9 @@ enum Verb {
         /// Optimised, as it would be shipped.
         #[arg(long)]
         release: bool,
+        /// Features of the server that are built in, such as `redis`.
+        #[arg(long, value_name = "LIST", value_delimiter = ',')]
+        features: Vec<String>,
     },
     /// Builds, then shows llmc at work.
     Demo,
@@ -125,9 +128,10 @@ fn main() -> ExitCode {
 
 fn run(workspace: &Workspace, verb: Verb) -> Result<ExitCode> {
     match verb {
-        Verb::Build { release } => {
+        Verb::Build { release, features } => {
             let profile = if release { Profile::Release } else { Profile::Dev };
-            stage::build(workspace, profile, stage::FOLDER)?;
+            let features = stage::features_of_server(&features);
+            stage::build(workspace, Recipe { features, ..profile.into() }, stage::FOLDER)?;
         }
         Verb::Demo => return demo(workspace),
         Verb::Test { filter } => test::run(workspace, filter.as_deref())?,
@@ -151,6 +155,9 @@ fn run(workspace: &Workspace, verb: Verb) -> Result<ExitCode> {
         Verb::Soak(proof) => return try_out(workspace, "soak", &proof, Profile::Release),
         Verb::Replicas(proof) => {
             test::provide(&test::NGINX);
+            if wants_redis(&proof) {
+                test::provide(&test::REDIS);
+            }
             return try_out(workspace, "replicas", &proof, Profile::Dev);
         }
         Verb::Dist(dist) => dist::run(workspace, &dist)?,
@@ -184,8 +191,12 @@ fn try_out(workspace: &Workspace, verb: &str, proof: &Proof, usual: Profile) -> 
         (_, true) => Profile::Dev,
         (false, false) => usual,
     };
-    let folder = if profile == Profile::Release { stage::RELEASE_FOLDER } else { stage::FOLDER };
-    let stage = stage::build(workspace, profile, folder)?;
+    let (folder, features) = match (profile, wants_redis(proof)) {
+        (Profile::Release, false) => (stage::RELEASE_FOLDER, Vec::new()),
+        (Profile::Dev, false) => (stage::FOLDER, Vec::new()),
+        (_, true) => (stage::REDIS_FOLDER, stage::features_of_server(&["redis".into()])),
+    };
+    let stage = stage::build(workspace, Recipe { features, ..profile.into() }, folder)?;
     let mut cargo = workspace.cargo(["run", "--quiet", "-p", "llmc-chaos"]);
     if profile == Profile::Release {
         cargo.arg("--release");
@@ -194,6 +205,13 @@ fn try_out(workspace: &Workspace, verb: &str, proof: &Proof, usual: Profile) -> 
     forward(
         cargo.args(["--", "--stage"]).arg(stage.dir).arg("--parts").arg(parts).arg(verb).args(&proof.args),
     )
+}
+
+/// Whether servers are to share a Redis database.
+fn wants_redis(proof: &Proof) -> bool {
+    let words: Vec<_> = proof.args.iter().map(|word| word.to_string_lossy()).collect();
+    words.iter().any(|word| word == "--store=redis")
+        || words.windows(2).any(|two| two == ["--store", "redis"])
 }
 
 /// Runs the layout snapshot test of the ABI; `LLMC_BLESS` makes it store what it finds.
@@ -230,6 +248,16 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_redis_database_is_wanted_where_it_is_named() {
+        let wants = |words: &[&str]| {
+            let args = words.iter().map(OsString::from).collect();
+            wants_redis(&Proof { release: false, debug: false, args })
+        };
+        assert!(wants(&["--store", "redis"]) && wants(&["--seconds", "5", "--store=redis"]));
+        assert!(!wants(&["--store", "file"]) && !wants(&["redis"]) && !wants(&[]));
     }
 
     #[test]

@@ -18,6 +18,8 @@ use crate::workspace::{Metadata, Workspace, shown};
 /// The stage inside the target folder, and the one that benchmarks use.
 pub(crate) const FOLDER: &str = "stage";
 pub(crate) const RELEASE_FOLDER: &str = "stage-release";
+/// With a server for Redis databases, for its tests.
+pub(crate) const REDIS_FOLDER: &str = "stage-redis";
 
 /// Plugins that only tests may load stand in a stage of their own, with this ending.
 const TESTS_ENDING: &str = "-tests";
@@ -59,11 +61,18 @@ pub(crate) struct Recipe {
     pub(crate) variables: Vec<(&'static str, OsString)>,
     /// Which variables cargo must not take over from the environment.
     pub(crate) without: &'static [&'static str],
+    /// What is built in on request, by package: `llmc-server/redis`.
+    pub(crate) features: Vec<String>,
+}
+
+/// Features of the server, as cargo names them in a workspace.
+pub(crate) fn features_of_server(names: &[String]) -> Vec<String> {
+    names.iter().map(|name| format!("llmc-server/{name}")).collect()
 }
 
 impl From<Profile> for Recipe {
     fn from(profile: Profile) -> Self {
-        Self { profile, variables: Vec::new(), without: &[] }
+        Self { profile, variables: Vec::new(), without: &[], features: Vec::new() }
     }
 }
 
@@ -132,6 +141,7 @@ fn compile(workspace: &Workspace, recipe: &Recipe, members: &Metadata, stage: &S
     // benchmark switch on.
     let mut cargo = workspace.cargo(["build", "--message-format", "json-render-diagnostics"]);
     cargo.args(programs.chain(plugins).flat_map(|package| ["-p", package]));
+    cargo.args(recipe.features.iter().flat_map(|feature| ["--features", feature]));
     if recipe.profile == Profile::Release {
         cargo.arg("--release");
     }

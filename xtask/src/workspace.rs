@@ -72,9 +72,10 @@ impl Workspace {
         self.metadata(&["--no-deps"])
     }
 
-    /// The members and everything they depend on, on any platform. Fails when `Cargo.lock` would have to change.
+    /// The members and everything they depend on, on any platform and with any feature. Fails when `Cargo.lock` would
+    /// have to change.
     pub(crate) fn resolved(&self) -> Result<Metadata> {
-        self.metadata(&["--locked"])
+        self.metadata(&["--locked", "--all-features"])
     }
 
     fn metadata(&self, args: &[&str]) -> Result<Metadata> {

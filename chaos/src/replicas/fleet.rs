@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
+use super::redis::Redis;
 use crate::http::{Http, Place};
 use crate::processes::{Process, descendants};
 
@@ -18,7 +19,7 @@ use crate::processes::{Process, descendants};
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Owns nothing; nginx runs as it if root starts this.
-const NOBODY: u32 = 61_999;
+pub(super) const NOBODY: u32 = 61_999;
 
 /// The servers, and the folder that they share.
 pub(super) struct Fleet {
@@ -27,6 +28,8 @@ pub(super) struct Fleet {
     pub(super) replicas: Vec<Replica>,
     /// Good at all servers.
     pub(super) token: String,
+    /// What they share, if it is no file.
+    pub(super) redis: Option<Redis>,
 }
 
 /// One server.
@@ -36,7 +39,7 @@ pub(super) struct Replica {
 }
 
 impl Fleet {
-    pub(super) fn start(stage: &Path, count: usize) -> Result<Self> {
+    pub(super) fn start(stage: &Path, count: usize, redis: Option<Redis>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("llmc-replicas-").tempdir()?;
         for name in ["work", "etc"] {
             fs::create_dir(folder.path().join(name))?;
@@ -46,7 +49,7 @@ impl Fleet {
         fs::write(&key, format!("{:064x}", std::process::id()))?;
         fs::set_permissions(&key, Permissions::from_mode(0o600))?;
         let (stage, replicas, token) = (stage.to_owned(), Vec::new(), String::new());
-        let mut fleet = Self { folder, stage, replicas, token };
+        let mut fleet = Self { folder, stage, replicas, token, redis };
         fs::write(fleet.config(), fleet.text())?;
         fleet.token = fleet.run(&["token", "create", "one"])?;
         for number in 0..count {
@@ -66,8 +69,11 @@ impl Fleet {
 
     fn text(&self) -> String {
         let work = self.work().display().to_string();
+        let shared =
+            self.redis.as_ref().map_or_else(|| "shared_state = 'shared.db'".to_owned(), Redis::settings);
+        let secrets = self.redis.as_ref().map_or_else(String::new, Redis::secrets);
         format!(
-            "[server]\nstate_key = 'key'\nshared_state = 'shared.db'\n\
+            "[server]\nstate_key = 'key'\n{shared}\n\
              http = {{ listen = '127.0.0.1:0', tokens = 'tokens.json', requests_per_minute = 10000000 }}\n\
              [audit]\npath = 'audit.db'\ndurability = 'call'\n\
              [policy]\nconfirm_tools = {{ delete_path = 'always' }}\n\
@@ -75,7 +81,8 @@ impl Fleet {
              [plugins.hello]\nlibrary = 'hello'\n\
              [plugins.fs]\nlibrary = 'llmc_tools_fs'\ngrants = {{ roots = ['work'] }}\n\
              [plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\
-             grants = {{ roots = ['work'], run = {{ profile = 'workspace', programs = ['sh'] }} }}\n"
+             grants = {{ roots = ['work'], run = {{ profile = 'workspace', programs = ['sh'] }} }}\n\
+             {secrets}"
         )
     }
 

@@ -1,23 +1,26 @@
 //! Three servers behind nginx: what begins at one goes on at another, and one may be killed under load.
 //!
 //! - [`fleet`]: the servers, what they share, and the balancer.
+//! - [`redis`]: a database, where they share one instead of a file.
 //! - [`moves`]: outputs, questions and consents that change servers.
 //! - [`load`]: calls while a server is killed, and how many a second.
 
 mod fleet;
 mod load;
 mod moves;
+mod redis;
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use llmc_proof::{Claim, Part, Table};
 use serde_json::{Value, json};
 
 use self::fleet::{Fleet, Nginx, gone};
 use self::load::{Lost, Seen};
+use self::redis::Redis;
 use crate::answer::Answer;
 use crate::claims::{claim, none};
 use crate::http::Http;
@@ -38,6 +41,18 @@ pub(crate) struct Options {
     /// Clients at the same time.
     #[arg(long, default_value_t = 8)]
     clients: u64,
+    /// Where the servers keep what they share; for `redis` they have to be built with that feature.
+    #[arg(long, value_enum, default_value = "file")]
+    store: Store,
+}
+
+/// Where servers keep what they share.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Store {
+    /// An SQLite file.
+    File,
+    /// A Redis database.
+    Redis,
 }
 
 /// Everything that runs, and what was seen.
@@ -57,7 +72,11 @@ pub(crate) fn run(stage: &Path, options: &Options) -> Result<Part> {
     let Some(program) = Nginx::find() else {
         bail!("nginx is not installed; `apt-get install nginx-light` brings it")
     };
-    let fleet = Fleet::start(stage, SERVERS)?;
+    let redis = match options.store {
+        Store::File => None,
+        Store::Redis => Some(Redis::start()?),
+    };
+    let fleet = Fleet::start(stage, SERVERS, redis)?;
     let addresses: Vec<_> = fleet.replicas.iter().map(|replica| replica.address).collect();
     let nginx = Nginx::start(&program, &addresses)?;
     let token = fleet.token.clone();
@@ -68,6 +87,7 @@ pub(crate) fn run(stage: &Path, options: &Options) -> Result<Part> {
     trial.consents()?;
     trial.introductions()?;
     trial.tokens()?;
+    trial.store_is_killed()?;
     let lost = trial.one_is_killed()?;
     trial.throughput()?;
     trial.memory()?;
@@ -76,12 +96,9 @@ pub(crate) fn run(stage: &Path, options: &Options) -> Result<Part> {
     trial.claims.push(none("all servers end, and nothing of them is left", "nothing", &left));
     let broken = trial.claims.iter().filter(|claim| !claim.held).count();
     Ok(Part {
-        name: "replicas".into(),
-        title: "Scale-out: three servers behind nginx".into(),
-        command: format!(
-            "cargo xtask replicas -- --seconds {} --clients {}",
-            options.seconds, options.clients
-        ),
+        name: format!("replicas{}", options.store.ending()),
+        title: format!("Scale-out: three servers behind nginx, {}", options.store.shown()),
+        command: options.command(),
         summary: format!(
             "{} claims, {broken} broken. One of three servers killed under load of {} clients: {lost} calls lost, all of \
              them in flight on it.",
@@ -93,6 +110,32 @@ pub(crate) fn run(stage: &Path, options: &Options) -> Result<Part> {
         left_out: left_out(),
         ..Part::default()
     })
+}
+
+impl Store {
+    /// Tells parts of the report apart.
+    fn ending(self) -> &'static str {
+        match self {
+            Self::File => "",
+            Self::Redis => "-redis",
+        }
+    }
+
+    fn shown(self) -> &'static str {
+        match self {
+            Self::File => "with a file of what they share",
+            Self::Redis => "with a Redis database of what they share",
+        }
+    }
+}
+
+impl Options {
+    /// What repeats it.
+    fn command(&self) -> String {
+        let store = if self.store == Store::Redis { " --store redis" } else { "" };
+        let Self { seconds, clients, .. } = self;
+        format!("cargo xtask replicas -- --seconds {seconds} --clients {clients}{store}")
+    }
 }
 
 fn left_out() -> Vec<String> {
@@ -246,6 +289,64 @@ impl Trial<'_> {
             &seen,
             held,
         );
+        Ok(())
+    }
+
+    /// Where there is a database, it is killed under load and comes back.
+    fn store_is_killed(&mut self) -> Result<()> {
+        if self.fleet.redis.is_none() {
+            return Ok(());
+        }
+        let mut clients = self.direct(&self.token);
+        let handle = moves::keep(&mut clients[0])?;
+        let used = moves::ask(&self.fleet, &mut clients[0], "used.txt")?;
+        let taken = used.consent(&mut clients[0])?;
+        anyhow::ensure!(matches!(taken, Answer::Done(_)), "no consent counts: {}", taken.shown());
+        let asked = moves::ask(&self.fleet, &mut clients[0], "kept.txt")?;
+        let (options, nginx, token, fleet) = (self.options, &self.nginx, &self.token, &mut self.fleet);
+        let both = (SERVERS, options.clients);
+        let (seen, accepted) = load::while_waiting(nginx, both, token, "without", || {
+            fleet.redis.as_mut().map_or(Ok(()), Redis::kill)?;
+            let mut accepted = Vec::new();
+            for client in &mut clients {
+                match asked.consent(client)? {
+                    Answer::Failed { .. } => {}
+                    other => accepted.push(other.shown()),
+                }
+            }
+            std::thread::sleep(Duration::from_secs(2));
+            fleet.redis.as_mut().map_or(Ok(()), Redis::launch)?;
+            Ok(accepted)
+        })?;
+        let what = "while the database is gone, no server takes a consent";
+        self.claims.push(none(what, "refused by all", &accepted));
+        let is_there = self.fleet.work().join("kept.txt").exists();
+        let shown = if is_there { "it is there" } else { "it is gone" };
+        self.hold("what that would have deleted is there", "it is there", shown, is_there);
+        let lost: Vec<String> = seen.lost.iter().map(|lost| lost.what.clone()).collect();
+        let what = format!("all {} calls that need nothing of it are answered meanwhile", seen.answered);
+        self.claims.push(none(&what, "none lost", &lost));
+        self.traces.extend(seen.traces);
+        self.after_the_store(&handle, &used)
+    }
+
+    fn after_the_store(&mut self, handle: &str, used: &moves::Asked) -> Result<()> {
+        let mut clients = self.direct(&self.token);
+        let mut accepted = Vec::new();
+        for client in &mut clients {
+            if !matches!(used.consent(client)?, Answer::Failed { .. }) {
+                accepted.push("accepted".to_owned());
+            }
+        }
+        let what = "when it is back, a consent that was used before is taken by no server";
+        self.claims.push(none(what, "refused by all", &accepted));
+        let asked = moves::ask(&self.fleet, &mut clients[1], "fresh.txt")?;
+        let answer = asked.consent(&mut clients[2])?;
+        let is_done = matches!(answer, Answer::Done(_)) && !self.fleet.work().join("fresh.txt").exists();
+        self.hold("a new one counts again", "it is done", &answer.shown(), is_done);
+        let is_whole = moves::read_on(&mut clients, handle)?;
+        let seen = if is_whole { "every byte" } else { "something else" };
+        self.hold("an output that was kept before is read on", "every byte", seen, is_whole);
         Ok(())
     }
 

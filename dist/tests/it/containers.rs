@@ -13,6 +13,14 @@ fn manifests() -> Vec<Value> {
     packaging("kubernetes/llmc.yaml").split("\n---\n").map(yaml).collect()
 }
 
+/// Those of the file that brings a database, by kind and name.
+fn with_redis(kind: &str, name: &str) -> Value {
+    let text = packaging("kubernetes/redis.yaml");
+    let mut found = text.split("\n---\n").map(yaml);
+    let is_it = |manifest: &Value| manifest["kind"] == kind && manifest["metadata"]["name"] == name;
+    found.find(is_it).unwrap_or_else(|| panic!("no {kind} {name}"))
+}
+
 fn manifest(kind: &str) -> Value {
     let mut found: Vec<_> = manifests().into_iter().filter(|manifest| manifest["kind"] == kind).collect();
     assert_eq!(found.len(), 1, "{kind}");
@@ -156,8 +164,63 @@ fn several_servers_share_what_makes_them_one() {
 }
 
 #[test]
+fn a_database_takes_the_place_of_the_file_and_changes_nothing_else() {
+    let config = |map: &Value| map["data"]["config.toml"].as_str().unwrap().to_owned();
+    let (file, redis) = (config(&manifest("ConfigMap")), config(&with_redis("ConfigMap", "llmc")));
+    let kept = redis
+        .replace("shared_state = \"redis://llmc@llmc-redis:6379/0\"", "shared_state = \"/shared/state.db\"")
+        .replace("shared_state_password = \"DATABASE\"\n", "")
+        .replace("\n[secrets]\nDATABASE = { file = \"/run/llmc/redis-password\" }\n", "");
+    assert_eq!(kept, file);
+    let prepare = manifest("Deployment")["spec"]["template"]["spec"]["initContainers"][0]["args"].to_string();
+    assert!(prepare.contains("cp /secret/redis-password /run/llmc/redis-password"), "{prepare}");
+
+    let settings = with_redis("ConfigMap", "llmc-redis")["data"]["redis.conf"].as_str().unwrap().to_owned();
+    for line in ["appendonly yes", "appendfsync always", "maxmemory-policy noeviction"] {
+        assert!(settings.lines().any(|known| known == line), "{line}");
+    }
+}
+
+#[test]
+fn the_database_is_closed_to_all_but_llmc_whose_user_may_do_what_is_documented() {
+    let (set, pods) = (with_redis("StatefulSet", "llmc-redis"), with_redis("NetworkPolicy", "llmc-redis"));
+    let labels = &set["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(set["spec"]["selector"]["matchLabels"], *labels);
+    assert_eq!(with_redis("Service", "llmc-redis")["spec"]["selector"], *labels);
+    let pod = &set["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    for container in [&pod["initContainers"][0], &pod["containers"][0]] {
+        let security = &container["securityContext"];
+        assert_eq!(security["readOnlyRootFilesystem"], true, "{container}");
+        assert_eq!(security["capabilities"], serde_json::json!({"drop": ["ALL"]}), "{container}");
+        assert!(is_pinned(container["image"].as_str().unwrap()));
+    }
+    let script = pod["initContainers"][0]["args"][0].as_str().unwrap();
+    let commands = script.split('"').find(|part| part.starts_with("+auth")).unwrap();
+    let docs = std::fs::read_to_string(sources().join("docs/scaling.md")).unwrap();
+    assert!(docs.contains(commands), "docs/scaling.md grants something else than {commands}");
+
+    let llmc = &manifest("Deployment")["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(pods["spec"]["podSelector"]["matchLabels"], *labels);
+    assert_eq!(pods["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"], *llmc);
+    assert_eq!(
+        (&pods["spec"]["egress"], &pods["spec"]["ingress"][1]),
+        (&serde_json::json!([]), &Value::Null)
+    );
+    // llmc itself reaches the database and the names of the cluster, and is reached as before.
+    let (before, after) = (manifest("NetworkPolicy"), with_redis("NetworkPolicy", "llmc"));
+    assert_eq!(after["spec"]["ingress"], before["spec"]["ingress"]);
+    let egress = after["spec"]["egress"].as_array().unwrap();
+    assert_eq!(egress.len(), 2, "{egress:?}");
+    assert_eq!(egress[0]["to"][0]["podSelector"]["matchLabels"], *labels);
+    let dns = egress[1]["ports"].as_array().unwrap();
+    assert!(dns.iter().all(|port| port["port"] == 53), "{egress:?}");
+}
+
+#[test]
 fn all_manifests_have_a_name_and_one_namespace() {
-    for manifest in manifests() {
+    let redis = packaging("kubernetes/redis.yaml");
+    for manifest in manifests().into_iter().chain(redis.split("\n---\n").map(yaml)) {
         assert!(manifest["apiVersion"].is_string() && manifest["kind"].is_string(), "{manifest}");
         assert!(manifest["metadata"]["name"].is_string(), "{manifest}");
         assert!(manifest["kind"] == "Namespace" || manifest["metadata"]["namespace"] == "llmc", "{manifest}");

@@ -198,8 +198,14 @@ fn small_stage(name: &str) -> BTreeMap<String, String> {
     fs::write(stage.join("bin/llmc"), script).unwrap();
     run(Command::new("chmod").arg("0700").arg(stage.join("bin/llmc")));
     fs::write(stage.join("lib/llmc/plugins/libhello.so"), "library").unwrap();
-    let order =
-        llmc_dist::Order { stage, sources: sources(), version: "1.2.3".into(), epoch: EPOCH, level: 6 };
+    let order = llmc_dist::Order {
+        stage,
+        sources: sources(),
+        version: "1.2.3".into(),
+        epoch: EPOCH,
+        level: 6,
+        features: Vec::new(),
+    };
     let made = llmc_dist::pack(&order, None, &out).unwrap();
     made.into_iter()
         .map(|name| (name.clone(), llmc_dist::sums::sha256_of_file(&out.join(name)).unwrap()))

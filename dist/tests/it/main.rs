@@ -51,7 +51,8 @@ fn packages() -> &'static Packages {
         let version = llmc_dist::version(&sources).unwrap();
         let names = Names::of(&version);
         // Little compression: a stage with debug information is large, and only its form is looked at.
-        let order = Order { stage: stage.into(), sources, version, epoch: EPOCH, level: 1 };
+        let order =
+            Order { stage: stage.into(), sources, version, epoch: EPOCH, level: 1, features: Vec::new() };
         let publication = Publication {
             name: "io.github.ada/llmc".into(),
             download_url: "https://example.org/llmc/download".into(),

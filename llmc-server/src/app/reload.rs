@@ -130,6 +130,14 @@ impl App {
             config.server.shared_state.clone_from(&self.config.server.shared_state);
             left.push("server.shared_state");
         }
+        if config.server.shared_state_password != self.config.server.shared_state_password {
+            config.server.shared_state_password.clone_from(&self.config.server.shared_state_password);
+            left.push("server.shared_state_password");
+        }
+        if config.server.shared_state_ca != self.config.server.shared_state_ca {
+            config.server.shared_state_ca.clone_from(&self.config.server.shared_state_ca);
+            left.push("server.shared_state_ca");
+        }
         if config.limits.max_message_bytes != self.config.limits.max_message_bytes {
             config.limits.max_message_bytes = self.config.limits.max_message_bytes;
             left.push("limits.max_message_bytes");

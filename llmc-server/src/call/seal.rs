@@ -33,6 +33,7 @@ const MAX_KEY_FILE_BYTES: u64 = 4 << 10;
 /// Keeps a seal for one purpose from being good for another one.
 const STATE: &[u8] = b"llmc request state 1";
 const MARK: &[u8] = b"llmc mark 1";
+const FLEET: &[u8] = b"llmc fleet 1";
 
 /// Longest mark, in bytes: it travels in a header.
 const MAX_MARK_BYTES: usize = 4 << 10;
@@ -97,6 +98,12 @@ impl Seal {
         Self { common, ..self }
     }
 
+    /// What servers with this key know each other by, 16 digits; it tells nothing of the key.
+    pub(crate) fn fleet(&self) -> String {
+        let tag = self.mac(FLEET, &[], &[]).finalize().into_bytes();
+        tag.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Whether [`Self::unseal`] may have to wait for another server.
     pub(super) fn waits(&self) -> bool {
         self.common.is_some()
@@ -137,18 +144,19 @@ impl Seal {
         Ok(sealed.content)
     }
 
-    /// Notes that a text was opened, here or where all servers look.
+    /// Notes that a text was opened, where all servers look and here: a store that forgets does not make it good again
+    /// at the server that opened it.
     fn use_up(&self, number: u128, expires_ms: u64, now: u64) -> Result<(), Broken> {
         if let Some(common) = &self.common {
-            return match common.use_up(number, expires_ms) {
-                Ok(Use::First) => Ok(()),
-                Ok(Use::Again) => Err(Broken::Used),
-                Ok(Use::Full) => Err(Broken::Full),
+            match common.use_up(number, expires_ms) {
+                Ok(Use::First) => {}
+                Ok(Use::Again) => return Err(Broken::Used),
+                Ok(Use::Full) => return Err(Broken::Full),
                 Err(error) => {
                     warn!(%error, "a request state was refused: the shared state cannot be written");
-                    Err(Broken::Unwritten)
+                    return Err(Broken::Unwritten);
                 }
-            };
+            }
         }
         let mut used = USED.lock().unwrap_or_else(PoisonError::into_inner);
         if used.len() >= MAX_USED {
@@ -322,6 +330,7 @@ mod tests {
         let (one, other) = (Seal::open(Some(&file)).unwrap(), Seal::open(Some(&file)).unwrap());
         let text = one.seal(&1, b"", MINUTE).unwrap();
         assert_eq!(other.unseal::<u8>(&text, b""), Ok(1));
+        assert!(one.fleet() == other.fleet() && one.fleet() != seal().fleet() && one.fleet().len() == 16);
         fs::write(&file, "short").unwrap();
         assert!(Seal::open(Some(&file)).is_err());
         assert!(Seal::open(Some(&folder.path().join("none"))).is_err());

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::common::Common;
+use super::common::{Common, Room};
 use crate::config::Limits;
 
 /// Longest text in bytes, twice what a run may print.
@@ -86,9 +86,10 @@ impl Shelf {
                 self.max_bytes
             )));
         }
-        let handle = handle()?;
+        let handle = random_hex()?;
         if let Some(common) = &self.common {
-            common.keep(owner, &handle, text, self.max_bytes)?;
+            let room = Room { max_bytes: self.max_bytes, lifetime: self.lifetime };
+            common.keep(owner, &handle, text, room)?;
             return Ok(handle);
         }
         let file = tempfile::tempfile()?;
@@ -160,8 +161,8 @@ pub(super) fn part(mut bytes: Vec<u8>, from: u64, offset: u64, total: u64) -> io
     Ok(Part { text, offset: from + start as u64, total })
 }
 
-/// 128 bits from the kernel's random number generator.
-fn handle() -> io::Result<String> {
+/// 128 bits from the kernel's random number generator, in 32 digits.
+pub(super) fn random_hex() -> io::Result<String> {
     let mut bytes = [0; 16];
     getrandom(&mut bytes, GetRandomFlags::empty())?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

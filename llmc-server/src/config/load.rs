@@ -128,7 +128,8 @@ fn resolve(config: &mut Config, folder: &Path) {
     config.audit.path.iter_mut().for_each(from_folder);
     config.server.state.iter_mut().for_each(from_folder);
     config.server.state_key.iter_mut().for_each(from_folder);
-    config.server.shared_state.iter_mut().for_each(from_folder);
+    config.server.shared_state.iter_mut().for_each(|state| state.resolve(folder));
+    config.server.shared_state_ca.iter_mut().for_each(from_folder);
     if let Some(http) = &mut config.server.http {
         http.resolve(folder);
     }
@@ -244,6 +245,7 @@ fn check(config: &Config) -> Result<(), String> {
     if config.audit.commit_ms > MAX_COMMIT_MS {
         return Err(format!("audit.commit_ms must be at most {MAX_COMMIT_MS}"));
     }
+    super::shared_state::check(config)?;
     super::programs::check(config)?;
     let limits = &config.limits;
     let positive = [
@@ -280,7 +282,7 @@ fn check(config: &Config) -> Result<(), String> {
 }
 
 /// Names for a message.
-fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
+pub(super) fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
     let names: Vec<&str> = names.map(String::as_str).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
@@ -381,6 +383,25 @@ mod tests {
         );
         let error = load_text("[plugins.fs]\nlibrary = 'x'\ngrants = { secrets = ['T'] }").unwrap_err();
         assert!(error.contains("granted secret `T`"), "{error}");
+    }
+
+    #[test]
+    fn a_shared_state_and_its_password_fit_together() {
+        let error = |text: &str| load_text(&format!("[server]\n{text}")).unwrap_err();
+        let unknown = error("shared_state = 'redis://h'\nshared_state_password = 'PW'");
+        assert!(unknown.contains("names secret `PW`") && unknown.contains("it has: none"), "{unknown}");
+        let secret = "[secrets]\nPW = { env = 'X' }";
+        let no_address = error(&format!("shared_state = 'a.db'\nshared_state_password = 'PW'\n{secret}"));
+        assert!(no_address.contains("is for the address of a Redis database"), "{no_address}");
+        assert!(error("shared_state = 'redis://u@h'").contains("user `u` has no password"));
+        assert!(error("shared_state = 'redis://h'\nshared_state_ca = 'ca'").contains("rediss://"));
+        let told = error("shared_state = 'redis://u:hush-hush@h'");
+        assert!(told.contains("holds no password") && !told.contains("hush-hush"), "{told}");
+        let text =
+            "shared_state = 'rediss://u@h'\nshared_state_password = 'PW'\nshared_state_ca = 'ca.pem'\n";
+        let good = load_text(&format!("[server]\n{text}{secret}")).unwrap();
+        assert!(good.server.shared_state_ca.unwrap().is_absolute());
+        assert!(load_text("[server]\nshared_state = 'a.db'").is_ok());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod listen;
 mod load;
 mod oauth;
 mod programs;
+mod shared_state;
 pub(crate) mod syntax;
 mod telemetry;
 
@@ -30,6 +31,8 @@ pub(crate) use load::{flag, is_name, is_path, parse, user_file};
 pub use oauth::{Algorithm, OAuth};
 pub use programs::Program;
 pub(crate) use programs::{NO_RULES, header, is_narrow, name_of};
+pub use shared_state::SharedState;
+pub(crate) use shared_state::{Address, Place};
 pub use telemetry::Telemetry;
 
 /// 1,048,576 bytes.
@@ -98,10 +101,17 @@ pub struct Server {
     /// owner's alone. For several servers behind one address; without it each start makes its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_key: Option<PathBuf>,
-    /// File that several servers behind one address share, an SQLite database: which `requestState` was used, and outputs
-    /// for `read_more`. On one machine, or a volume whose locks hold between machines.
+    /// What several servers behind one address share: which `requestState` was used, and outputs for `read_more`. The
+    /// path of an SQLite database, for one machine; or a Redis database, `redis://HOST:PORT/DB`, `rediss://HOST:PORT/DB`
+    /// or `redis+unix:///PATH`, where llmc was built with the feature `redis`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub shared_state: Option<PathBuf>,
+    pub shared_state: Option<SharedState>,
+    /// Name of the secret that holds the password of that Redis database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_state_password: Option<String>,
+    /// Certificates in PEM that a Redis database behind `rediss://` is known by, instead of those of the system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_state_ca: Option<PathBuf>,
     /// Serve MCP over Streamable HTTP, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
@@ -119,6 +129,8 @@ impl Default for Server {
             watch: true,
             state_key: None,
             shared_state: None,
+            shared_state_password: None,
+            shared_state_ca: None,
             http: None,
         }
     }

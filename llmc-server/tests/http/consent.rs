@@ -30,20 +30,24 @@ fn outcomes(http: &Http, tool: &str, calls: usize) -> Vec<String> {
     of_tool(&http.server.setup.records(|records| of_tool(records).len() >= calls))
 }
 
-fn delete(path: &str) -> Value {
+pub(crate) fn delete(path: &str) -> Value {
     with_meta(json!({"name": "delete_path", "arguments": {"path": path}}), &elicits())
 }
 
 /// Sends a `tools/call` of the stateless revision.
-fn call(http: &Http, params: &Value) -> Reply {
+pub(crate) fn call(http: &Http, params: &Value) -> Reply {
+    http.raw(call_bytes(http, params)).unwrap()
+}
+
+pub(crate) fn call_bytes(http: &Http, params: &Value) -> Vec<u8> {
     let name = params["name"].as_str().unwrap();
     let headers =
         format!("MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: {name}\r\n");
-    http.raw(http.request(&message("tools/call", params.clone()), &headers)).unwrap()
+    http.request(&message("tools/call", params.clone()), &headers)
 }
 
 #[track_caller]
-fn state(reply: &Reply) -> Value {
+pub(crate) fn state(reply: &Reply) -> Value {
     let result = &reply.json()["result"];
     assert_eq!(result["resultType"], "input_required", "{reply:?}");
     assert_eq!(result["inputRequests"]["llmc/confirm"]["method"], "elicitation/create", "{reply:?}");

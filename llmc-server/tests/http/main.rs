@@ -31,6 +31,7 @@ mod readiness;
 mod real_client;
 mod reload;
 mod scopes;
+mod shared;
 mod sockets;
 mod tasks;
 mod tokens;

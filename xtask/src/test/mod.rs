@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use crate::canary::{self, Canary};
 use crate::clients;
 use crate::conformance;
-use crate::stage::{self, Profile, Stage};
+use crate::stage::{self, Profile, Recipe, Stage};
 use crate::workspace::{self, Workspace, shown};
 use tally::Tally;
 
@@ -58,6 +58,18 @@ pub(crate) const NGINX: Prerequisite = Prerequisite {
     tests: "several servers behind nginx",
 };
 
+/// What servers on several machines share.
+pub(crate) const REDIS: Prerequisite = Prerequisite {
+    program: "redis-server",
+    package: "redis-server",
+    version: "--version",
+    tests: "several servers that share a Redis database",
+};
+
+/// Words in the names of tests of what servers share. They run a second time, with a server for Redis databases, which
+/// is built in on request only.
+const SHARED_TESTS: [&str; 2] = ["common::", "shared::"];
+
 /// Where clients of others are installed, beside the stage.
 const CLIENTS: &str = "clients";
 
@@ -94,6 +106,14 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
         listen(tests(&arguments.collect::<Vec<_>>()), &mut canary).map(|(tally, _)| tally)
     })?;
 
+    let mut failure = failure.filter(|_| alone.is_empty());
+    if filter.is_none_or(|filter| SHARED_TESTS.iter().any(|name| name.contains(filter))) {
+        let (second, failed) = with_redis(workspace, &mut canary)?;
+        tally.passed += second.passed;
+        tally.failed += second.failed;
+        failure = failure.or(failed);
+    }
+
     println!("\n{} passed, {} failed", tally.passed, tally.failed);
     if !alone.is_empty() {
         println!(
@@ -105,11 +125,23 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
     canary.search(&workspace.root, target)?;
     match (&tally, failure) {
         (Tally { failed: 1.., .. }, _) => bail!("some tests failed"),
-        (_, Some(failure)) if alone.is_empty() => bail!(failure),
+        (_, Some(failure)) => bail!(failure),
         (Tally { passed: 0, .. }, _) => bail!("no test ran"),
         _ if filter.is_some() => Ok(()),
         _ => conformance::run_if_possible(workspace, &stage),
     }
+}
+
+/// Runs the tests of what servers share with a server for Redis databases.
+fn with_redis(workspace: &Workspace, canary: &mut Canary) -> Result<(Tally, Option<String>)> {
+    provide(&REDIS);
+    let features = stage::features_of_server(&["redis".into()]);
+    let stage = stage::build(workspace, Recipe { features, ..Profile::Dev.into() }, stage::REDIS_FOLDER)?;
+    let mut cargo = workspace.cargo(["test", "-p", "llmc-server", "--features", "redis", "--no-fail-fast"]);
+    cargo.env("LLMC_STAGE", &stage.dir).env("LLMC_STAGE_TESTS", &stage.tests);
+    cargo.env(canary::VARIABLE, canary.value());
+    cargo.args(["--lib", "--test", "http", "--"]).args(SHARED_TESTS);
+    listen(cargo, canary)
 }
 
 /// Runs tests, shows what they print, and counts; with how cargo failed, if it did.

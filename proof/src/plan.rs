@@ -83,6 +83,12 @@ pub(crate) const STEPS: &[Step] = &[
         &["xtask", "replicas", "{profile}"],
         &["xtask", "replicas", "{profile}", "--", "--seconds", "5"],
     ),
+    own(
+        "replicas-redis",
+        "Replicas that share a Redis database",
+        &["xtask", "replicas", "{profile}", "--", "--store", "redis"],
+        &["xtask", "replicas", "{profile}", "--", "--store", "redis", "--seconds", "5"],
+    ),
     bench("bench-calls", "Cost of a call", &[]),
     bench("bench-commands", "Commands", &["commands"]),
     bench("bench-exec", "Code execution", &["exec"]),

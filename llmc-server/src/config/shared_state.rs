@@ -25,7 +25,7 @@ const MAX_NAME_BYTES: usize = 253;
 const FORMS: &str = "the path of a file, `redis://HOST:PORT/DB`, `rediss://HOST:PORT/DB` (TLS) or \
                      `redis+unix:///PATH?db=DB`, with `USER@` before the host or path where there are users";
 
-/// A file, or something that looks like an address and is read by [`Address::read`].
+/// A file, or something that looks like an address and is read by `Address::read`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum SharedState {

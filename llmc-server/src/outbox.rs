@@ -24,6 +24,8 @@ pub(crate) struct Outbox(Arc<Shared>);
 
 struct Shared {
     socket: Arc<Socket>,
+    /// How long a frame waits for others.
+    patience: Duration,
     queue: Mutex<Queue>,
 }
 
@@ -53,7 +55,11 @@ enum Written {
 
 impl Outbox {
     pub(crate) fn new(socket: Arc<Socket>) -> Self {
-        Self(Arc::new(Shared { socket, queue: Mutex::default() }))
+        Self::with_patience(socket, PATIENCE)
+    }
+
+    fn with_patience(socket: Arc<Socket>, patience: Duration) -> Self {
+        Self(Arc::new(Shared { socket, patience, queue: Mutex::default() }))
     }
 
     /// Sends a frame. It may still be on its way when this returns.
@@ -102,7 +108,7 @@ impl Outbox {
             queue.since = Some(Instant::now());
             drop(queue);
             self.write_later();
-        } else if queue.since.is_some_and(|since| since.elapsed() > PATIENCE) {
+        } else if queue.since.is_some_and(|since| since.elapsed() > self.0.patience) {
             // The receiver could be at work meanwhile. What cannot be written now is left to the task.
             self.0.write_parts(&mut queue);
             queue.since = Some(Instant::now());
@@ -229,7 +235,9 @@ mod tests {
     #[tokio::test]
     async fn frames_that_wait_for_others_go_out_in_one_piece() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let outbox = Outbox::new(Arc::new(Socket::new(ours).unwrap()));
+        // Longer than this thread is ever kept from going on.
+        let patience = Duration::from_secs(3600);
+        let outbox = Outbox::with_patience(Arc::new(Socket::new(ours).unwrap()), patience);
         for call in 0..10 {
             outbox.send_with_others(header(call), b"payload").unwrap();
         }

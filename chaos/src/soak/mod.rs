@@ -320,7 +320,7 @@ mod tests {
 
     fn windows(kib: impl Fn(u64) -> u64) -> Vec<Window> {
         let window = |at: u64| Window {
-            calls: at * 1_000,
+            calls: (at + 1) * 1_000,
             p50_us: 100.0 + (at % 3) as f64,
             p99_us: 900.0,
             costs: vec![(kib(at), 20), (9_000, 40), (3_000, 9)],

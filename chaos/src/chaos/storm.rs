@@ -209,8 +209,11 @@ impl<'a> Storm<'a> {
         Some("disk full")
     }
 
-    /// Lowers the soft limit of one process.
+    /// Lowers the soft limit of one process, unless it is lowered already: then what it was before would be lost.
     fn limit(&mut self, process: &Process, resource: Resource, least: u64) -> bool {
+        if is_lowered(&self.due, process, resource) {
+            return false;
+        }
         let Some(pid) = number(process.pid).filter(|_| process.lives()) else { return false };
         let Some(maximum) = hard_limit(process.pid, resource) else { return false };
         let few = Rlimit { current: Some(maximum.map_or(least, |maximum| maximum.min(least))), maximum };
@@ -236,6 +239,15 @@ impl<'a> Storm<'a> {
         }
         Some("times of files shifted by a day")
     }
+}
+
+/// Whether a limit of a process is to be taken back.
+fn is_lowered(due: &[(Instant, Undo)], process: &Process, resource: Resource) -> bool {
+    let is_same = |undo: &Undo| match undo {
+        Undo::Limit(lowered, of, _) => lowered.pid == process.pid && *of == resource,
+        _ => false,
+    };
+    due.iter().any(|(_, undo)| is_same(undo))
 }
 
 fn child(server: &Process, program: &str) -> Option<Process> {
@@ -264,5 +276,15 @@ mod tests {
         let own = rustix::process::getrlimit(Resource::Nofile);
         assert_eq!(hard_limit(std::process::id(), Resource::Nofile), Some(own.maximum));
         assert_eq!(hard_limit(0, Resource::Nofile), None);
+    }
+
+    #[test]
+    fn a_limit_that_is_lowered_is_not_lowered_again() {
+        let own = Process::of(std::process::id()).unwrap();
+        let before = rustix::process::getrlimit(Resource::Nofile);
+        let due = [(Instant::now(), Undo::Limit(own.clone(), Resource::Nofile, before))];
+        assert!(is_lowered(&due, &own, Resource::Nofile));
+        assert!(!is_lowered(&due, &own, Resource::Nproc));
+        assert!(!is_lowered(&[], &own, Resource::Nofile));
     }
 }

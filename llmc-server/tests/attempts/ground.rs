@@ -223,7 +223,7 @@ impl Ground {
         let begun = Instant::now();
         let mut seen = descendants(self.server.pid()).len();
         let mut since = Instant::now();
-        while (seen != all_wait || since.elapsed() < SETTLED) && begun.elapsed() < PATIENCE {
+        while (seen != all_wait || since.elapsed() < SETTLED) && begun.elapsed() < 3 * PATIENCE {
             std::thread::sleep(Duration::from_millis(20));
             let now = descendants(self.server.pid()).len();
             if now != seen {

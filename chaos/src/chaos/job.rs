@@ -47,7 +47,10 @@ impl Job {
         let Answer::Done(result) = answer else { return None };
         let expected = self.expected.as_ref()?;
         let is_there = text(result).contains(expected) || result["structuredContent"]["result"] == **expected;
-        (!is_there).then(|| format!("`{}` should say {expected:?}: {}", self.tool, answer.shown()))
+        // A program whose process the storm killed says nothing more; how it ended is what its result tells.
+        let was_killed = result["structuredContent"]["signal"] == "SIGKILL";
+        (!is_there && !was_killed)
+            .then(|| format!("`{}` should say {expected:?}: {}", self.tool, answer.shown()))
     }
 }
 
@@ -233,6 +236,19 @@ impl Work {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_success_says_what_it_must_unless_its_program_was_killed() {
+        let job = Job::new("run_command", json!({})).expecting("up 42");
+        let said = |text: &str, more: Value| {
+            Answer::Done(json!({"content": [{"type": "text", "text": text}], "structuredContent": more}))
+        };
+        assert_eq!(job.wrong(&said("up 42", json!({}))), None);
+        assert_eq!(job.wrong(&said("ended by SIGKILL", json!({"signal": "SIGKILL"}))), None);
+        for wrong in [said("up 41", json!({})), said("no output", json!({"signal": "SIGSEGV"}))] {
+            assert!(job.wrong(&wrong).is_some_and(|why| why.contains("up 42")));
+        }
+    }
 
     #[test]
     fn the_load_is_the_same_for_the_same_seed_and_knows_what_it_wrote() {

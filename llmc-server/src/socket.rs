@@ -104,6 +104,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn it_is_not_watched_for_room_that_nobody_waits_for() {
+        use std::os::fd::AsRawFd as _;
+
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::new(ours).unwrap();
+        let watched = format!("tfd: {:8} events:", socket.0.as_raw_fd());
+        // What an instance of epoll watches, and for what: see proc_pid_fdinfo(5). Files of other tests come and go.
+        let files = std::fs::read_dir("/proc/self/fdinfo").unwrap().flatten();
+        let texts: Vec<String> = files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect();
+        let lines = texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.strip_prefix(&watched));
+        let masks =
+            lines.map(|rest| u32::from_str_radix(rest.split_whitespace().next().unwrap(), 16).unwrap());
+        let masks: Vec<u32> = masks.collect();
+        const IN: u32 = 1;
+        const OUT: u32 = 4;
+        assert!(!masks.is_empty() && masks.iter().all(|mask| mask & (IN | OUT) == IN), "{masks:x?}");
+    }
+
+    #[tokio::test]
     async fn room_is_waited_for_as_long_as_there_is_none() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let socket = Socket::new(ours).unwrap();

@@ -124,7 +124,7 @@ impl Runner {
         let has_namespaces =
             launcher.as_ref().is_ok_and(|launcher| launcher.isolation() == Isolation::Namespaces);
         let parked_runs = if has_namespaces { init.parked_runs } else { 0 };
-        let (stock, spares) = (Stock::new(parked_runs), Spares::new(parked_runs > 0));
+        let (stock, spares) = (Stock::new(parked_runs, init.zygote), Spares::new(parked_runs > 0));
         let bytecode = Bytecode::new(has_namespaces);
         let max_jails = max_jails as usize;
         let engines = Engines::default();

@@ -2,7 +2,8 @@
 //!
 //! What to keep ready is learned: the first run of a kind starts cold, and a zygote is started for the next ones. All
 //! this happens off the path of a run. A zygote has an age limit and a limit on children, because its children share
-//! what a fork copies (address layout, hash seed); and it goes when nobody has run anything for a while.
+//! what a fork copies (address layout, hash seed); it goes when nobody has run anything for a while, and when it has
+//! grown, which it should not (`ZygoteBounds`).
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use llmc_sandbox::JailError;
 use llmc_sandbox::jail::{JailSpec, Launcher, Parked, Payload, SmallFile, Zygote};
 use llmc_sandbox::profile::ZYGOTE;
-use llmc_wire::runner::{Program, Spec};
+use llmc_wire::runner::{Program, Spec, ZygoteBounds};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::engine::Engine;
@@ -26,12 +27,8 @@ const SCRIPT: (&str, &str) = ("zygote.py", include_str!("zygote.py"));
 /// Directory of files that come with a request.
 const FILES: &str = "/llmc/";
 
-/// Children after which a zygote is replaced.
-const MAX_CHILDREN: u32 = 2000;
-/// Age at which it is replaced.
-const MAX_AGE: Duration = Duration::from_secs(60 * 60);
-/// Time without a run after which it goes.
-const MAX_IDLE: Duration = Duration::from_secs(10 * 60);
+/// Time between two looks at the memory of a zygote.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Pause after a zygote that failed; twice as long after each further one, up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(10);
 /// See [`PAUSE`].
@@ -55,6 +52,7 @@ pub(crate) struct Kind {
 pub(crate) struct Stock {
     /// Jails to keep ready.
     wanted: usize,
+    bounds: ZygoteBounds,
     library: Option<PathBuf>,
     current: Option<Brood>,
     /// Zygotes that are only kept because runs forked from them are under way.
@@ -74,6 +72,8 @@ struct Brood {
     born: Instant,
     children: u32,
     running: u32,
+    /// When its memory was looked at.
+    looked: Instant,
     /// Since when it owes an answer.
     owes: Option<Instant>,
 }
@@ -145,11 +145,14 @@ fn companion() -> std::io::Result<Option<PathBuf>> {
 }
 
 impl Stock {
-    pub(crate) fn new(wanted: u32) -> Self {
+    pub(crate) fn new(wanted: u32, bounds: ZygoteBounds) -> Self {
         let beside = std::env::current_exe().ok().map(|own| own.with_file_name(LIBRARY));
         let now = Instant::now();
+        // One that is replaced before it has served anybody is of no use.
+        let bounds = ZygoteBounds { max_children: bounds.max_children.max(wanted + 1), ..bounds };
         Self {
             wanted: wanted as usize,
+            bounds,
             library: beside.filter(|library| wanted > 0 && library.is_file()),
             current: None,
             retired: Vec::new(),
@@ -211,13 +214,10 @@ impl Stock {
         let now = Instant::now();
         let quiet = now - self.last_use >= LULL;
         let wanted = if quiet { self.wanted } else { 1 };
-        let tended = brood.tend(wanted + waiting, now);
-        let overdue = brood.owes.is_some_and(|since| now - since > PATIENCE);
-        let old = brood.children >= MAX_CHILDREN || now - brood.born > MAX_AGE;
-        let idle = now - self.last_use > MAX_IDLE;
-        if let Err(why) =
-            tended.and_then(|()| if overdue { Err("it does not answer".into()) } else { Ok(()) })
-        {
+        let tended = brood.tend(wanted + waiting, &self.bounds, now);
+        let old = brood.is_old(&self.bounds, now);
+        let idle = now - self.last_use > Duration::from_millis(self.bounds.max_idle_ms);
+        if let Err(why) = tended {
             crate::note(&format!("a zygote failed and is given up: {why}"));
             self.pause();
             self.retire(launcher);
@@ -234,7 +234,8 @@ impl Stock {
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let brood = self.current.as_ref()?;
         let is_short = brood.zygote.is_ready() && brood.zygote.stock() < self.wanted;
-        let idle = self.last_use + if is_short { LULL } else { MAX_IDLE };
+        let idle =
+            self.last_use + if is_short { LULL } else { Duration::from_millis(self.bounds.max_idle_ms) };
         Some(brood.owes.map_or(idle, |since| idle.min(since + PATIENCE)) + Duration::from_millis(1))
     }
 
@@ -248,8 +249,8 @@ impl Stock {
                 self.retire(launcher);
                 let (number, born) = (self.next_number, Instant::now());
                 self.next_number += 1;
-                let (children, running, owes) = (0, 0, Some(born));
-                self.current = Some(Brood { number, kind, zygote, born, children, running, owes });
+                let (children, running, looked, owes) = (0, 0, born, Some(born));
+                self.current = Some(Brood { number, kind, zygote, born, children, running, looked, owes });
             }
             Err(why) => {
                 crate::note(&format!("no zygote can be started, runs start cold: {why}"));
@@ -287,13 +288,40 @@ impl Stock {
 }
 
 impl Brood {
-    fn tend(&mut self, wanted: usize, now: Instant) -> Result<(), String> {
+    /// Fails when the zygote is of no further use.
+    fn tend(&mut self, wanted: usize, bounds: &ZygoteBounds, now: Instant) -> Result<(), String> {
+        self.ask(wanted, bounds, now)?;
+        if self.owes.is_some_and(|since| now - since > PATIENCE) {
+            return Err("it does not answer".into());
+        }
+        self.look(bounds, now)
+    }
+
+    fn is_old(&self, bounds: &ZygoteBounds, now: Instant) -> bool {
+        self.children >= bounds.max_children || now - self.born > Duration::from_millis(bounds.max_age_ms)
+    }
+
+    /// Where the machine does not show its memory, there is nothing to compare.
+    fn look(&mut self, bounds: &ZygoteBounds, now: Instant) -> Result<(), String> {
+        if now - self.looked < LOOK_AGAIN {
+            return Ok(());
+        }
+        self.looked = now;
+        let (bytes, most) = (self.zygote.memory_bytes().unwrap_or(0), bounds.max_memory_bytes);
+        if bytes <= most {
+            Ok(())
+        } else {
+            Err(format!("it uses {bytes} bytes of memory, at most {most} are allowed"))
+        }
+    }
+
+    fn ask(&mut self, wanted: usize, bounds: &ZygoteBounds, now: Instant) -> Result<(), String> {
         let before = self.zygote.waiting();
         self.zygote.listen().map_err(|error| error.to_string())?;
         if !self.zygote.is_ready() {
             return Ok(());
         }
-        while self.zygote.stock() < wanted && self.children < MAX_CHILDREN {
+        while self.zygote.stock() < wanted && self.children < bounds.max_children {
             self.zygote.ask().map_err(|error| error.to_string())?;
             self.children += 1;
         }

@@ -69,6 +69,35 @@ pub struct Init {
     pub runs_code: bool,
     /// The weakest jail that will do.
     pub min_isolation: Isolation,
+    /// How long interpreters are forked from the same one.
+    #[serde(default)]
+    pub zygote: ZygoteBounds,
+}
+
+/// What a zygote reaches before it is replaced or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZygoteBounds {
+    /// Children after which it is replaced; at least one more than are kept ready.
+    pub max_children: u32,
+    /// Age at which it is replaced, in milliseconds.
+    pub max_age_ms: u64,
+    /// Time without a run after which it goes, in milliseconds.
+    pub max_idle_ms: u64,
+    /// Memory of its own beyond which it is given up, in bytes. It has no limit that the kernel keeps, because those are
+    /// inherited by its children.
+    pub max_memory_bytes: u64,
+}
+
+impl Default for ZygoteBounds {
+    fn default() -> Self {
+        Self {
+            max_children: 2000,
+            max_age_ms: 60 * 60 * 1000,
+            max_idle_ms: 10 * 60 * 1000,
+            // Some 13 MiB are usual.
+            max_memory_bytes: 128 << 20,
+        }
+    }
 }
 
 /// How a jail is kept apart from the machine.

@@ -5,6 +5,7 @@
 mod engines;
 mod hostile;
 mod lesser;
+mod zygotes;
 
 use std::io::{PipeReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,11 +18,11 @@ use llmc_sandbox::probe::Finding;
 use llmc_wire::Header;
 use llmc_wire::runner::{
     Bind, File, Hello, Init, Isolation, Limit, Limits, MAX_KITS, Outcome, PARKED, Profile, Program, Refused,
-    Spec, Status, from_runner, to_runner,
+    Spec, Status, ZygoteBounds, from_runner, to_runner,
 };
 use llmc_wire::socket::{Receiver, Sender, split};
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 const RUNNER: &str = env!("CARGO_BIN_EXE_llmc-runner");
 
@@ -69,20 +70,19 @@ impl Runner {
     }
 
     /// One that makes jails ahead of time.
-    fn start_keeping(
-        parked_runs: u32,
-        mut command: Command,
-        max_jails: u32,
-        min_isolation: Isolation,
-    ) -> Self {
+    fn start_keeping(parked_runs: u32, command: Command, max_jails: u32, min_isolation: Isolation) -> Self {
+        let (server_pid, zygote) = (std::process::id(), ZygoteBounds::default());
+        let init = Init { server_pid, max_jails, min_isolation, parked_runs, runs_code: false, zygote };
+        Self::start_told(command, &init)
+    }
+
+    fn start_told(mut command: Command, init: &Init) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let child = command.env_clear().stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).spawn().unwrap();
         ours.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let (sender, mut receiver) = split(ours, 1 << 20);
-        let server_pid = std::process::id();
-        let init = Init { server_pid, max_jails, min_isolation, parked_runs, runs_code: false };
         let header = Header { kind: to_runner::INIT, ..Header::default() };
-        sender.send(header, &serde_json::to_vec(&init).unwrap(), &[]).unwrap();
+        sender.send(header, &serde_json::to_vec(init).unwrap(), &[]).unwrap();
         let frame = receiver.receive().unwrap().expect("an answer to the first message");
         assert_eq!(frame.header.kind, from_runner::HELLO);
         let hello = serde_json::from_slice(frame.payload).unwrap();
@@ -387,6 +387,16 @@ fn policies(init: u32) -> Vec<u32> {
         .collect()
 }
 
+/// How many processors the children of a process may run on.
+fn allowed(process: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+    let children = children.unwrap_or_default();
+    let pids = children.split_ascii_whitespace().filter_map(|child| Pid::from_raw(child.parse().unwrap()));
+    pids.filter_map(|pid| Some(rustix::thread::sched_getaffinity(Some(pid)).ok()?.count()))
+        .chain(children.split_ascii_whitespace().flat_map(|child| allowed(child.parse().unwrap())))
+        .collect()
+}
+
 #[test]
 fn a_tree_that_wants_many_more_processors_than_there_are_gives_way() {
     const IDLE: u32 = 5;
@@ -419,6 +429,13 @@ fn a_tree_that_wants_many_more_processors_than_there_are_gives_way() {
         assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", policies(many_init));
         std::thread::sleep(Duration::from_millis(10));
     }
+    let all = rustix::thread::sched_getaffinity(None).unwrap().count();
+    let most = if all == 1 { 1 } else { all - (all / 8).max(1) };
+    while allowed(many_init).iter().any(|count| *count > most) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", allowed(many_init));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(allowed(few_init), [all; 3]);
     // Its neighbour is an ordinary one, and so are those that watch over both.
     assert_eq!(policies(few_init), [0, 0, 0]);
     let watching = policies(runner.child.id());

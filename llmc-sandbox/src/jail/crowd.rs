@@ -2,7 +2,10 @@
 //!
 //! Thirty processes in an endless loop would otherwise be thirty-one of every thirty-two that the kernel chooses from, and
 //! each call of anybody else would wait for several of them at every step. As idle ones (`SCHED_IDLE`, see sched(7)) they
-//! still get every processor that nobody wants, and something of those that are wanted; but they never make others wait.
+//! still get every processor that nobody wants, and something of those that are wanted. They also leave some processors
+//! alone: where the kernel preempts lazily (Linux 6.13 and newer), who is woken on a processor of an idle process waits for
+//! its next tick all the same, some milliseconds at every step.
+//!
 //! An ordinary tree, such as a build with a job for each processor, is left alone, and nothing changes where there are
 //! processors enough.
 
@@ -10,6 +13,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{Dir, Mode, OFlags};
 use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::sys;
 
@@ -17,6 +21,8 @@ use crate::sys;
 const PER_PROCESSOR: usize = 4;
 /// See [`PER_PROCESSOR`].
 const IN_ANY_CASE: usize = 4;
+/// Of so many processors a crowd leaves one alone, and one in any case if there are two.
+const ALONE_OF: usize = 8;
 
 /// Whether so many processes that are ready to run are a crowd.
 pub(super) fn is_crowd(ready: usize) -> bool {
@@ -29,16 +35,30 @@ fn most(processors: usize) -> usize {
 
 /// Processors that this process may run on. When the kernel does not tell, nothing is a crowd.
 fn processors() -> usize {
-    rustix::thread::sched_getaffinity(None).map_or(usize::MAX, |set| set.count() as usize)
+    sched_getaffinity(None).map_or(usize::MAX, |set| set.count() as usize)
 }
 
-/// Makes every process of the tree but process 1 an idle one, and what they start from now on. Who is born meanwhile is
-/// met at the next count, if the crowd is still there. There is no way back: a payload may not set its own priority.
+/// Those of some processors that a crowd may run on; none where there is only one.
+fn fewer(processors: &CpuSet) -> Option<CpuSet> {
+    let count = processors.count() as usize;
+    let last = (0..CpuSet::MAX_CPU).rev().filter(|&number| processors.is_set(number));
+    let mut fewer = *processors;
+    last.take((count / ALONE_OF).max(1)).for_each(|number| fewer.unset(number));
+    (count > 1).then_some(fewer)
+}
+
+/// Makes every process of the tree but process 1 an idle one on fewer processors, and what they start from now on. Who is born meanwhile is
+/// met at the next count, if the crowd is still there, and so is who takes processors back. There is no way back from being
+/// idle: a payload may not set its own priority.
 pub(super) fn give_way(proc: &OwnedFd) {
+    let fewer = sched_getaffinity(None).ok().as_ref().and_then(fewer);
     for process in numbers(proc, ".").filter(|&number| number > 1) {
         for thread in numbers(proc, &format!("{process}/task")).filter_map(Pid::from_raw) {
             // One that has ended meanwhile needs nothing.
             let _ = sys::make_idle(thread);
+            if let Some(fewer) = &fewer {
+                let _ = sched_setaffinity(Some(thread), fewer);
+            }
         }
     }
 }
@@ -60,6 +80,19 @@ mod tests {
         assert_eq!(most(usize::MAX), usize::MAX);
         assert!(!is_crowd(0) && !is_crowd(IN_ANY_CASE));
         assert!(is_crowd(usize::MAX));
+    }
+
+    #[test]
+    fn a_crowd_leaves_some_processors_alone() {
+        let processors = |numbers: &[usize]| {
+            let mut set = CpuSet::new();
+            numbers.iter().for_each(|&number| set.set(number));
+            set
+        };
+        assert_eq!(fewer(&processors(&[3])), None);
+        assert_eq!(fewer(&processors(&[3, 5])), Some(processors(&[3])));
+        let sixteen: Vec<usize> = (0..16).collect();
+        assert_eq!(fewer(&processors(&sixteen)), Some(processors(&sixteen[..14])));
     }
 
     #[test]

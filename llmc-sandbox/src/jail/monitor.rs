@@ -358,7 +358,7 @@ pub(super) fn used(payload: Pid, clock: Option<&Clock>) -> Duration {
 }
 
 /// `RssAnon` and `RssShmem` of a `/proc/PID/status`.
-fn memory_in_status(status: &[u8]) -> u64 {
+pub(super) fn memory_in_status(status: &[u8]) -> u64 {
     kibibytes_in_status(status, &[b"RssAnon:", b"RssShmem:"])
 }
 

@@ -17,6 +17,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use super::control::{self, Ending};
 use super::handover::{Parked, pair};
 use super::launcher::Launcher;
+use super::monitor::memory_in_status;
 use super::passing;
 use super::running::{Jail, Origin};
 use super::spec::{JailLimits, JailSpec};
@@ -128,6 +129,17 @@ impl Zygote {
     /// Jails that were asked for and are not there yet.
     pub fn owed(&self) -> usize {
         self.asked.len()
+    }
+
+    /// Memory of the interpreter's own in bytes, as far as the machine shows it: not what it shares with files.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        let Origin::Launcher { pid, .. } = self.jail.origin else { return None };
+        let pid = pid.as_raw_nonzero();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+        // Process 1 has no other child.
+        let interpreter = children.split_whitespace().next()?;
+        let status = std::fs::read(format!("/proc/{interpreter}/status")).ok()?;
+        Some(memory_in_status(&status))
     }
 
     /// Whether it may be asked for jails.

@@ -4,6 +4,7 @@ use std::cell::{Cell, OnceCell};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -17,6 +18,11 @@ use crate::{Ending, Limits, Streams};
 /// Version of the frames.
 const VERSION: u32 = 1;
 
+/// Reports of progress that come sooner than this after another are dropped, but for the last one of a total.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
+/// Longest text of a report, in characters.
+const MAX_PROGRESS_CHARS: usize = 1000;
+
 /// What code finds around it.
 pub(crate) struct Host {
     pub(crate) clock: Clock,
@@ -28,6 +34,8 @@ pub(crate) struct Host {
     input: OnceCell<String>,
     calls: Cell<u64>,
     max_calls: Cell<u64>,
+    /// When the last report of progress went out.
+    told: Cell<Option<Instant>>,
 }
 
 /// The job.
@@ -78,6 +86,13 @@ struct Call<'a> {
     arguments: &'a RawValue,
 }
 
+#[derive(Serialize)]
+struct Progress {
+    done: f64,
+    total: Option<f64>,
+    message: String,
+}
+
 #[derive(Deserialize)]
 struct Reply {
     id: u64,
@@ -104,6 +119,7 @@ pub(crate) fn run(
         input: OnceCell::new(),
         calls: Cell::new(0),
         max_calls: Cell::new(0),
+        told: Cell::new(None),
     });
     let Ok(job) = host.take_job(engine) else { return Ending::Broken };
     let report = match job.files.is_some() || job.returns.is_some() {
@@ -181,6 +197,17 @@ impl Host {
                 Ok(value.map_or_else(|| "null".to_owned(), |value| value.get().to_owned()))
             }
         }
+    }
+
+    /// Tells how far the code is; `done` and `total` are finite.
+    pub(crate) fn progress(&self, done: f64, total: Option<f64>, message: &str) -> Result<(), Interrupted> {
+        let is_early = self.told.get().is_some_and(|told| told.elapsed() < PROGRESS_INTERVAL);
+        if is_early && total != Some(done) {
+            return Ok(());
+        }
+        self.told.set(Some(Instant::now()));
+        let message = message.chars().take(MAX_PROGRESS_CHARS).collect();
+        self.channel.send(b'P', &to_json(&Progress { done, total, message }))
     }
 
     /// All of standard input, read at the first question.

@@ -9,6 +9,7 @@
 //! <- J {"code", "tools", "max_calls", ...}          the job; `tools` is JSON text or null
 //! -> C {"id", "name", "arguments"}                  calls a tool; ids count 1, 2, 3, ...
 //! <- R {"id", "value"} or {"id", "error"}           the answer to a call
+//! -> P {"done", "total", "message"}                how far the code is
 //! -> D {"value"?, "error"?, "limit"?}               done; the last frame
 //! ```
 //!

@@ -24,6 +24,8 @@ pub(crate) struct Told {
     pub(crate) stderr: String,
     /// Bodies of all calls.
     pub(crate) calls: Vec<Value>,
+    /// Bodies of all reports of progress.
+    pub(crate) progress: Vec<Value>,
     pub(crate) engine: String,
 }
 
@@ -72,13 +74,14 @@ impl Play {
         };
         let (out, err) = (read(out), read(err));
         let job = json!({"code": code, "tools": self.tools, "max_calls": self.max_calls, "max_open": 16});
-        let (engine, calls, report) = converse(ours, &job);
+        let (engine, calls, progress, report) = converse(ours, &job);
         Told {
             ending: worker.join().unwrap(),
             report,
             stdout: out.join().unwrap().unwrap(),
             stderr: err.join().unwrap().unwrap(),
             calls,
+            progress,
             engine,
         }
     }
@@ -115,8 +118,9 @@ fn answer(call: &Value) -> Option<Value> {
     })
 }
 
-fn converse(mut socket: UnixStream, job: &Value) -> (String, Vec<Value>, Value) {
-    let (mut engine, mut calls, mut report) = (String::new(), Vec::new(), Value::Null);
+fn converse(mut socket: UnixStream, job: &Value) -> (String, Vec<Value>, Vec<Value>, Value) {
+    let (mut engine, mut calls, mut progress, mut report) =
+        (String::new(), Vec::new(), Vec::new(), Value::Null);
     while let Some((kind, body)) = receive(&mut socket) {
         assert!(report.is_null(), "a frame after the last one");
         match kind {
@@ -131,11 +135,12 @@ fn converse(mut socket: UnixStream, job: &Value) -> (String, Vec<Value>, Value) 
                 calls.push(body);
                 answer.iter().for_each(|answer| send(&mut socket, b'R', answer));
             }
+            b'P' => progress.push(body),
             b'D' => report = body,
             other => panic!("a frame of kind {other}"),
         }
     }
-    (engine, calls, report)
+    (engine, calls, progress, report)
 }
 
 fn send(socket: &mut UnixStream, kind: u8, body: &Value) {

@@ -25,15 +25,16 @@ const FILES: [(&str, &str); 4] = [
 /// Runs Python or JavaScript in a jail without network and returns what it prints, the value of its last expression
 /// (or of the variable `result`), and its error with line and traceback. The code can call the server's other tools:
 /// `from llmc import tools`, then `tools.read_file(path="notes.md")["text"]`; arguments go by name, results are
-/// dicts, failures raise `llmc.ToolError`; `tools.search("words")` and `help(tools.NAME)` tell of them. In JavaScript
-/// `tools` is a global: `tools.read_file({path: "notes.md"}).text`. The standard library, and packages only if the
-/// operator granted some; scratch files go to /tmp; nothing is kept between calls. One call that loops over tools and
-/// prints a summary beats many calls.
+/// dicts, failures raise `llmc.ToolError`; `tools.search("words")` and `tools.describe("NAME")` tell of them. In
+/// JavaScript `tools` is a global: `tools.read_file({path: "notes.md"}).text`. The standard library, and packages only
+/// if the operator granted some; scratch files go to /tmp; nothing is kept between calls. One call that loops over
+/// tools and prints a summary beats many calls.
 #[arguments]
 pub struct ExecuteCode {
     /// The code. `await` works at the top level.
     code: String,
-    /// Language of the code: python (3.9 or newer) or javascript (no modules, no files). Default: python.
+    /// Language of the code: python (3.9 or newer; a subset on machines without it, where `engine` is monty) or javascript
+    /// (no modules, no files). Default: python.
     #[serde(default)]
     language: Language,
     /// Text for its standard input. Default: none.
@@ -182,7 +183,7 @@ impl Tool for ExecuteCode {
         let mut run = ctx.run(&self.request(ctx))?;
         let socket = run.job.take().explain("the run came without its job socket")?;
         let terms = Terms {
-            tells_progress: self.calls_back() && self.code.contains("progress"),
+            tells_progress: self.tells_progress(),
             within: self.tools,
             return_files: self.return_files.clone(),
         };
@@ -221,6 +222,14 @@ impl ExecuteCode {
             Language::Python => "llmc",
             Language::Javascript => "tools",
         })
+    }
+
+    /// Whether the code will probably tell its progress by itself.
+    fn tells_progress(&self) -> bool {
+        match self.language {
+            Language::Python => self.calls_back() && self.code.contains("progress"),
+            Language::Javascript => self.code.contains("progress("),
+        }
     }
 
     /// The tools that the code may call, if it is going to. What it may call is not decided here: the server refuses

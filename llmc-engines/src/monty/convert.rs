@@ -96,7 +96,8 @@ fn write_string(text: &str, json: &mut String) {
     json.push_str(&Value::from(text).to_string());
 }
 
-fn object(value: Value) -> MontyObject {
+/// The value of JSON.
+pub(super) fn object(value: Value) -> MontyObject {
     match value {
         Value::Null => MontyObject::None,
         Value::Bool(value) => MontyObject::Bool(value),

@@ -12,7 +12,7 @@ const MODULE: &str = "llmc";
 const STAND_IN: &str = "__llmc";
 
 /// Errors of the module. monty catches its own classes of exceptions only, so they are names of one of these.
-const ERRORS: [&str; 2] = ["ToolError", "UnknownToolError"];
+const ERRORS: [&str; 3] = ["ToolError", "LimitError", "UnknownToolError"];
 
 /// Replaces imports of the module.
 pub(super) fn rewrite(code: &str) -> Cow<'_, str> {
@@ -33,6 +33,11 @@ pub(super) fn rewrite(code: &str) -> Cow<'_, str> {
     }
     rewritten.push_str(&code[end..]);
     rewritten.into()
+}
+
+/// What tells the module's stand-in from `tools`.
+pub(super) fn module_id() -> MontyUuid {
+    MontyUuid::from_u128(1)
 }
 
 /// Values that the code is run with.

@@ -1,14 +1,19 @@
 //! Python by monty, which has a part of the language and of its library; for machines without CPython.
 //!
-//! What it lacks is told in words that name a way out (`lacks.rs`). `from llmc import tools` works (`imports.rs`): tools
-//! take arguments by name and return plain values. `ToolError` is `RuntimeError` under another name, since monty has no
-//! classes of exceptions beyond the built-in ones.
+//! What it lacks is told in words that name a way out (`lacks.rs`, `special.rs`). `from llmc import tools` works
+//! (`imports.rs`): tools take arguments by name and return plain values; they are found with `tools.search` and
+//! `tools.describe` (`own.rs`). `ToolError` is `RuntimeError` under another name, since monty has no classes of
+//! exceptions beyond the built-in ones.
 //!
 //! monty counts time and memory itself; the latter only where [`crate::Allocator`] is the program's global allocator.
 
+mod catalogue;
 mod convert;
+mod cpython;
 mod imports;
 mod lacks;
+mod own;
+mod special;
 mod system;
 
 use std::borrow::Cow;
@@ -31,6 +36,8 @@ pub const ENGINE: &str = "monty 0.0.23 (Python subset)";
 const NAME: &str = "<code>";
 /// Before the name of a tool, in the name of the function that stands for it.
 const TOOL: &str = "tools.";
+/// The same of a function of the module.
+const MODULE: &str = "llmc.";
 /// Beginnings of what monty says when a limit is reached.
 const TIME_IS_OVER: &str = "time limit exceeded";
 const MEMORY_IS_USED_UP: &str = "memory limit exceeded";
@@ -50,6 +57,8 @@ pub fn prepare() -> Prepared {
 /// The interpreter around one job.
 struct Machine {
     host: Rc<Host>,
+    /// The tools, as they came with the job.
+    tools: Option<String>,
     print: Print,
     /// Lines of standard input that `input` has not taken.
     lines_taken: usize,
@@ -57,14 +66,29 @@ struct Machine {
     last_failure: Option<String>,
 }
 
+/// Why a function of ours has no value.
+enum Refusal {
+    /// It was called in a wrong way.
+    Wrong(String),
+    /// The tool refused or failed, or was not asked.
+    Failed(String),
+    /// The run is over.
+    Over,
+}
+
 type Step = Result<ReplProgress, Box<ReplStartError>>;
 
 impl Machine {
     fn new(host: &Rc<Host>) -> Self {
-        Self { host: host.clone(), print: Print(host.clone()), lines_taken: 0, last_failure: None }
+        let (host, print) = (host.clone(), Print(host.clone()));
+        Self { host, tools: None, print, lines_taken: 0, last_failure: None }
     }
 
     fn execute(mut self, job: &Job) -> Report {
+        if let Some((what, line)) = special::first_ignored(&job.code) {
+            return Report { error: Some(refused(&what, line)), ..Report::default() };
+        }
+        self.tools.clone_from(&job.tools);
         let repl = MontyRepl::new(NAME, ResourceTracker::new(self.limits()), CompileOptions::default());
         let code = imports::rewrite(&job.code);
         let inputs = imports::inputs();
@@ -80,7 +104,7 @@ impl Machine {
         if let Some(error) = error {
             report.exit_code = exit_code(&error);
             if report.exit_code != Some(0) {
-                report.error = Some(self.describe(&error));
+                report.error = Some(self.describe(&error, &job.code));
             }
         }
         report.value = show(&value).or_else(|| {
@@ -108,6 +132,9 @@ impl Machine {
             ReplProgress::NameLookup(lookup) => {
                 let is_public = !lookup.name.starts_with('_');
                 let name = match lookup.object_id() {
+                    Some(id) if id == imports::module_id() => own::FUNCTIONS
+                        .contains(&lookup.name.as_str())
+                        .then(|| format!("{MODULE}{}", lookup.name)),
                     Some(_) if is_public => Some(format!("{TOOL}{}", lookup.name)),
                     None if system::FUNCTIONS.contains(&lookup.name.as_str()) => Some(lookup.name.clone()),
                     _ => None,
@@ -129,9 +156,14 @@ impl Machine {
 
     fn call(&mut self, call: ReplFunctionCall) -> Step {
         let name = call.function_name.as_str();
-        let answer = match (call.object_id, name.strip_prefix(TOOL)) {
-            (Some(_), _) => self.call_tool(name, &call),
-            (None, Some(tool)) => self.call_tool(tool, &call),
+        let of_tools = call.object_id.map_or_else(|| name.strip_prefix(TOOL), |_| Some(name));
+        let of_module = match call.object_id {
+            Some(id) => (id == imports::module_id()).then_some(name),
+            None => name.strip_prefix(MODULE),
+        };
+        let answer = match (of_module, of_tools) {
+            (Some(function), _) => self.answer(own::of_module(&self.host, function, &call)),
+            (None, Some(tool)) => self.answer(self.call_tool(tool, &call)),
             (None, None) if system::FUNCTIONS.contains(&name) => {
                 Some(system::call(name, &call.args, self.host.input(), &mut self.lines_taken))
             }
@@ -147,35 +179,37 @@ impl Machine {
         }
     }
 
-    /// Calls a tool; `None` when the run is over.
-    fn call_tool(&mut self, name: &str, call: &ReplFunctionCall) -> Option<ExtFunctionResult> {
-        let (name, args) = match (name, call.args.split_first()) {
-            ("call", Some((MontyObject::String(name), rest))) => (name.as_str(), rest),
-            (name, _) => (name, &call.args[..]),
+    /// `None` when the run is over.
+    fn answer(&mut self, result: Result<MontyObject, Refusal>) -> Option<ExtFunctionResult> {
+        let (kind, message) = match result {
+            Ok(value) => return Some(value.into()),
+            Err(Refusal::Over) => return None,
+            Err(Refusal::Wrong(message)) => (ExcType::TypeError, message),
+            Err(Refusal::Failed(message)) => {
+                self.last_failure = Some(message.clone());
+                (ExcType::RuntimeError, message)
+            }
         };
-        let wrong = |message: String| Some(MontyException::new(ExcType::TypeError, Some(message)).into());
-        if !args.is_empty() {
-            return wrong(format!("tools.{name} takes its arguments by name"));
-        }
-        let Some(arguments) = convert::arguments(&call.kwargs) else {
-            return wrong(format!("tools.{name}: the arguments cannot be written as JSON"));
-        };
-        let failed =
-            |message: &str| Some(MontyException::new(ExcType::RuntimeError, Some(message.into())).into());
-        let message = match self.host.call(name, &arguments) {
-            Ok(value) => match convert::from_json(&value) {
-                Some(value) => return Some(value.into()),
-                None => format!("the result of `{name}` is too deep"),
-            },
-            Err(CallError::Tool(failure)) => failure.message,
-            Err(CallError::NotMade(message)) => message,
-            Err(CallError::Over) => return None,
-        };
-        self.last_failure = Some(message.clone());
-        failed(&message)
+        Some(MontyException::new(kind, Some(message)).into())
     }
 
-    fn describe(&self, error: &MontyException) -> Raised {
+    fn call_tool(&self, name: &str, asked: &ReplFunctionCall) -> Result<MontyObject, Refusal> {
+        let (name, args) = match (name, asked.args.split_first()) {
+            ("search", _) => return own::search(self.tools.as_deref(), asked),
+            ("describe", _) => return own::describe(self.tools.as_deref(), asked),
+            ("call", Some((MontyObject::String(name), rest))) => (name.as_str(), rest),
+            (name, _) => (name, &asked.args[..]),
+        };
+        if !args.is_empty() {
+            return Err(Refusal::Wrong(format!("tools.{name} takes its arguments by name")));
+        }
+        let Some(arguments) = convert::arguments(&asked.kwargs) else {
+            return Err(Refusal::Wrong(format!("tools.{name}: the arguments cannot be written as JSON")));
+        };
+        call(&self.host, name, &arguments)
+    }
+
+    fn describe(&self, error: &MontyException, code: &str) -> Raised {
         let message = error.message().unwrap_or_default();
         let (shown, line) = place(error);
         let traceback = Some(shown.to_string());
@@ -193,7 +227,7 @@ impl Machine {
         let is_tools =
             error.exc_type() == ExcType::RuntimeError && self.last_failure.as_deref() == Some(message);
         let kind = if is_tools { "llmc.ToolError".to_owned() } else { error.exc_type().to_string() };
-        let message = match lacks::explain(error.exc_type(), message) {
+        let message = match lacks::explain(error.exc_type(), message, code) {
             Some(explained) => Cow::Owned(explained),
             None => Cow::Borrowed(message),
         };
@@ -204,6 +238,25 @@ impl Machine {
     fn is_over(&self) -> bool {
         self.host.clock.check().is_some() || self.host.clock.wall_left().is_zero()
     }
+}
+
+/// Calls a tool; `arguments` is JSON.
+fn call(host: &Host, name: &str, arguments: &str) -> Result<MontyObject, Refusal> {
+    match host.call(name, arguments) {
+        Ok(value) => convert::from_json(&value)
+            .ok_or_else(|| Refusal::Failed(format!("the result of `{name}` is too deep"))),
+        Err(CallError::Tool(failure)) => Err(Refusal::Failed(failure.message)),
+        Err(CallError::NotMade(message)) => Err(Refusal::Failed(message)),
+        Err(CallError::Over) => Err(Refusal::Over),
+    }
+}
+
+/// The error of code that is not run.
+fn refused(what: &str, line: u64) -> Raised {
+    let (kind, message) = ("NotImplementedError", lacks::sentence(what, None));
+    let traceback =
+        format!("Traceback (most recent call last):\n  File \"{NAME}\", line {line}\n{kind}: {message}");
+    Raised::new(kind, &message, Some(&traceback), Some(line))
 }
 
 /// The error with frames that name the code as callers know it, and the innermost line.

@@ -163,6 +163,62 @@ fn tools_that_fail_raise_what_the_server_says() {
 }
 
 #[test]
+fn tools_can_be_searched_and_described() {
+    let mut play = Play::new(prepare);
+    play.tools = Some(
+        json!([
+            {"name": "read_file", "description": "Reads a file.\nMore.", "input_schema": {"properties": {"path": {}}}},
+            {"name": "list_dir", "description": "Lists files."},
+        ])
+        .to_string(),
+    );
+    let value = |code: &str| play.run(&format!("from llmc import tools, ToolError\n{code}")).value();
+    assert_eq!(value("tools.search('path')"), json!([{"name": "read_file", "description": "Reads a file."}]));
+    assert_eq!(value("[t['name'] for t in tools.search()]"), json!(["list_dir", "read_file"]));
+    assert_eq!(
+        value("len(tools.search(words='file', limit=1)), len(tools.search('file', 2))"),
+        json!([1, 2])
+    );
+    assert_eq!(value("list(tools.describe('read_file')['input_schema']['properties'])"), json!(["path"]));
+    assert_eq!(value("f = tools.describe\nf(name='list_dir')['description']"), "Lists files.");
+    let unknown = "try:\n    tools.describe('raed')\nexcept ToolError as e:\n    result = str(e)";
+    assert!(value(unknown).as_str().unwrap().contains("there is no tool `raed`"));
+    for wrong in
+        ["tools.search(1)", "tools.search('a', 'b')", "tools.describe()", "tools.search('a', words='b')"]
+    {
+        let told = play.run(&format!("from llmc import tools\n{wrong}"));
+        assert_eq!((&told.error()["type"], told.calls.len()), (&json!("TypeError"), 0), "{wrong}");
+    }
+    // A tool of that name is reached by `call`.
+    assert_eq!(play.run("from llmc import tools\ntools.call('search', q=1)").calls[0]["name"], "search");
+}
+
+#[test]
+fn secrets_and_progress_are_functions_of_the_module() {
+    let told = play("from llmc import secret\nsecret('KEY')");
+    assert_eq!(
+        (&told.calls[0]["name"], &told.calls[0]["arguments"]),
+        (&json!("llmc.secret"), &json!({"name": "KEY"}))
+    );
+    assert_eq!(play("import llmc\nllmc.secret(name='KEY')").calls[0]["name"], "llmc.secret");
+    let told = play("from llmc import progress\nprogress(1, 4, 'one')\nprogress(4, 4)\nprogress(5)\n7");
+    assert_eq!(
+        (told.value(), &told.progress[..]),
+        (
+            json!(7),
+            &[
+                json!({"done": 1.0, "total": 4.0, "message": "one"}),
+                json!({"done": 4.0, "total": 4.0, "message": ""})
+            ][..]
+        )
+    );
+    for wrong in ["progress()", "progress('1')", "progress(float('nan'))", "progress(1, 2, 3)"] {
+        assert_eq!(error(&format!("from llmc import progress\n{wrong}")).0, "TypeError", "{wrong}");
+    }
+    assert_eq!(error("from llmc import nothing_like_it").0, "AttributeError");
+}
+
+#[test]
 fn what_the_subset_lacks_is_named_with_the_way_out() {
     for (code, what) in [
         ("import random", "module `random`"),
@@ -172,16 +228,77 @@ fn what_the_subset_lacks_is_named_with_the_way_out() {
         ("match 1:\n    case 1: pass", "match"),
         ("x = 1\ndel x", "del"),
         ("eval('1')", "`eval`"),
+        ("exec('1')", "`exec`"),
+        ("callable(len)", "`callable`"),
+        ("raise ExceptionGroup('a', [])", "`ExceptionGroup`"),
+        ("from json import *", "`from ... import *`"),
+        ("from enum import Enum", "module `enum`"),
+        ("import functools\nfunctools.lru_cache", "`lru_cache`"),
+        ("import itertools\nitertools.groupby([1])", "`itertools.groupby`"),
+        ("from dataclasses import field", "`field`"),
+        ("import os\nos.path.join('a', 'b')", "`path`"),
+        ("import os.path", "module `os.path`"),
+        ("'%s' % 1", "`%` formatting"),
+        ("x = 'a %(b)s'\nx %= {'b': 1}", "`%` formatting"),
+        ("b'%d' % 1", "`%` formatting"),
+        ("{1} <= {1, 2}", "`<=` of sets"),
+        ("frozenset([1]) > {1, 2}", "`>` of sets"),
+        ("{'a': 1} | {'b': 2}", "`|` of dicts"),
+        ("isinstance(1, int | str)", "`|` of types"),
+        ("x = [1, 2, 3]\nx[0:2] = [9]", "assignment to a slice"),
+        ("import re\nre.sub('a', lambda m: 'b', 'aa')", "`re.sub`"),
+        ("import re\nre.compile('a').sub(lambda m: 'b', 'aa')", "`re.sub`"),
+        ("import sys\nprint('x', file=sys.stderr)", "`print` with `file`"),
+        ("import sys\nsys.stdout.write('a')", "`write` of a standard stream"),
+        ("import json\njson.dumps({}, default=str)", "`json.dumps`"),
+        ("next(i for i in [1])", "generator expression"),
+        ("bytes([1])", "`bytes` of a list"),
+        ("list(map(str.strip, [' a ']))", "`str.strip`"),
+        ("'a'.format_map({})", "`str.format_map`"),
+        ("(5).bit_length()", "`int.bit_length`"),
+        ("class A: pass\nA().__dict__", "`__dict__`"),
+        (
+            "from llmc import tools, ToolError\ntry:\n    tools.fail()\nexcept ToolError as e:\n    e.data",
+            "`ToolError`",
+        ),
+        ("class A:\n    @property\n    def x(self): return 1", "property"),
+        ("class A:\n    @staticmethod\n    def x(): return 1", "staticmethod"),
+        ("class A:\n    @classmethod\n    def x(cls): return 1", "classmethod"),
+        ("class A:\n    def __add__(self, o): return 1", "`__add__` (class `A`)"),
+        ("class A:\n    def __lt__(self, o): return True", "`__lt__` (class `A`)"),
+        ("class A:\n    def __bool__(self): return False", "`__bool__` (class `A`)"),
+        ("from dataclasses import dataclass\n@dataclass(slots=True)\nclass A:\n    x: int", "slots"),
     ] {
         let (_, message, line) = error(code);
         assert!(message.contains(what), "{code}: {message}");
         assert!(
-            message.contains("is not supported by the embedded Python subset (monty); install CPython 3.9+"),
+            message.contains(" is not supported by the embedded Python subset (monty); ")
+                && message.ends_with("install CPython 3.9+ for full Python, or use language: \"javascript\""),
             "{code}: {message}"
         );
         assert!(line.is_some(), "{code}");
     }
+    for module in "abc concurrent.futures contextlib copy csv decimal hashlib heapq io numpy operator random secrets \
+                   sqlite3 statistics string struct subprocess tempfile textwrap threading time traceback types \
+                   urllib.request uuid zlib"
+        .split_whitespace()
+    {
+        let message = error(&format!("import {module}")).1;
+        assert!(message.starts_with(&format!("module `{module}` is not supported by")), "{message}");
+    }
     assert_eq!(error("raise NotImplementedError('later')").1, "later");
+    // What is there beside what is not.
+    let special = "class A:\n    def __init__(self): self.n = 0\n    def __iter__(self): return self\n    def __next__(self):\n        \
+                   self.n += 1\n        if self.n > 2: raise StopIteration\n        return self.n\n    def __contains__(self, n): \
+                   return n == 7\n    def __eq__(self, other): return True\n    def __str__(self): return 's'\n    def \
+                   __index__(self): return 1\n    def __hash__(self): return 9\n    def __repr__(self): return 'r'\n    def \
+                   __enter__(self): return 5\n    def __exit__(self, *error): return True\nwith A() as entered:\n    1 / 0\n\
+                   list(A()), 7 in A(), 8 in A(), A() == 3, str(A()), repr(A()), [1, 2][A()], hash(A()), entered";
+    assert_eq!(value(special), json!([[1, 2], true, false, true, "s", "r", 2, 9, 5]));
+    assert_eq!(
+        value("'{:.2f} {}'.format(2.5, 'a'), {1}.issubset({1, 2}), next(iter([1]))"),
+        json!(["2.50 a", true, 1])
+    );
 }
 
 #[test]

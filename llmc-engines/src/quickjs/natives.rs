@@ -51,6 +51,14 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>, place: &Place) -> Result<Object<'js>, 
     let caller = place.clone();
     let call = move |ctx: Ctx<'js>, name: String, arguments: String| answer(&ctx, &caller, &name, &arguments);
     native.set("call", Function::new(ctx.clone(), call)?)?;
+    let teller = place.clone();
+    let progress = move |done: f64, total: Option<f64>, message: String| {
+        if let Some(host) = teller.host() {
+            // It fails when nobody listens any more.
+            let _ = host.progress(done, total, &message);
+        }
+    };
+    native.set("progress", Function::new(ctx.clone(), progress)?)?;
     let listed = place.clone();
     let tools = move || listed.0.get().and_then(|taken| taken.tools.clone());
     native.set("tools", Function::new(ctx.clone(), tools)?)?;

@@ -1,4 +1,4 @@
-// What code finds as globals, made before it runs, and before anything is known of it: `console`, `print`, `stdin`, `tools`, `ToolError`, `secret`, timers.
+// What code finds as globals, made before it runs, and before anything is known of it: `console`, `print`, `stdin`, `tools`, `ToolError`, `secret`, `progress`, timers.
 //
 // A function of the native ones (`native`), which the code never sees. It takes what it uses from the built-in
 // prototypes when it is called; code that changes those later changes its own output and nothing else: the frames
@@ -144,6 +144,12 @@
 
   // The value of a secret that the operator granted to code.
   show("secret", (name) => call("llmc.secret", { name }));
+
+  // How far the work is: `done` of `total`, and a few words.
+  show("progress", (done, total, message = "") => {
+    if (![done, total ?? 0].every(Number.isFinite)) throw new TypeError("progress takes finite numbers: progress(done, total, message)");
+    native.progress(done, total ?? null, String(message).toWellFormed());
+  });
 
   let list;
   const listed = () => (list ??= parse(native.tools() ?? "[]"));

@@ -462,3 +462,21 @@ fn what_an_engine_has_used_to_get_ready_counts_and_its_limits_come_with_the_job(
 fn an_engine_that_gets_no_job_does_nothing() {
     drop(prepare());
 }
+
+#[test]
+fn progress_is_told() {
+    let told = play("progress(1, 4, 'one'); progress(4, 4); progress(5); 7");
+    assert_eq!(
+        (told.value(), &told.progress[..]),
+        (
+            json!(7),
+            &[
+                json!({"done": 1.0, "total": 4.0, "message": "one"}),
+                json!({"done": 4.0, "total": 4.0, "message": ""})
+            ][..]
+        )
+    );
+    for wrong in ["progress()", "progress('1')", "progress(NaN)", "progress(1, Infinity)"] {
+        assert_eq!(play(wrong).error()["type"], "TypeError", "{wrong}");
+    }
+}

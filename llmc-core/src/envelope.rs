@@ -2,6 +2,9 @@
 //!
 //! The blocks are those of the Model Context Protocol. The server parses envelopes from plugins that it does not
 //! trust, so parsing is total and unknown fields are ignored.
+//!
+//! Long texts are often both a block and a field of the structured content. Between plugin and server they are written
+//! once: [`Envelope::to_json`] leaves out such a first block and names the field, and parsing puts it back.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,8 +13,12 @@ use serde_json::{Map, Value};
 
 use crate::ToolResult;
 
+/// Shortest text, in bytes, that is written once instead of twice.
+const MIN_SHARED_BYTES: usize = 256;
+
 /// Everything that a call can answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Received")]
 pub struct Envelope {
     /// Data for programs; fits the tool's output schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,6 +48,38 @@ impl Envelope {
         Ok(Self { structured: Some(serde_json::to_value(data)?), ..Self::text(text) })
     }
 
+    /// The form in which it is sent: JSON, with a text that is in it twice written once.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON.
+    pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        let text_field = self.text_field();
+        serde_json::to_vec(&Sent {
+            structured: self.structured.as_ref(),
+            content: &self.content[usize::from(text_field.is_some())..],
+            text_field,
+            is_error: self.is_error,
+            meta: &self.meta,
+        })
+    }
+
+    /// Reads what [`Envelope::to_json`] wrote, and tells how many bytes it is when every text is written out.
+    ///
+    /// # Errors
+    /// If it is no envelope.
+    pub fn from_json(json: &[u8]) -> serde_json::Result<(Self, usize)> {
+        let received: Received = serde_json::from_slice(json)?;
+        let bytes = json.len() + received.shared_text().map_or(0, str::len);
+        Ok((received.into(), bytes))
+    }
+
+    /// The field of the structured content that is the same text as the first block.
+    fn text_field(&self) -> Option<&str> {
+        let Content::Text { text, annotations: None } = self.content.first()? else { return None };
+        let fields = self.structured.as_ref()?.as_object().filter(|_| text.len() >= MIN_SHARED_BYTES)?;
+        fields.iter().find_map(|(name, value)| (value.as_str() == Some(text)).then_some(name.as_str()))
+    }
+
     /// Adds a content block.
     #[must_use]
     pub fn with(mut self, content: Content) -> Self {
@@ -62,6 +101,49 @@ impl Envelope {
             _ => None,
         });
         texts.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// An envelope on its way.
+#[derive(Serialize)]
+struct Sent<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    structured: Option<&'a Value>,
+    /// The field of `structured` whose text is one more block, before those of `content`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text_field: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[Content]>::is_empty")]
+    content: &'a [Content],
+    #[serde(skip_serializing_if = "is_false")]
+    is_error: bool,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    meta: &'a Map<String, Value>,
+}
+
+/// An envelope as it arrives, see [`Sent`].
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Received {
+    structured: Option<Value>,
+    text_field: Option<String>,
+    content: Vec<Content>,
+    is_error: bool,
+    meta: Map<String, Value>,
+}
+
+impl Received {
+    /// A field that is not there, or no text, is none.
+    fn shared_text(&self) -> Option<&str> {
+        self.structured.as_ref()?.get(self.text_field.as_ref()?)?.as_str()
+    }
+}
+
+impl From<Received> for Envelope {
+    fn from(mut received: Received) -> Self {
+        let block = received.shared_text().map(Content::text);
+        received.content.splice(0..0, block);
+        let Received { structured, content, is_error, meta, .. } = received;
+        Self { structured, content, is_error, meta }
     }
 }
 
@@ -264,6 +346,38 @@ mod tests {
         assert_eq!(serde_json::to_value(Envelope::default()).unwrap(), json!({}));
         let parsed: Envelope = serde_json::from_value(json!({"later": 1, "structured": null})).unwrap();
         assert_eq!(parsed, Envelope::default());
+    }
+
+    #[test]
+    fn a_long_text_is_written_once_and_read_twice() {
+        let long = "x".repeat(MIN_SHARED_BYTES);
+        let size_in_full = |envelope: &Envelope| serde_json::to_vec(envelope).unwrap().len();
+        for text in [long.as_str(), "short"] {
+            let envelope = Envelope::structured(&json!({"a": 1, "text": text}), text).unwrap();
+            let envelope = envelope.with(Content::text("and more")).as_error();
+            let json = envelope.to_json().unwrap();
+            assert_eq!(serde_json::from_slice::<Envelope>(&json).unwrap(), envelope);
+            let (read, bytes) = Envelope::from_json(&json).unwrap();
+            assert!(read == envelope && bytes >= 2 * text.len() && bytes <= size_in_full(&envelope));
+            assert_eq!(json.len() < size_in_full(&envelope), text == long);
+        }
+        let other = Envelope::structured(&json!({"text": long}), format!("{long}y")).unwrap();
+        assert_eq!(serde_json::from_slice::<Envelope>(&other.to_json().unwrap()).unwrap(), other);
+        let annotated =
+            Content::Text { text: long.clone(), annotations: Some(ContentAnnotations::default()) };
+        let first = Envelope {
+            content: vec![annotated],
+            ..Envelope::structured(&json!({"text": long}), "").unwrap()
+        };
+        assert_eq!(serde_json::from_slice::<Envelope>(&first.to_json().unwrap()).unwrap(), first);
+    }
+
+    #[test]
+    fn a_field_that_is_not_there_adds_nothing() {
+        for structured in [json!(null), json!(7), json!({"n": 7}), json!(["text"])] {
+            let sent = json!({"structured": structured, "text_field": "n"});
+            assert_eq!(serde_json::from_value::<Envelope>(sent).unwrap().content, []);
+        }
     }
 
     #[test]

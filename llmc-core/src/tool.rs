@@ -72,7 +72,7 @@ pub trait Output {
     where
         Self: Sized,
     {
-        Ok(serde_json::to_vec(&self.into_envelope()?)?)
+        Ok(self.into_envelope()?.to_json()?)
     }
 }
 

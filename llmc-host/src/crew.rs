@@ -74,7 +74,7 @@ struct Job {
 }
 
 impl Crew {
-    /// A crew that runs up to `workers` calls at a time.
+    /// A crew that runs up to `calls` calls at a time, those that wait for calls below them included.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl Crew {
         plugin: Plugin,
         bridge: Arc<Bridge>,
         receiver: Receiver,
-        workers: u32,
+        calls: u32,
     ) -> io::Result<Arc<Self>> {
         let events = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
@@ -100,7 +100,7 @@ impl Crew {
             timer,
             state: Mutex::new(State { threads: 1, ..State::default() }),
             // One more, because one always reads.
-            max_threads: workers.max(1) + 1,
+            max_threads: calls.max(1).saturating_add(1),
         }))
     }
 

@@ -67,7 +67,7 @@ fn run(sender: &Sender, mut receiver: Receiver) -> Result<Infallible, String> {
     let entered = llmc_sandbox::host::enter(policy, library.as_fd())
         .map_err(|error| format!("host of plugin `{}` could not enter its jail: {error}", init.plugin))?;
 
-    let workers = init.limits.workers;
+    let calls = init.limits.calls();
     let name = init.library.clone();
     let bridge = Bridge::install(init, entered.roots, entered.descriptors, sender.clone());
     let plugin = Plugin::load(&entered.plugin_path, &name)?;
@@ -76,7 +76,7 @@ fn run(sender: &Sender, mut receiver: Receiver) -> Result<Infallible, String> {
         report: serde_json::to_value(&entered.report).map_err(|error| error.to_string())?,
     };
     let payload = serde_json::to_vec(&ready).map_err(|error| error.to_string())?;
-    let crew = Crew::new(plugin, bridge, receiver, workers)
+    let crew = Crew::new(plugin, bridge, receiver, calls)
         .map_err(|error| format!("host has no descriptor left to wait with: {error}"))?;
     sender
         .send(Header { kind: from_host::READY, ..Header::default() }, &payload, &[])

@@ -102,8 +102,17 @@ pub struct HostLimits {
     pub file_bytes: u64,
     /// Open descriptors (`RLIMIT_NOFILE`).
     pub open_files: u64,
-    /// Calls that may run at the same time.
+    /// Calls that may run at the same time at one depth.
     pub workers: u32,
+    /// How deep calls may lie below others.
+    pub call_depth: u8,
+}
+
+impl HostLimits {
+    /// Calls that may be there at the same time at all depths together.
+    pub fn calls(&self) -> u32 {
+        self.workers.saturating_mul(u32::from(self.call_depth) + 1)
+    }
 }
 
 /// The host is jailed and its plugin loaded.

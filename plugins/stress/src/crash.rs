@@ -48,6 +48,23 @@ fn recurse(depth: u64) -> u64 {
     recurse(depth + 1) + black_box(frame)[0]
 }
 
+/// Jumps with `longjmp` to where nobody was.
+#[arguments]
+pub(crate) struct StressLongJump;
+
+unsafe extern "C" {
+    fn longjmp(from: *const u64, value: libc::c_int) -> !;
+}
+
+#[tool(READ_ONLY)]
+fn stress_long_jump(_: StressLongJump, _ctx: &Context) -> ToolResult<String> {
+    // A `jmp_buf` has at most 312 bytes on the machines that llmc runs on; see setjmp.h. The C library hides the
+    // addresses in it behind a random number, so zeros lead to no place of this process.
+    let nowhere = black_box([0_u64; 64]);
+    // SAFETY: there is none, which is the point; the buffer is as long as `longjmp` reads.
+    unsafe { longjmp(nowhere.as_ptr(), 1) }
+}
+
 /// Exits.
 #[arguments]
 pub(crate) struct StressExit {

@@ -24,14 +24,14 @@ use llmc_core::prelude::*;
 use attack::StressAttack;
 use constructor::StressConstructorReport;
 use context::{Settings, StressContext, StressNested, StressSecret, StressState};
-use crash::{StressAbort, StressExit, StressOverflow, StressPanic, StressSegfault};
+use crash::{StressAbort, StressExit, StressLongJump, StressOverflow, StressPanic, StressSegfault};
 use hang::{StressLeak, StressSleep, StressSpin};
 use noise::{StressLog, StressLogSpam, StressProgressSpam, StressStderrSpam};
 use results::{StressBadJson, StressHuge, StressWrongOutput};
 use server_memory::StressServerMemory;
 
 export_plugin!("stress":
-    StressPanic, StressAbort, StressSegfault, StressOverflow, StressExit,
+    StressPanic, StressAbort, StressSegfault, StressOverflow, StressLongJump, StressExit,
     StressLeak, StressSpin, StressSleep,
     StressBadJson, StressWrongOutput, StressHuge,
     StressLog, StressLogSpam, StressProgressSpam, StressStderrSpam,

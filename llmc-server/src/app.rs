@@ -10,7 +10,6 @@ mod reload;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use llmc_wire::host::Ready;
@@ -22,6 +21,7 @@ use tracing::{debug, info, warn};
 use crate::audit::{self, Audit};
 use crate::call::{Authority, CallPath, Caller, Common, EXECUTE_CODE, Live, Registry, Schema, Seal};
 use crate::config::{self, Config, Flags, Mode, NamedMode, Plugin};
+use crate::hold::Hold;
 use crate::lock::{Drift, Guard};
 use crate::plugin::Supervisor;
 use crate::plugin::manifest::ManifestFile;
@@ -32,10 +32,6 @@ use crate::stage::Stage;
 use crate::telemetry::otlp;
 use parts::{Ground, Parts};
 
-/// How much later than the server its hosts and the runner start, if nobody has to wait for them. A client lists the tools
-/// first; what starts meanwhile would make it wait where there are few processors. A call that comes before waits for it.
-const LISTED_FIRST: Duration = Duration::from_millis(10);
-
 /// A server that answers clients.
 pub(crate) struct App {
     pub(crate) config: Config,
@@ -44,6 +40,8 @@ pub(crate) struct App {
     /// Plugins that are not what the lock pins, and were not started.
     pub(crate) stopped: Vec<Drift>,
     processes: JoinHandle<anyhow::Result<Processes>>,
+    /// Until when the processes are not started.
+    pub(crate) hold: Hold,
     /// Plugins are pinned.
     is_locked: bool,
     ground: Ground,
@@ -79,6 +77,15 @@ struct Starting {
     runner: Option<JoinHandle<Result<Hello, String>>>,
 }
 
+/// Which processes are begun for a configuration, and when.
+struct Begin<'a> {
+    /// What has its processes already.
+    before: Option<&'a Parts>,
+    /// Only those that this tool needs.
+    tool: Option<&'a str>,
+    hold: Hold,
+}
+
 /// What became of a configuration.
 struct Built {
     registry: Registry,
@@ -88,12 +95,22 @@ struct Built {
 }
 
 impl App {
-    /// Waits until all processes are ready.
+    /// Starts all processes, if they are still held back, and waits until they are ready.
     ///
     /// # Errors
     ///
     /// Why one of them is not. The server must not go on then.
     pub(crate) async fn processes(&mut self) -> anyhow::Result<Processes> {
+        self.hold.release();
+        self.started().await
+    }
+
+    /// Like [`App::processes`], once somebody else releases the hold.
+    ///
+    /// # Errors
+    ///
+    /// As for `processes`.
+    pub(crate) async fn started(&mut self) -> anyhow::Result<Processes> {
         (&mut self.processes).await?
     }
 
@@ -143,8 +160,10 @@ pub(crate) async fn start_for(config: Config, flags: &Flags, tool: Option<&str>)
     let seal = seal.with_common(common.clone());
     let prepared = tokio::task::spawn_blocking(Schema::prepare);
     let mut parts = Parts::prepare(&config, secrets, &ground, None).await?;
+    let hold = Hold::default();
+    let begin = Begin { before: None, tool, hold: hold.clone() };
     let Built { registry, authority, stopped, starting } =
-        build(&config, guard, &mut parts, None, prepared, seal.clone(), tool).await?;
+        build(&config, guard, &mut parts, prepared, seal.clone(), begin).await?;
     record_stopped(&audit, &stopped);
     let path = CallPath::new(registry, authority, Arc::clone(&parts.secrets), audit, config.limits.clone());
     let path = path.with_common(common).with_spans(spans).counting(config.telemetry.metrics);
@@ -155,19 +174,17 @@ pub(crate) async fn start_for(config: Config, flags: &Flags, tool: Option<&str>)
         info!(plugins = processes.reports.len(), "ready");
         Ok(processes)
     });
-    Ok(App { config, live, stopped, processes, is_locked, ground, parts })
+    Ok(App { config, live, stopped, processes, hold, is_locked, ground, parts })
 }
 
-/// From the parts of a configuration to its tools and rules. Begins the processes that `before` does not have; for one
-/// `tool`, only those that it needs.
+/// From the parts of a configuration to its tools and rules.
 async fn build(
     config: &Config,
     mut guard: Guard,
     parts: &mut Parts,
-    before: Option<&Parts>,
     prepared: JoinHandle<()>,
     seal: Seal,
-    tool: Option<&str>,
+    Begin { before, tool, hold }: Begin<'_>,
 ) -> anyhow::Result<Built> {
     for plugin in parts.new_plugins(before) {
         plugin.believe_installed_manifest().await?;
@@ -175,10 +192,9 @@ async fn build(
     let startable = guard.startable(config, parts.supervisors()).await;
     parts.keep_only(&startable);
     let plugins = parts.new_plugins(before);
-    let later = if before.is_none() { LISTED_FIRST } else { Duration::ZERO };
     let mut hosts =
-        Hosts::begin(plugins.iter().filter(|plugin| tool.is_none() || plugin.manifest().is_none()), later);
-    let runner = parts.new_pool(before).filter(|_| tool.is_none()).map(|pool| pool.begin(later));
+        Hosts::begin(plugins.iter().filter(|plugin| tool.is_none() || plugin.manifest().is_none()), &hold);
+    let runner = parts.new_pool(before).filter(|_| tool.is_none()).map(|pool| pool.begin(hold));
     prepared.await?;
 
     let mut registry = Registry::new()?;
@@ -238,7 +254,7 @@ pub(crate) async fn manifest(library: &str, flags: &Flags) -> anyhow::Result<Man
     let parts = Parts::prepare(&config, secrets, &ground, None).await?;
     let plugins = parts.supervisors();
     let plugin = plugins.first().context("one plugin is configured")?;
-    let Ready { manifest, .. } = plugin.begin(Duration::ZERO).await??;
+    let Ready { manifest, .. } = plugin.begin(Hold::none()).await??;
     if let Some(host) = plugin.live() {
         host.kill("it has said what it is");
     }
@@ -290,11 +306,11 @@ struct Hosts {
 }
 
 impl Hosts {
-    /// All hosts at the same time, so much later; at once those of plugins whose tools nobody knows.
-    fn begin<'a>(plugins: impl Iterator<Item = &'a Arc<Supervisor>>, later: Duration) -> Self {
+    /// All hosts at the same time, after the hold; at once those of plugins whose tools nobody knows.
+    fn begin<'a>(plugins: impl Iterator<Item = &'a Arc<Supervisor>>, hold: &Hold) -> Self {
         let begin = |plugin: &'a Arc<Supervisor>| {
-            let later = if plugin.manifest().is_some() { later } else { Duration::ZERO };
-            (Arc::clone(plugin.name()), plugin.begin(later))
+            let hold = if plugin.manifest().is_some() { hold.clone() } else { Hold::none() };
+            (Arc::clone(plugin.name()), plugin.begin(hold))
         };
         Self { starting: plugins.map(begin).collect(), reports: BTreeMap::new() }
     }
@@ -304,7 +320,7 @@ impl Hosts {
         for plugin in plugins {
             let is_new = !self.reports.contains_key(&**plugin.name());
             if is_new && !self.starting.contains_key(plugin.name()) {
-                self.starting.insert(Arc::clone(plugin.name()), plugin.begin(Duration::ZERO));
+                self.starting.insert(Arc::clone(plugin.name()), plugin.begin(Hold::none()));
             }
         }
     }

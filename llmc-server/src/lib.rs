@@ -26,6 +26,7 @@ mod console;
 mod files;
 #[doc(hidden)]
 pub mod fuzz;
+mod hold;
 mod http;
 mod lock;
 pub mod logs;

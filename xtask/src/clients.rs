@@ -38,18 +38,25 @@ fn provide(
     script: &str,
     install: fn(&Path, &Path) -> Result<()>,
 ) -> Result<()> {
-    let wanted = fs::read(source.join(lock)).with_context(|| format!("failed to read `{lock}`"))?;
-    let stamp = folder.join(STAMP);
-    if !fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
-        if folder.exists() {
-            fs::remove_dir_all(folder)?;
-        }
-        fs::create_dir_all(folder)?;
-        println!("installing clients into {}", folder.display());
-        install(source, folder)?;
-        fs::write(stamp, wanted)?;
-    }
+    once(&source.join(lock), folder, || install(source, folder))?;
     fs::copy(source.join(script), folder.join(script))?;
+    Ok(())
+}
+
+/// Installs what a lock file says into an empty folder, unless that was done before.
+pub(crate) fn once(lock: &Path, folder: &Path, install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let wanted = fs::read(lock).with_context(|| format!("failed to read `{}`", lock.display()))?;
+    let stamp = folder.join(STAMP);
+    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)?;
+    println!("installing what `{}` lists into {}", lock.display(), folder.display());
+    install()?;
+    fs::write(stamp, wanted)?;
     Ok(())
 }
 
@@ -67,12 +74,16 @@ fn npm(source: &Path, folder: &Path) -> Result<()> {
 }
 
 fn pip(source: &Path, folder: &Path) -> Result<()> {
-    let python = python()?;
+    environment(&python()?, &source.join("requirements.txt"), folder)
+}
+
+/// A virtual environment of this Python with the wheels of a file, whose digests must be those that stand there.
+pub(crate) fn environment(python: &Path, requirements: &Path, folder: &Path) -> Result<()> {
     let mut venv = Command::new(python);
     workspace::check(venv.args(["-m", "venv"]).arg(folder).stdin(Stdio::null()))?;
     let mut pip = Command::new(folder.join("bin/python"));
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]);
-    pip.args(["--only-binary", ":all:", "--requirement"]).arg(source.join("requirements.txt"));
+    pip.args(["--only-binary", ":all:", "--requirement"]).arg(requirements);
     workspace::check(pip.stdin(Stdio::null()))
 }
 

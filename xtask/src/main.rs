@@ -13,6 +13,7 @@ mod conformance;
 mod dist;
 mod fuzz;
 mod new_plugin;
+mod packages;
 mod prove;
 mod rust_text;
 mod sdk;
@@ -151,7 +152,10 @@ fn run(workspace: &Workspace, verb: Verb) -> Result<ExitCode> {
         Verb::Bench { args } => return bench(workspace, &args),
         Verb::Prove(prove) => return prove::run(workspace, &prove),
         Verb::Fuzz(fuzz) => return fuzz::run(workspace, &fuzz),
-        Verb::Chaos(proof) => return try_out(workspace, "chaos", &proof, Profile::Dev),
+        Verb::Chaos(proof) => {
+            test::provide(&test::FAKETIME);
+            return try_out(workspace, "chaos", &proof, Profile::Dev);
+        }
         Verb::Soak(proof) => return try_out(workspace, "soak", &proof, Profile::Release),
         Verb::Replicas(proof) => {
             test::provide(&test::NGINX);
@@ -198,13 +202,11 @@ fn try_out(workspace: &Workspace, verb: &str, proof: &Proof, usual: Profile) -> 
     };
     let stage = stage::build(workspace, Recipe { features, ..profile.into() }, folder)?;
     let mut cargo = workspace.cargo(["run", "--quiet", "-p", "llmc-chaos"]);
-    if profile == Profile::Release {
-        cargo.arg("--release");
-    }
+    let flag = (profile == Profile::Release).then_some("--release");
     let parts = stage.dir.with_file_name("proof").join("parts");
-    forward(
-        cargo.args(["--", "--stage"]).arg(stage.dir).arg("--parts").arg(parts).arg(verb).args(&proof.args),
-    )
+    cargo.args(flag).args(["--", "--stage"]).arg(stage.dir).arg("--parts").arg(parts);
+    // The second one is for the program: the commands that repeat its run say it.
+    forward(cargo.args(flag).arg(verb).args(&proof.args))
 }
 
 /// Whether servers are to share a Redis database.

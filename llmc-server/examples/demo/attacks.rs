@@ -59,7 +59,11 @@ pub(crate) async fn code(session: &mut Session, folder: &Path) -> anyhow::Result
     let found = answer.structured()["result"].as_array().cloned().unwrap_or_default();
     session.show(&found.iter().take(8).map(Value::to_string).collect::<Vec<_>>().join("\n"));
     let clean = !answer.everything().contains(CANARY) && !answer.everything().contains("llmc serve");
-    session.check(clean, "neither memory nor environment of the server can be reached", answer.took);
+    session.check(
+        clean && !found.is_empty(),
+        "neither memory nor environment of the server can be reached",
+        answer.took,
+    );
 
     session.part("writing outside");
     let outside = folder.join("written-by-code.txt");
@@ -76,11 +80,8 @@ pub(crate) async fn code(session: &mut Session, folder: &Path) -> anyhow::Result
     let answer = session.call("execute_code", json!({"code": code})).await?;
     session.show(&answer.structured()["result"].to_string());
     let nobody = matches!(listener.accept(), Err(error) if error.kind() == ErrorKind::WouldBlock);
-    session.check(
-        nobody && !answer.text().contains("CONNECTED"),
-        "nobody knocked at the listener",
-        answer.took,
-    );
+    let refused = answer.structured()["result"].is_string() && !answer.text().contains("CONNECTED");
+    session.check(nobody && refused, "nobody knocked at the listener", answer.took);
 
     endless_loop(session).await
 }
@@ -148,9 +149,10 @@ pub(crate) async fn commands(session: &mut Session, folder: &Path) -> anyhow::Re
 
     let injected = folder.join("workspace/injected");
     let answer = session
-        .call("run_command", json!({"argv": ["wc", "-l", "README.md; touch injected"], "cwd": "work"}))
+        .call("run_command", json!({"argv": ["wc", "-l", "README.md; touch injected"], "cwd": "work:"}))
         .await?;
-    session.check(!injected.exists(), "`; touch injected` is an argument, not a second command", answer.took);
+    let was_argument = answer.structured()["exit_code"] == 1 && !injected.exists();
+    session.check(was_argument, "`; touch injected` is an argument, not a second command", answer.took);
     Ok(())
 }
 

@@ -83,11 +83,18 @@ impl Session {
         call(&self.peer(), tool, arguments).await
     }
 
-    /// Whether there is a whole Python.
-    pub(crate) async fn has_python(&self) -> anyhow::Result<bool> {
-        let answer = self.call("execute_code", serde_json::json!({"code": "import sqlite3"})).await?;
-        // The embedded subset of Python has no such module.
-        Ok(!answer.is_error())
+    /// Whether there is a whole Python, by the interpreter that a result names. That code does not run at all is no
+    /// reason to leave out what attacks with it.
+    pub(crate) async fn has_python(&mut self) -> anyhow::Result<bool> {
+        let answer = self.call("execute_code", serde_json::json!({"code": "6 * 7"})).await?;
+        let engine = answer.structured()["engine"].as_str().unwrap_or("no interpreter");
+        let (whole, subset) = (engine.starts_with("CPython "), engine.starts_with("monty "));
+        let runs = !answer.is_error() && answer.structured()["result"] == 42 && (whole || subset);
+        if !runs {
+            self.show(&answer.text());
+        }
+        self.check(runs, &format!("Python runs code: {engine}"), answer.took);
+        Ok(whole || !subset)
     }
 
     /// Begins a part.

@@ -119,11 +119,14 @@ impl Parts {
                 part.supervisor.library.version.is_some()
                     && part.supervisor.library.version == Version::at(&draft.library)
             });
-            // Libraries are read and sealed side by side.
+            // Where libraries are compared they are read side by side.
             let library = match unread {
                 true => None,
-                false => Some(Library::begin(&draft.library, plugin.sha256.as_deref(), &trust)?),
+                false => Some(Library::open(&draft.library, plugin.sha256.as_deref(), &trust)?),
             };
+            if let (Some(library), Some(_)) = (&library, known) {
+                library.begin_sealing();
+            }
             drafts.push((draft, library));
         }
         for (draft, library) in drafts {
@@ -292,6 +295,7 @@ fn pool(
         min_isolation: config.server.min_isolation.into(),
         parked_runs: limits.parked_runs,
         runs_code: grants.values().any(Grant::runs_code),
+        zygote: llmc_wire::runner::ZygoteBounds::default(),
     };
     let known = before.and_then(|before| before.pool.clone()).filter(|pool| pool.serves(&init, limits));
     if let Some(pool) = known {
@@ -336,6 +340,7 @@ fn init(config: &Config, name: &str, plugin: &Plugin, library: PathBuf, roots: &
             file_bytes: limits.host_file_bytes,
             open_files: limits.host_open_files,
             workers: limits.workers_per_plugin,
+            call_depth: limits.call_depth,
         },
         config: plugin.config.clone().unwrap_or_default(),
         max_result_bytes: limits.max_result_bytes as u64,

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::{App, Built, Parts, Shown, build, record_configuration};
+use super::{App, Begin, Built, Parts, Shown, build, record_configuration};
 use crate::call::{CallPath, Generation, Schema};
 use crate::config::Config;
 use crate::files::Version;
+use crate::hold::Hold;
 use crate::lock::{Guard, lock_path};
 use crate::plugin::Supervisor;
 use crate::runner::Pool;
@@ -82,8 +83,9 @@ impl App {
         let is_locked = guard.has_lock();
         let prepared = tokio::task::spawn_blocking(Schema::prepare);
         let before = Some(&self.parts);
+        let begin = Begin { before, tool: None, hold: Hold::none() };
         let Built { registry, authority, stopped, starting } =
-            build(config, guard, parts, before, prepared, self.live.path().seal(), None).await?;
+            build(config, guard, parts, prepared, self.live.path().seal(), begin).await?;
         if let Some(drift) = stopped.iter().find(|drift| self.parts.has(&drift.plugin)) {
             anyhow::bail!(
                 "plugin `{}` would not be what the lock pins; look at it with `llmc plugin verify`, then accept it \

@@ -1,6 +1,7 @@
 //! Checking a chain: every record against the one before it, every checkpoint against its record and its key.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use super::chain::{self, ChainId, Checkpoint, End, Hash, Kind};
 use super::head;
 use super::key::{Key, beside, public};
 use super::record::Fields;
-use super::store::{self, StoreError, Stored};
+use super::store::{self, Source, StoreError, Stored};
 use crate::config::AuditFormat;
 
 /// Findings that are told; the rest is counted.
@@ -28,7 +29,7 @@ pub(crate) struct Trust {
 }
 
 /// What was found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
     pub(crate) records: u64,
     pub(crate) first_seq: u64,
@@ -56,6 +57,13 @@ impl Report {
     }
 }
 
+/// Who must have signed, and how that is found out.
+#[derive(Clone, Copy)]
+pub(super) struct Signer<'a> {
+    pub(super) key: VerifyingKey,
+    pub(super) is_signed: &'a dyn Fn(&Checkpoint) -> bool,
+}
+
 /// Checks all of it.
 ///
 /// # Errors
@@ -66,22 +74,38 @@ pub(crate) fn verify(path: &Path, format: Option<AuditFormat>, trust: &Trust) ->
     let told = head::read(path);
     let mut source = store::source(path, format)?;
     source.snapshot()?;
-    let mut report = Report {
-        records: 0,
-        first_seq: 0,
-        last_seq: 0,
-        checkpoints: 0,
-        public_key: None,
-        findings: Vec::new(),
-        more: 0,
-        notes: Vec::new(),
-    };
+    let mut report = Report::default();
     for damage in source.damage()? {
         report.find(format!("the database is damaged: {damage}"));
     }
     let Some(key) = key(path, trust, &mut report) else { return Ok(report) };
-    report.public_key = Some(chain::hex(key.as_bytes()));
-    let Some((chain, base)) = base(source.base(), &key, &mut report) else { return Ok(report) };
+    let signer = Signer { key, is_signed: &|checkpoint| checkpoint.is_signed_by(&key) };
+    let beside = Beside { head: told, head_path: &head::path(path), checkpoints: &trust.checkpoints };
+    compare(source.as_mut(), beside, signer, report)
+}
+
+/// What is told of the chain by others than its records.
+pub(super) struct Beside<'a> {
+    /// The end that the file beside the records tells, and where that is.
+    pub(super) head: io::Result<Option<Checkpoint>>,
+    pub(super) head_path: &'a Path,
+    /// Checkpoints that were kept elsewhere.
+    pub(super) checkpoints: &'a [Checkpoint],
+}
+
+/// Checks records that can be read by a key that is known.
+///
+/// # Errors
+///
+/// When they cannot be read to their end.
+pub(super) fn compare(
+    source: &mut dyn Source,
+    beside: Beside<'_>,
+    signer: Signer<'_>,
+    mut report: Report,
+) -> Result<Report, StoreError> {
+    report.public_key = Some(chain::hex(signer.key.as_bytes()));
+    let Some((chain, base)) = base(source.base(), signer, &mut report) else { return Ok(report) };
 
     let mut marks: BTreeMap<u64, Vec<(Checkpoint, &str)>> = BTreeMap::new();
     let mut add =
@@ -94,33 +118,30 @@ pub(crate) fn verify(path: &Path, format: Option<AuditFormat>, trust: &Trust) ->
         Ok(head) => head.into_iter().for_each(|head| add(head, "the end kept with the records")),
         Err(error) => report.find(format!("the end kept with the records cannot be read: {error}")),
     }
-    match told {
+    let shown = beside.head_path.display();
+    match beside.head {
         Ok(Some(head)) => add(head, "the end kept beside the records"),
-        Ok(None) => report
-            .find(format!("`{}` is gone: nothing tells where the chain ends", head::path(path).display())),
-        Err(error) => report.find(format!("`{}`: {error}", head::path(path).display())),
+        Ok(None) => report.find(format!("`{shown}` is gone: nothing tells where the chain ends")),
+        Err(error) => report.find(format!("`{shown}`: {error}")),
     }
-    trust
+    beside
         .checkpoints
         .iter()
         .for_each(|checkpoint| add(checkpoint.clone(), "a checkpoint that was kept elsewhere"));
 
-    let mut walk = Walk { end: base, key, chain, marks, report };
+    let mut walk = Walk { end: base, signer, chain, marks, report };
     walk.check_marks();
-    report = {
-        source.records(&mut |record| {
-            match record {
-                Ok(record) => walk.record(&record),
-                Err(garbage) if garbage.is_torn_end => {
-                    walk.report.notes.push(format!("{}: a record that was never finished", garbage.place));
-                }
-                Err(garbage) => walk.report.find(format!("{}: this is no record", garbage.place)),
+    source.records(&mut |record| {
+        match record {
+            Ok(record) => walk.record(&record),
+            Err(garbage) if garbage.is_torn_end => {
+                walk.report.notes.push(format!("{}: a record that was never finished", garbage.place));
             }
-            ControlFlow::Continue(())
-        })?;
-        walk.done(&base)
-    };
-    Ok(report)
+            Err(garbage) => walk.report.find(format!("{}: this is no record", garbage.place)),
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(walk.done(&base))
 }
 
 fn key(path: &Path, trust: &Trust, report: &mut Report) -> Option<VerifyingKey> {
@@ -141,7 +162,7 @@ fn key(path: &Path, trust: &Trust, report: &mut Report) -> Option<VerifyingKey> 
 
 fn base(
     base: Result<Option<Checkpoint>, StoreError>,
-    key: &VerifyingKey,
+    signer: Signer<'_>,
     report: &mut Report,
 ) -> Option<(ChainId, End)> {
     let base = match base {
@@ -155,8 +176,8 @@ fn base(
             return None;
         }
     };
-    if base.kind != Kind::Base || !base.is_signed_by(key) {
-        report.find(foreign(&base, key, "the beginning of the chain"));
+    if base.kind != Kind::Base || !(signer.is_signed)(&base) {
+        report.find(foreign(&base, &signer.key, "the beginning of the chain"));
         return None;
     }
     report.checkpoints += 1;
@@ -179,7 +200,7 @@ fn foreign(checkpoint: &Checkpoint, key: &VerifyingKey, what: &str) -> String {
 struct Walk<'a> {
     /// Where the last record led.
     end: End,
-    key: VerifyingKey,
+    signer: Signer<'a>,
     chain: ChainId,
     /// Checkpoints that are still to come, by record.
     marks: BTreeMap<u64, Vec<(Checkpoint, &'a str)>>,
@@ -189,7 +210,10 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn record(&mut self, record: &Stored) {
         self.report.records += 1;
-        let expected = self.end.seq + 1;
+        let Some(expected) = self.end.seq.checked_add(1) else {
+            self.report.find(format!("record {} is out of place", record.seq));
+            return;
+        };
         match record.seq {
             seq if seq == expected => {}
             seq if seq > expected && seq - 1 == expected => {
@@ -243,8 +267,8 @@ impl Walk<'_> {
 
     fn check_mark(&mut self, mark: &Checkpoint, what: &str, there: Option<Hash>) {
         let seq = mark.seq;
-        if !mark.is_signed_by(&self.key) {
-            let finding = foreign(mark, &self.key, what);
+        if !(self.signer.is_signed)(mark) {
+            let finding = foreign(mark, &self.signer.key, what);
             self.report.find(finding);
         } else if mark.chain_id() != Some(self.chain) {
             self.report
@@ -260,12 +284,13 @@ impl Walk<'_> {
     fn done(mut self, base: &End) -> Report {
         for (mark, what) in std::mem::take(&mut self.marks).into_values().flatten() {
             let seq = mark.seq;
-            if seq > self.end.seq && mark.is_signed_by(&self.key) && mark.chain_id() == Some(self.chain) {
+            let is_own = (self.signer.is_signed)(&mark) && mark.chain_id() == Some(self.chain);
+            if seq > self.end.seq && is_own {
                 self.report.find(format!(
                     "the end is cut off: {what} was signed of record {seq}, and the last one here is {}",
                     self.end.seq
                 ));
-            } else if seq < base.seq && mark.is_signed_by(&self.key) && mark.chain_id() == Some(self.chain) {
+            } else if seq < base.seq && is_own {
                 self.report.notes.push(format!("{what} is of record {seq}, which was taken out"));
             } else {
                 // Of a record that is missing, or not of this audit at all.

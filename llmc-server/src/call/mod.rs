@@ -408,11 +408,12 @@ impl CallPath {
             }
             body => body?,
         };
-        let result_bytes = body.len();
+        let checked = output::checked(&body, entry, &self.secrets, self.limits.max_result_bytes);
         if context.depth > 0 {
-            context.bounds.count_bytes(result_bytes, &self.limits)?;
+            let bytes = checked.as_ref().map_or(body.len(), |(_, bytes)| *bytes);
+            context.bounds.count_bytes(bytes, &self.limits)?;
         }
-        let envelope = output::checked(&body, entry, &self.secrets, self.limits.max_result_bytes)?;
+        let (envelope, result_bytes) = checked?;
         Ok(Done { envelope, result_bytes })
     }
 
@@ -475,7 +476,8 @@ impl CallPath {
 
     /// Waits for a place among all calls and one among those of the plugin.
     ///
-    /// A nested call does not take a place among all calls: the call above it holds one and waits for this one.
+    /// Nobody waits for a place that a call above it holds: a nested call takes none among all calls, and in the plugin
+    /// one of its own depth.
     async fn turn(&self, entry: &Entry, context: &CallContext) -> Result<Turn, CallError> {
         let wait = Duration::from_millis(self.limits.queue_timeout_ms);
         let begun = Instant::now();
@@ -486,7 +488,7 @@ impl CallPath {
                 _ => None,
             };
             let of_plugin = match &entry.home {
-                Home::Plugin(home) => Some(home.plugin.worker().await),
+                Home::Plugin(home) => Some(home.plugin.worker(context.depth).await),
                 Home::Server(_) => None,
             };
             // The semaphores live as long as the server and are never closed.

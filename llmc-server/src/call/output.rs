@@ -6,7 +6,7 @@ use llmc_core::{Content, Envelope};
 use super::{CallError, Entry, Kind};
 use crate::secret::Secrets;
 
-/// Turns the bytes of a result into one that may be shown.
+/// Turns the bytes of a result into one that may be shown, and tells how large it is.
 ///
 /// # Errors
 ///
@@ -16,21 +16,19 @@ pub(super) fn checked(
     entry: &Entry,
     secrets: &Secrets,
     max_bytes: usize,
-) -> Result<Envelope, CallError> {
+) -> Result<(Envelope, usize), CallError> {
     let invalid = |what: String| {
         let (tool, plugin) = (&entry.name, entry.owner());
         CallError::new(Kind::InvalidResult, format!("`{tool}` of plugin `{plugin}` answered with {what}"))
     };
-    if body.len() > max_bytes {
-        let message = format!(
-            "the result of `{}` has {} bytes, the limit is {max_bytes} bytes (`limits.max_result_bytes`)",
-            entry.name,
-            body.len()
-        );
-        return Err(CallError::new(Kind::Limit, message).by("limits.max_result_bytes"));
-    }
-    let mut envelope: Envelope = serde_json::from_slice(body)
+    let within_limit = |bytes: usize| match bytes > max_bytes {
+        true => Err(too_large(&entry.name, bytes, max_bytes)),
+        false => Ok(()),
+    };
+    within_limit(body.len())?;
+    let (mut envelope, bytes) = Envelope::from_json(body)
         .map_err(|error| invalid(format!("something that is no result: {error}")))?;
+    within_limit(bytes)?;
     if !secrets.is_empty() {
         mask(&mut envelope, secrets)?;
     }
@@ -48,7 +46,14 @@ pub(super) fn checked(
         let text = envelope.structured.as_ref().map(ToString::to_string).unwrap_or_default();
         envelope.content.push(Content::text(text));
     }
-    Ok(envelope)
+    Ok((envelope, bytes))
+}
+
+fn too_large(tool: &str, bytes: usize, max_bytes: usize) -> CallError {
+    let message = format!(
+        "the result of `{tool}` has {bytes} bytes, the limit is {max_bytes} bytes (`limits.max_result_bytes`)"
+    );
+    CallError::new(Kind::Limit, message).by("limits.max_result_bytes")
 }
 
 fn mask(envelope: &mut Envelope, secrets: &Secrets) -> Result<(), CallError> {

@@ -101,7 +101,7 @@ impl Serve {
         let server =
             http::Server { live: app.live.clone(), max_body_bytes: max_bytes, ready: is_ready, console };
         let serving = tokio::spawn(listener.serve(server, stop.clone()));
-        let front = Front::new(app.live.clone());
+        let front = Front::new(app.live.clone(), app.hold.clone());
         let with_stdio = !self.no_stdio && is_pipe_or_socket();
         let stdio = async {
             match with_stdio {
@@ -122,12 +122,12 @@ impl Serve {
     /// Serves the one client on stdin and stdout.
     async fn stdio_alone(&self, mut app: App, hang_up: HangUp) -> anyhow::Result<()> {
         let max_bytes = app.config.limits.max_message_bytes;
-        let serving = transport::stdio::serve(Front::new(app.live.clone()), max_bytes);
+        let serving = transport::stdio::serve(Front::new(app.live.clone(), app.hold.clone()), max_bytes);
         tokio::pin!(serving);
         // A process that did not get ready ends the server, even if a client has seen its tools, or has left already.
         tokio::select! {
             biased;
-            processes = app.processes() => {
+            processes = app.started() => {
                 processes?;
                 if io::stdin().is_terminal() {
                     note(AT_A_TERMINAL);

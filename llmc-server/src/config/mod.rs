@@ -388,7 +388,7 @@ pub struct Limits {
     pub queue_timeout_ms: u64,
     /// Calls of all plugins together that may run or wait at the same time.
     pub concurrent_calls: usize,
-    /// Calls that one plugin runs at the same time.
+    /// Calls that one plugin runs at the same time; for calls below calls as many again at each depth.
     pub workers_per_plugin: u32,
     /// How deep tools may call tools.
     pub call_depth: u8,

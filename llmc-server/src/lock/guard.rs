@@ -51,6 +51,9 @@ impl Guard {
         config: &Config,
         plugins: Vec<Arc<Supervisor>>,
     ) -> Vec<Arc<Supervisor>> {
+        if self.lock.is_some() {
+            plugins.iter().for_each(|plugin| plugin.library.begin_sealing());
+        }
         let mut startable = Vec::new();
         for plugin in plugins {
             if self.lock.is_some()

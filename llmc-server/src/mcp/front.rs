@@ -14,6 +14,7 @@ use super::listen::{Listening, MAX_STREAMS};
 use super::tasks::Tasks;
 use super::{Handler, convert};
 use crate::call::{CallPath, Caller, Live, origin_of_connection};
+use crate::hold::Hold;
 
 /// One MCP client on stdio, or all that come over the network.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub(crate) struct Front {
     streams: Arc<Semaphore>,
     /// The server ends: so do streams of notifications.
     ending: CancellationToken,
+    /// Released as soon as a client will need processes.
+    hold: Hold,
 }
 
 /// The tools of a call path, as clients see them; made once for each.
@@ -38,10 +41,10 @@ struct Listed {
 }
 
 impl Front {
-    /// For the client on stdio.
-    pub(crate) fn new(live: Live) -> Self {
+    /// For the client on stdio, for whose requests processes may be held back.
+    pub(crate) fn new(live: Live, hold: Hold) -> Self {
         let origin = origin_of_connection();
-        Self { origin: Some(origin), ..Self::for_network(live, CancellationToken::new()) }
+        Self { origin: Some(origin), hold, ..Self::for_network(live, CancellationToken::new()) }
     }
 
     /// For clients whose requests come with an [`crate::call::Identity`].
@@ -55,6 +58,7 @@ impl Front {
             tasks: Tasks::default(),
             streams,
             ending,
+            hold: Hold::none(),
         }
     }
 
@@ -94,6 +98,16 @@ impl Front {
         }
         Arc::clone(&listed.tools)
     }
+
+    /// Who lists the tools will call one, and a call needs its process.
+    fn hold_until(&self, request: &ClientRequest) {
+        use ClientRequest as Asked;
+        match request {
+            Asked::InitializeRequest(_) | Asked::DiscoverRequest(_) | Asked::PingRequest(_) => {}
+            Asked::ListToolsRequest(_) => self.hold.release_after_answer(),
+            _ => self.hold.release(),
+        }
+    }
 }
 
 /// As on stdio, where one service lives as long as its client.
@@ -103,11 +117,13 @@ impl Service<RoleServer> for Front {
         request: ClientRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<ServerResult, ErrorData> {
+        self.hold_until(&request);
         match &request {
             ClientRequest::SubscriptionsListenRequest(_) => {
                 self.listening().handle_request(request, context).await
             }
-            _ => self.handler().handle_request(request, context).await,
+            // What the SDK makes a task of stays small: a task is moved as a whole, several times.
+            _ => Box::pin(self.handler().handle_request(request, context)).await,
         }
     }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -20,7 +20,7 @@ const MAX_BYTES: u64 = 256 << 20;
 /// Bytes that are copied at a time.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// A library whose copy is being made.
+/// A library, and its copy once somebody needs that.
 #[derive(Debug)]
 pub(crate) struct Library {
     /// Where it is read from.
@@ -33,7 +33,19 @@ pub(crate) struct Library {
     pub(crate) version: Option<Version>,
     /// The digest that the operator expects.
     pub(crate) expected: Option<String>,
-    sealed: watch::Receiver<Option<Result<Arc<Sealed>, Arc<LibraryError>>>>,
+    /// Until the copy is begun.
+    unread: Mutex<Option<Unread>>,
+    sealed: watch::Receiver<Option<Outcome>>,
+}
+
+type Outcome = Result<Arc<Sealed>, Arc<LibraryError>>;
+
+/// What the copy is made from, and where it goes.
+#[derive(Debug)]
+struct Unread {
+    file: File,
+    trust: Trust,
+    done: watch::Sender<Option<Outcome>>,
 }
 
 /// A sealed copy of a library.
@@ -82,12 +94,12 @@ pub(crate) enum LibraryError {
 }
 
 impl Library {
-    /// Opens a library, and begins to read, check and seal it in the background.
+    /// Opens a library. It is read later: this is all that a list of tools needs.
     ///
     /// # Errors
     ///
     /// When it cannot be opened; see [`LibraryError`].
-    pub(crate) fn begin(path: &Path, expected: Option<&str>, trust: &Trust) -> Result<Self, LibraryError> {
+    pub(crate) fn open(path: &Path, expected: Option<&str>, trust: &Trust) -> Result<Self, LibraryError> {
         let failed = |source| LibraryError::Read { path: path.to_owned(), source };
         let (file, bytes) = files::open(path, MAX_BYTES).map_err(failed)?;
         let metadata = file.metadata().ok();
@@ -95,21 +107,28 @@ impl Library {
         let version = metadata.as_ref().map(Version::of);
         let (done, sealed) = watch::channel(None);
         let (path, expected) = (path.to_owned(), expected.map(str::to_owned));
-        let library = Self { path, bytes, modified, version, expected, sealed };
-        let (path, expected, trust) = (library.path.clone(), library.expected.clone(), trust.clone());
+        let unread = Mutex::new(Some(Unread { file, trust: trust.clone(), done }));
+        Ok(Self { path, bytes, modified, version, expected, unread, sealed })
+    }
+
+    /// Begins to read, check and seal it in the background, unless that has begun.
+    pub(crate) fn begin_sealing(&self) {
+        let unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Unread { file, trust, done }) = unread else { return };
+        let (path, expected) = (self.path.clone(), self.expected.clone());
         tokio::task::spawn_blocking(move || {
             let sealed = Sealed::make(file, &path, expected.as_deref(), &trust);
             done.send_replace(Some(sealed.map(Arc::new).map_err(Arc::new)));
         });
-        Ok(library)
     }
 
-    /// The copy, once it is made.
+    /// Waits for the copy.
     ///
     /// # Errors
     ///
     /// See [`LibraryError`].
-    pub(crate) async fn sealed(&self) -> Result<Arc<Sealed>, Arc<LibraryError>> {
+    pub(crate) async fn sealed(&self) -> Outcome {
+        self.begin_sealing();
         let mut sealed = self.sealed.clone();
         let outcome = sealed.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
         outcome.ok().flatten().unwrap_or_else(|| {
@@ -177,7 +196,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"abc").unwrap();
         let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        let begun = Library::begin(file.path(), Some(digest), &Trust::default()).unwrap();
+        let begun = Library::open(file.path(), Some(digest), &Trust::default()).unwrap();
+        assert!(begun.unread.lock().unwrap().is_some() && begun.sha256().is_none(), "nobody needs it yet");
         let library = begun.sealed().await.unwrap();
         assert_eq!((library.sha256.as_str(), begun.sha256().as_deref()), (digest, Some(digest)));
 
@@ -193,7 +213,7 @@ mod tests {
     #[tokio::test]
     async fn another_digest_is_refused_and_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let library = Library::begin(file.path(), Some(&"0".repeat(64)), &Trust::default()).unwrap();
+        let library = Library::open(file.path(), Some(&"0".repeat(64)), &Trust::default()).unwrap();
         let error = library.sealed().await.unwrap_err().to_string();
         assert_eq!(library.sha256(), None);
         assert!(error.contains("e3b0c44298fc1c14") && error.contains("`sha256`"), "{error}");
@@ -201,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_device_is_not_a_library() {
-        let error = Library::begin(Path::new("/dev/zero"), None, &Trust::default()).unwrap_err().to_string();
+        let error = Library::open(Path::new("/dev/zero"), None, &Trust::default()).unwrap_err().to_string();
         assert!(error.contains("not a regular file"), "{error}");
     }
 }

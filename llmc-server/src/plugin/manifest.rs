@@ -87,7 +87,7 @@ mod tests {
 
         async fn believed(&self, expected: Option<&str>) -> Option<Value> {
             let library =
-                Library::begin(&self.0.path().join("libhello.so"), expected, &Trust::default()).unwrap();
+                Library::open(&self.0.path().join("libhello.so"), expected, &Trust::default()).unwrap();
             ManifestFile::beside(&library).await.unwrap()
         }
     }

@@ -22,7 +22,7 @@ const PIECE_BYTES: usize = 64 << 10;
 const FILE: &str = "file:";
 
 /// Whose signatures count.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Trust {
     keys: Arc<[(String, PublicKey)]>,
     required: bool,

@@ -18,6 +18,7 @@ use super::library::{Library, LibraryError};
 use super::manifest::ManifestFile;
 use super::spawn::Spawner;
 use crate::audit;
+use crate::hold::Hold;
 use crate::telemetry::{METRICS, OfPlugin};
 
 /// A host that lived this long was no failure of its start.
@@ -39,8 +40,12 @@ pub(crate) struct Supervisor {
     current: Mutex<Current>,
     starting: Arc<tokio::sync::Mutex<()>>,
     metrics: OfPlugin,
-    /// Calls that it may still take, whichever configuration they began with.
-    workers: Arc<Semaphore>,
+    /// Calls that it may still take at each depth, whichever configuration they began with.
+    ///
+    /// A call keeps its place while it waits for the calls below it. Those take places that only calls of their own
+    /// depth hold, which wait for deeper ones at most, and the deepest wait for none: so no circle of plugins, nor a
+    /// plugin that calls itself, waits for its own places.
+    workers: Box<[Arc<Semaphore>]>,
     /// No host is started any more.
     has_ended: AtomicBool,
 }
@@ -89,7 +94,8 @@ impl Supervisor {
         load_timeout: Duration,
     ) -> Self {
         let (current, starting, has_ended) = Default::default();
-        let workers = Arc::new(Semaphore::new(init.limits.workers as usize));
+        let places = |_| Arc::new(Semaphore::new(init.limits.workers as usize));
+        let workers = (0..=init.limits.call_depth).map(places).collect();
         let metrics = METRICS.plugin(&settings.plugin);
         Self {
             library,
@@ -137,9 +143,10 @@ impl Supervisor {
         self.current().connection.clone().filter(|connection| connection.is_open())
     }
 
-    /// A place among the calls that it may run at the same time.
-    pub(crate) async fn worker(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
-        Arc::clone(&self.workers).acquire_owned().await
+    /// A place among the calls that it may run at the same time at this depth, which is one that calls may have.
+    pub(crate) async fn worker(&self, depth: u8) -> Result<OwnedSemaphorePermit, AcquireError> {
+        let deepest = self.workers.len() - 1;
+        Arc::clone(&self.workers[usize::from(depth).min(deepest)]).acquire_owned().await
     }
 
     /// Whether the host answers; one that ended is started again, if its back-off allows that before `until`.
@@ -187,13 +194,13 @@ impl Supervisor {
         self.live().ok_or_else(|| self.unavailable("it ended right after its start".into()))
     }
 
-    /// The first start, in the background and so much later; from now on calls wait for it.
-    pub(crate) fn begin(self: &Arc<Self>, later: Duration) -> JoinHandle<Result<Ready, Unavailable>> {
+    /// The first start, in the background and after the hold; from now on calls wait for it.
+    pub(crate) fn begin(self: &Arc<Self>, hold: Hold) -> JoinHandle<Result<Ready, Unavailable>> {
         let turn = Arc::clone(&self.starting).try_lock_owned();
         let supervisor = Arc::clone(self);
         tokio::spawn(async move {
             let _turn = turn;
-            tokio::time::sleep(later).await;
+            hold.over().await;
             supervisor.start().await
         })
     }
@@ -218,6 +225,7 @@ impl Supervisor {
             return Err(self.unavailable("it was replaced with a new configuration; call again".into()));
         }
         self.current().count_start(begun);
+        self.library.begin_sealing();
         let spawned = self.spawner.spawn(&self.program).await.map_err(|error| {
             self.unavailable(format!("failed to start `{}`: {error}", self.program.display()))
         })?;

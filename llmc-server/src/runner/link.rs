@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use crate::audit::{self, Audit};
+use crate::hold::Hold;
 use crate::outbox::Outbox;
 use crate::plugin::spawn::{Process, Spawned, Spawner};
 use crate::secret::Secrets;
@@ -134,13 +135,13 @@ impl Link {
         }
     }
 
-    /// The first start, in the background and so much later; from now on runs wait for it.
-    pub(crate) fn begin(self: &Arc<Self>, later: Duration) -> JoinHandle<Result<Hello, String>> {
+    /// The first start, in the background and after the hold; from now on runs wait for it.
+    pub(crate) fn begin(self: &Arc<Self>, hold: Hold) -> JoinHandle<Result<Hello, String>> {
         let turn = Arc::clone(&self.starting).try_lock_owned();
         let link = Arc::clone(self);
         tokio::spawn(async move {
             let _turn = turn;
-            tokio::time::sleep(later).await;
+            hold.over().await;
             link.start().await
         })
     }

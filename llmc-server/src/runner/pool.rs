@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use llmc_wire::runner::{Hello, Init};
 use tokio::sync::Semaphore;
@@ -12,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::Link;
 use super::kit::Kits;
 use crate::config::Limits;
+use crate::hold::Hold;
 use crate::telemetry::METRICS;
 
 /// A runner and its places.
@@ -49,9 +49,9 @@ impl Pool {
             && *own == wanted
     }
 
-    /// The first start, in the background and so much later; from now on runs wait for it.
-    pub(crate) fn begin(&self, later: Duration) -> JoinHandle<Result<Hello, String>> {
-        self.link.begin(later)
+    /// The first start, in the background and after the hold; from now on runs wait for it.
+    pub(crate) fn begin(&self, hold: Hold) -> JoinHandle<Result<Hello, String>> {
+        self.link.begin(hold)
     }
 
     /// What the runner said at its start, if it has started.

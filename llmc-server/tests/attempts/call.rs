@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::row::{Profile, overlaid};
+
+/// What a command is told in the lesser tier.
+pub(crate) const NO_COMMANDS: &str = "`workspace` is not run without namespaces";
+
 /// A tool call, or one of the other things that a client or an operator does.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +46,9 @@ pub(crate) struct Call {
     pub(crate) keep: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) expected: Map<String, Value>,
+    /// The same for one profile, where they differ.
+    #[serde(default)]
+    pub(crate) expected_in: BTreeMap<String, Map<String, Value>>,
 }
 
 /// A request over HTTP. `@LENGTH@` in a line stands for the length of the body, `@ADDRESS@` for host and port.
@@ -78,6 +86,19 @@ pub(crate) enum Deed<'a> {
 }
 
 impl Call {
+    /// What must be seen. In the lesser tier commands are refused, whatever they are.
+    pub(crate) fn expected(&self, profile: Profile) -> Map<String, Value> {
+        let expected = overlaid(&self.expected, &self.expected_in, profile);
+        let is_command = self.tool.as_deref() == Some("run_command");
+        if profile != Profile::Landlock || !is_command || expected.get("is_error") == Some(&true.into()) {
+            return expected;
+        }
+        Map::from_iter([
+            ("is_error".to_owned(), true.into()),
+            ("text".to_owned(), json!({"pattern": NO_COMMANDS})),
+        ])
+    }
+
     /// The one thing that it does.
     pub(crate) fn deed(&self) -> Deed<'_> {
         let deeds = [

@@ -158,10 +158,11 @@ fn constructors_run_in_the_jail() -> (Shown, Shown) {
 }
 
 /// Calls of the plugin that misbehaves, and what the error must name.
-const MISBEHAVIOUR: [(&str, &str); 9] = [
+const MISBEHAVIOUR: [(&str, &str); 10] = [
     ("stress_abort", "SIGABRT"),
     ("stress_segfault", "SIGSEGV"),
     ("stress_overflow", "SIG"),
+    ("stress_long_jump", "SIGSEGV"),
     ("stress_panic", "panicked"),
     ("stress_exit", "stress"),
     ("stress_spin", "call_timeout_ms"),

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 
+use crate::call::NO_COMMANDS;
 use crate::observe::{Process, descendants};
 use crate::outside::Listeners;
 use crate::row::Trial;
 use crate::support::{Called, PATIENCE, Server, Setup, stage, stress_library};
+use crate::without::{user_namespaces, without};
 
 /// Stands in the server's environment and in a file beside the granted root; it must never be seen.
 pub(crate) const CANARY: &str = "canary-5d1c0f7e-tell-nobody";
@@ -55,14 +57,19 @@ pub(crate) struct Ground {
 
 impl Ground {
     /// Starts a server with the configuration of this name, or with both kinds of jails, whose runs have these limits;
-    /// with these variables in its environment.
+    /// with these variables in its environment. In the lesser tier the kernel gives it no user namespaces.
     pub(crate) fn new(
         name: Option<&str>,
+        is_lesser: bool,
         limits: &BTreeMap<String, u64>,
         env: &BTreeMap<String, String>,
     ) -> Self {
         let setup = match name {
             Some(name) => named(name),
+            None if is_lesser => {
+                Setup::new(&format!("[server]\nmin_isolation = 'landlock'\n{}", config(limits)))
+                    .prepare(without(&user_namespaces()))
+            }
             None => Setup::new(&config(limits)),
         };
         let setup = setup.env("OPENAI_API_KEY", CANARY).log_filter("warn");
@@ -84,7 +91,14 @@ impl Ground {
         ];
         let runs = warm_up.map(|(tool, arguments)| {
             let called = server.call(tool, arguments);
-            assert!(name.is_some() || !called.is_error(), "{called:?}");
+            if is_lesser && tool == "run_command" {
+                assert!(called.error().contains(NO_COMMANDS), "{called:?}");
+            } else {
+                assert!(name.is_some() || !called.is_error(), "{called:?}");
+            }
+            if is_lesser && !called.is_error() {
+                assert_eq!(called.ok()["isolation"], "landlock", "{called:?}");
+            }
             !called.is_error()
         });
         let mut ground = Self {
@@ -98,7 +112,7 @@ impl Ground {
             idle: 0,
         };
         ground.address = address(&ground.server);
-        ground.idle = ground.settled(ground.all_wait(runs));
+        ground.idle = ground.settled(ground.all_wait(runs, is_lesser));
         ground
     }
 
@@ -210,11 +224,13 @@ impl Ground {
 
     /// Processes below the server when its interpreters wait: hosts, the runner, the interpreter that is forked, and those
     /// that wait, each of these with a process 1 of its jail. `runs` tells whether Python, JavaScript and commands run.
-    fn all_wait(&self, [python, javascript, command]: [bool; 3]) -> usize {
+    /// In the lesser tier none wait.
+    fn all_wait(&self, [python, javascript, command]: [bool; 3], is_lesser: bool) -> usize {
         let text = std::fs::read_to_string(self.folder().join("llmc.toml")).unwrap();
         let is_plugin = |line: &&str| line.starts_with("[plugins.") && line.matches('.').count() == 1;
         let runner = usize::from(python || javascript || command);
         let jails = usize::from(python) * (1 + PARKED) + usize::from(javascript) * SPARES;
+        let jails = if is_lesser { 0 } else { jails };
         text.lines().filter(is_plugin).count() + runner + 2 * jails
     }
 

@@ -28,6 +28,7 @@ mod without;
 
 mod call;
 mod checks;
+mod coverage;
 mod elsewhere;
 mod ground;
 mod outside;
@@ -47,8 +48,6 @@ use row::Section;
 
 /// Fewest attempts that there are: a file that is not found must not go unnoticed.
 const LEAST_ATTEMPTS: usize = 220;
-/// Ways out of a jail that other sandboxes test: numbers 1 to this.
-const KNOWN_ESCAPES: u32 = 87;
 /// What models write every day, which must work.
 const EVERYDAY: &str = include_str!("everyday.toml");
 /// Fewest rows of it.
@@ -56,21 +55,20 @@ const LEAST_EVERYDAY: usize = 60;
 
 #[test]
 fn every_attempt_is_refused_and_its_neighbour_works() {
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|ending| ending == "toml"));
-    files.sort();
-    let read = |file: &PathBuf| Section::read(&std::fs::read_to_string(file).unwrap());
-    let sections: Vec<Section> = files.iter().map(read).collect();
+    let sections = sections();
     let mut numbers: Vec<u32> = sections.iter().flat_map(|section| section.numbers()).collect();
     assert!(numbers.len() >= LEAST_ATTEMPTS, "{} attempts", numbers.len());
     numbers.sort_unstable();
     let doubled: Vec<_> = numbers.windows(2).filter(|pair| pair[0] == pair[1]).collect();
     assert!(doubled.is_empty(), "every attempt has a number of its own: {doubled:?}");
-    assert!((1..=KNOWN_ESCAPES).all(|number| numbers.contains(&number)), "{numbers:?}");
     sections.iter().flat_map(|section| &section.row).for_each(row::Row::check);
     sections.iter().for_each(elsewhere::check);
     judge("attempts", "The attempts", &sections);
+}
+
+#[test]
+fn every_known_attack_is_held() {
+    coverage::check(&sections());
 }
 
 #[test]
@@ -79,6 +77,15 @@ fn everyday_python_works() {
     assert!(section.row.len() >= LEAST_EVERYDAY, "{} rows", section.row.len());
     section.row.iter().for_each(row::Row::check);
     judge("everyday", "Everyday Python", &[section]);
+}
+
+/// The attempts, a section from each file.
+fn sections() -> Vec<Section> {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "toml"));
+    files.sort();
+    files.iter().map(|file| Section::read(&std::fs::read_to_string(file).unwrap())).collect()
 }
 
 /// Where the attempts are.

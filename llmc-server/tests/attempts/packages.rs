@@ -160,28 +160,80 @@ fn packages_that_cannot_be_granted_stop_the_start() {
     assert!(output.status.success(), "an empty directory will do: {output:?}");
 }
 
-/// Compiled packages, where the machine has them: they load libraries, start threads and map much memory.
-#[test]
-fn numpy_works_where_it_is_installed() {
-    let find = "import importlib.util, os\nspec = importlib.util.find_spec('numpy')\nprint(os.path.dirname(os.path.dirname(spec.origin)) if spec else '')";
+/// What a model writes to look at a table: libraries are loaded, threads started, much memory mapped.
+const ANALYSIS: &str = r#"
+import numpy as np
+import pandas as pd
+
+sales = pd.read_csv("in/sales.csv", parse_dates=["day"])
+sales["total"] = sales.price * sales.pieces
+by_town = sales.groupby("town").agg(total=("total", "sum"), best=("total", "max"), days=("day", "nunique"))
+described = sales.total.describe()
+wide = sales.pivot_table(index="day", columns="town", values="total", aggfunc="sum", fill_value=0)
+slope, intercept = np.polyfit([0, 1, 2], wide.sum(axis=1).to_numpy(), 1)
+wide.to_csv("out.csv")
+print(by_town)
+{
+    "towns": {town: row.tolist() for town, row in by_town.iterrows()},
+    "described": [described["count"], described["mean"], round(described["std"], 6), described["max"]],
+    "slope": round(float(slope), 6),
+    "days": [str(day.date()) for day in wide.index],
+    "missing": int(sales.isna().sum().sum()),
+    "file": [pd.read_csv("out.csv").shape, sales.day.dtype.kind],
+}
+"#;
+const SALES: &str = "day,town,price,pieces\n2024-01-01,Bonn,2.5,4\n2024-01-01,Kiel,1.5,2\n\
+                     2024-01-02,Bonn,2.5,8\n2024-01-03,Kiel,10,1\n2024-01-03,Bonn,5,6\n";
+
+/// Calculations in the compiled parts of numpy.
+const NUMBERS: &str = "import numpy as np\na = np.arange(10000.0).reshape(100, 100) + 100 * np.eye(100)\n\
+    [float(round((a @ np.linalg.inv(a)).trace())), float(np.fft.fft(np.ones(8)).real[0]), len(np.random.default_rng(1).random(1000))]";
+
+/// The directory with numpy and pandas: what `cargo xtask test` installed, else the interpreter's own, if it has both.
+fn numbers() -> Option<PathBuf> {
+    let find = "import importlib.util as u, os\nspecs = [u.find_spec('numpy'), u.find_spec('pandas')]\n\
+                print(os.path.dirname(os.path.dirname(specs[0].origin)) if all(specs) else '')";
     let named = std::env::var("LLMC_NUMPY").unwrap_or_default();
     let found = if named.is_empty() && is_there() { python(&["-c", find]) } else { named };
     if found.is_empty() {
-        return not_checked(
-            "numpy in a code jail: it is not installed (LLMC_NUMPY can name a `site-packages` with it)",
+        not_checked(
+            "numpy and pandas in a code jail: they are not installed (`cargo xtask test` installs them; \
+             LLMC_NUMPY can name a `site-packages` with both)",
         );
+        return None;
     }
-    let mut server = serve(Path::new(&found));
-    let code = "import numpy as np\na = np.arange(10000.0).reshape(100, 100) + 100 * np.eye(100)\n\
-                [float(round((a @ np.linalg.inv(a)).trace())), float(np.fft.fft(np.ones(8)).real[0]), len(np.random.default_rng(1).random(1000))]";
-    assert_eq!(result_of(&mut server, code), json!([100.0, 8.0, 1000]));
-    let pandas = "try:\n    import pandas as pd\n    outcome = pd.DataFrame({'a': [1, 2, 3], 'g': list('xyx')}).groupby('g').a.sum().to_dict()\n\
-                  except ModuleNotFoundError as error:\n    outcome = error.name\noutcome";
-    match result_of(&mut server, pandas) {
-        name if name == "pandas" => {
-            not_checked("pandas in a code jail, because it is not installed beside numpy")
-        }
-        sums => assert_eq!(sums, json!({"x": 4, "y": 2})),
-    }
+    Some(found.into())
+}
+
+#[test]
+fn numpy_and_pandas_analyse_a_table() {
+    let Some(packages) = numbers() else { return };
+    let mut server = serve(&packages);
+    assert_eq!(result_of(&mut server, NUMBERS), json!([100.0, 8.0, 1000]));
+    let files = json!([{"path": "in/sales.csv", "text": SALES}]);
+    let called = server.call("execute_code", json!({"code": ANALYSIS, "files": files}));
+    let expected = json!({
+        "towns": {"Bonn": [60.0, 30.0, 3.0], "Kiel": [13.0, 10.0, 2.0]},
+        "described": [5.0, 14.6, 10.526158, 30.0],
+        "slope": 13.5,
+        "days": ["2024-01-01", "2024-01-02", "2024-01-03"],
+        "missing": 0,
+        "file": [[3, 3], "M"],
+    });
+    assert_eq!(called.ok()["result"], expected, "{called:?}");
+    let stdout = called.ok()["stdout"].as_str().unwrap();
+    assert!(stdout.contains("Bonn") && called.ok()["isolation"] == "namespaces", "{called:?}");
+    // What is granted is still no way out: the packages are read-only.
+    let code = "import os, numpy\nplace = os.path.dirname(numpy.__file__)\ndef attempt(*args):\n    try:\n        open(*args)\n        return 'OK'\n    \
+                except OSError as error:\n        return type(error).__name__\n[attempt(place + '/new.py', 'w'), attempt(place + '/__init__.py', 'a'), attempt(place + '/__init__.py')]";
+    let outcomes = result_of(&mut server, code);
+    assert!(outcomes[0] != "OK" && outcomes[1] != "OK" && outcomes[2] == "OK", "{outcomes}");
+    server.stop();
+
+    // The neighbour: without the grant neither is there.
+    let mut server = Setup::new(&config("code", "")).serve();
+    let code =
+        "import importlib.util\n[importlib.util.find_spec(name) is None for name in ('numpy', 'pandas')]";
+    assert_eq!(result_of(&mut server, code), json!([true, true]));
     server.stop();
 }

@@ -68,6 +68,18 @@ def is_a_jail():
     walls = fields["NoNewPrivs"] == "1" and fields["Seccomp"] == "2" and int(fields["CapEff"], 16) == 0
     return os.getpid() < 50 and len(pids) < 20 and own_ids and walls and not os.path.exists("/etc/shadow")
 
-def demand_a_jail():
-    if not is_a_jail():
+def is_a_lesser_jail():
+    """The same for the lesser tier, where the processes of the machine can be named: signal 0 asks, and sends nothing."""
+    import resource, socket
+    def fork():
+        if os.fork() == 0:
+            os._exit(0)
+    bounds = (resource.RLIMIT_AS, resource.RLIMIT_NOFILE, resource.RLIMIT_CPU)
+    refused = [attempt(os.kill, pid, 0) for pid in (-1, 0, 1, os.getppid())] + [attempt(fork), attempt(socket.socket)]
+    closed = [attempt(os.open, path, os.O_RDONLY) for path in ("/", "/etc/passwd", "/proc/self/status")]
+    bounded = all(resource.getrlimit(bound)[1] != resource.RLIM_INFINITY for bound in bounds)
+    return 0 not in (os.getuid(), os.geteuid()) and set(refused) == {"EPERM"} and set(closed) == {"EACCES"} and bounded
+
+def demand(is_a_jail):
+    if not is_a_jail:
         raise SystemExit("this is no jail: nothing dangerous is tried")

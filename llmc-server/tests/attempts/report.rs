@@ -67,12 +67,13 @@ fn kernel() -> String {
 pub(crate) fn markdown(title: &str, sections: &[Section], entries: &[Entry]) -> String {
     let count = |wanted: fn(&Verdict) -> bool| entries.iter().filter(|entry| wanted(&entry.verdict)).count();
     let mut text = format!(
-        "# {title}\n\nLinux {}, {}. {} as expected, {} differ, {} not checked.\n",
+        "# {title}\n\nLinux {}, {}. {} as expected, {} differ, {} not checked.{}\n",
         kernel(),
         std::env::consts::ARCH,
         count(|verdict| matches!(verdict, Verdict::AsExpected)),
         count(|verdict| matches!(verdict, Verdict::Differs(_))),
         count(|verdict| matches!(verdict, Verdict::NotChecked(_))),
+        lesser_tier(entries),
     );
     for section in sections {
         let numbers: Vec<u32> = section.numbers().collect();
@@ -92,6 +93,14 @@ pub(crate) fn markdown(title: &str, sections: &[Section], entries: &[Entry]) -> 
     text
 }
 
+/// How many ran without namespaces, if any did.
+fn lesser_tier(entries: &[Entry]) -> String {
+    match entries.iter().filter(|entry| entry.profile == Profile::Landlock).count() {
+        0 => String::new(),
+        count => format!(" {count} of them in the lesser tier, without namespaces (`landlock`)."),
+    }
+}
+
 fn line(entry: &Entry) -> String {
     let source = if entry.source.is_empty() { String::new() } else { format!(" ({})", entry.source) };
     let verdict = match &entry.verdict {
@@ -102,7 +111,8 @@ fn line(entry: &Entry) -> String {
     let cells = [
         entry.number.to_string(),
         format!("{}{source}", entry.title),
-        entry.profile.name().into(),
+        if entry.profile == Profile::Landlock { "landlock (lesser tier)" } else { entry.profile.name() }
+            .into(),
         shown(&entry.expected),
         shown(&entry.seen),
         shown(&entry.neighbour),

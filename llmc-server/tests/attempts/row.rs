@@ -79,6 +79,8 @@ pub(crate) struct Row {
 pub(crate) enum Profile {
     /// `execute_code`.
     Code,
+    /// `execute_code` in the lesser tier: where the kernel gives no user namespaces.
+    Landlock,
     /// `run_command` with a granted root.
     Workspace,
     /// Tools alone, called by the client.
@@ -118,6 +120,9 @@ pub(crate) struct Trial {
     pub(crate) code: Option<String>,
     /// The same as a model would write it: without helpers, its value is its last expression. Only in profile `code`.
     pub(crate) plain: Option<String>,
+    /// Other code for one profile, where the same would try something else there, or would be dangerous.
+    #[serde(default)]
+    pub(crate) code_in: BTreeMap<String, String>,
     /// Files that the test puts into the granted root first.
     #[serde(default)]
     pub(crate) files: BTreeMap<String, String>,
@@ -145,9 +150,19 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
+    /// The code with helpers that runs in this profile.
+    pub(crate) fn code(&self, profile: Profile) -> Option<&String> {
+        self.code_in.get(profile.name()).or(self.code.as_ref())
+    }
+
+    /// What must be seen of that.
+    pub(crate) fn expected(&self, profile: Profile) -> Map<String, Value> {
+        overlaid(&self.expected, &self.expected_in, profile)
+    }
+
     /// What is tried, for tables.
-    pub(crate) fn tried(&self) -> Value {
-        let code = self.code.as_ref().or(self.plain.as_ref()).map(|code| code.trim());
+    pub(crate) fn tried(&self, profile: Profile) -> Value {
+        let code = self.code(profile).or(self.plain.as_ref()).map(|code| code.trim());
         let calls: Vec<Value> = self.meanwhile.iter().chain(&self.then).map(Call::sent).collect();
         match (code, calls.is_empty()) {
             (Some(code), true) => json!({"code": code}),
@@ -155,6 +170,16 @@ impl Trial {
             (None, _) => calls.into(),
         }
     }
+}
+
+/// What is expected, with what is expected in one profile in its place.
+pub(crate) fn overlaid(
+    expected: &Map<String, Value>,
+    expected_in: &BTreeMap<String, Map<String, Value>>,
+    profile: Profile,
+) -> Map<String, Value> {
+    let own = expected_in.get(profile.name()).into_iter().flatten();
+    expected.iter().chain(own).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 impl Section {
@@ -180,6 +205,7 @@ impl Row {
         }
         assert!(attempt.is_some() || neighbour.is_some(), "row {number} does nothing");
         assert!(attempt.is_none() || neighbour.is_some(), "row {number} has no neighbour");
+        self.check_tiers();
         for trial in attempt.iter().chain(neighbour) {
             let says_nothing =
                 |expected: &Value| matches!(expected["pattern"].as_str(), Some("" | "." | ".*" | ".+"));
@@ -203,6 +229,24 @@ impl Row {
     }
 }
 
+impl Row {
+    /// A known escape from code jails is tried in both tiers, and a name of a profile that is not tried is a mistake.
+    fn check_tiers(&self) {
+        let Self { number, profiles, .. } = self;
+        let [in_code, in_landlock] =
+            [Profile::Code, Profile::Landlock].map(|profile| profiles.contains(&profile));
+        let is_known = self.attempt.is_some() && *number <= crate::coverage::KNOWN_ESCAPES;
+        assert!(!is_known || in_code == in_landlock, "row {number} is tried in one tier alone");
+        assert!(!in_landlock || self.ground.is_none(), "row {number}: no ground has the lesser tier");
+        for trial in self.attempt.iter().chain(&self.neighbour) {
+            let calls = trial.then.iter().flat_map(|call| call.expected_in.keys());
+            let mut names = trial.code_in.keys().chain(trial.expected_in.keys()).chain(calls);
+            let is_tried = |name: &String| profiles.iter().any(|profile| profile.name() == name);
+            assert!(names.all(is_tried), "row {number} speaks of a profile in which it is not tried");
+        }
+    }
+}
+
 fn in_code() -> Vec<Profile> {
     vec![Profile::Code]
 }
@@ -211,6 +255,7 @@ impl Profile {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Code => "code",
+            Self::Landlock => "landlock",
             Self::Workspace => "workspace",
             Self::Tools => "tools",
             Self::Host => "host",

@@ -43,14 +43,15 @@ pub(crate) fn run(ground: &mut Ground, row: &Row, trial: &Trial, profile: Profil
     let mut shown = Shown::default();
     let (mut expected, mut seen) = (Map::new(), Map::new());
     let mut most = 0;
-    let with_helpers = trial.code.as_ref().map(|code| {
-        let guard = if row.dangerous { "demand_a_jail()\n" } else { "" };
+    let with_helpers = trial.code(profile).map(|code| {
+        let guard = if row.dangerous { format!("demand({})\n", proof(profile)) } else { String::new() };
         format!("{PRELUDE}{guard}{code}")
     });
     if let Some(code) = with_helpers.as_ref().or(trial.plain.as_ref()) {
-        let own = trial.expected_in.get(profile.name());
-        let wanted = trial.expected.iter().chain(own.into_iter().flatten());
-        let wanted: Map<String, Value> = wanted.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let mut wanted = trial.expected(profile);
+        if profile == Profile::Landlock {
+            wanted.insert("isolation".into(), "landlock".into());
+        }
         let found = probe(ground, row, trial, code, profile, &mut most);
         shown.differs.extend(differences(&wanted, &found));
         if !shown.differs.is_empty() {
@@ -62,23 +63,24 @@ pub(crate) fn run(ground: &mut Ground, row: &Row, trial: &Trial, profile: Profil
     }
     for (place, call) in trial.then.iter().enumerate() {
         let found = step::take(ground, call);
+        let wanted = call.expected(profile);
         let here = |point: String| format!("call {} of `{}`: {point}", place + 1, call.name());
-        shown.differs.extend(differences(&call.expected, &found).into_iter().map(here));
+        shown.differs.extend(differences(&wanted, &found).into_iter().map(here));
         // A call that is refused for a misspelt argument shows nothing about what the row is about.
         let misspelt =
             found["text"].as_str().is_some_and(|text| text.starts_with("the arguments do not fit"));
-        if misspelt && !expects_refusal(call) {
+        if misspelt && !expects_refusal(&wanted) {
             shown.differs.push(here(found["text"].to_string()));
         }
         let name = format!("{} {}", place + 1, call.name());
-        let mut shown_here = excerpt(&call.expected, &found);
+        let mut shown_here = excerpt(&wanted, &found);
         if found["is_error"] == true {
             // The words of a refusal tell whether it is the right one.
             shown_here["text"] =
                 found["text"].as_str().unwrap_or_default().chars().take(120).collect::<String>().into();
         }
         seen.insert(name.clone(), shown_here);
-        expected.insert(name, Value::Object(call.expected.clone()));
+        expected.insert(name, Value::Object(wanted));
         shown.differs.extend(leak(&found));
     }
     (shown.expected, shown.seen) = (Value::Object(expected), Value::Object(seen));
@@ -89,10 +91,14 @@ pub(crate) fn run(ground: &mut Ground, row: &Row, trial: &Trial, profile: Profil
 }
 
 /// Whether a call is to be refused with certain words.
-fn expects_refusal(call: &Call) -> bool {
-    let text = call.expected.get("text");
-    call.expected.contains_key("kind")
-        || text.is_some_and(|text| text.is_string() || text["pattern"].is_string())
+fn expects_refusal(expected: &Map<String, Value>) -> bool {
+    let text = expected.get("text");
+    expected.contains_key("kind") || text.is_some_and(|text| text.is_string() || text["pattern"].is_string())
+}
+
+/// The harmless probes that prove a jail of this profile, in `prelude.py`.
+fn proof(profile: Profile) -> &'static str {
+    if profile == Profile::Landlock { "is_a_lesser_jail()" } else { "is_a_jail()" }
 }
 
 /// Runs the code of a trial and tells what was seen.
@@ -106,7 +112,8 @@ fn probe(
 ) -> Value {
     let code = ground.fill(code);
     if row.dangerous {
-        let is_a_jail = execute(ground, &format!("{PRELUDE}result = is_a_jail()"), profile, &row.limits);
+        let ask = format!("{PRELUDE}result = {}", proof(profile));
+        let is_a_jail = execute(ground, &ask, profile, &row.limits);
         let found = finish(ground, is_a_jail, &[], most);
         if found["result"] != true {
             return json!({"result": "this is no jail: nothing dangerous is tried", "found": found});
@@ -120,7 +127,7 @@ fn probe(
 fn execute(ground: &mut Ground, code: &str, profile: Profile, limits: &BTreeMap<String, u64>) -> u64 {
     let timeout_ms = timeout_ms(limits);
     match profile {
-        Profile::Code => {
+        Profile::Code | Profile::Landlock => {
             ground.server.send_call("execute_code", json!({"code": code, "timeout_ms": timeout_ms}))
         }
         Profile::Workspace | Profile::Tools | Profile::Host => {

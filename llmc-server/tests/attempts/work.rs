@@ -9,10 +9,13 @@ use serde_json::Value;
 use crate::checks;
 use crate::ground::Ground;
 use crate::report::{Entry, Verdict};
-use crate::row::{Profile, Row, Section, Trial};
+use crate::row::{Profile, Row, Section};
 use crate::trial::{self, Shown};
 
 const THREADS: usize = 2;
+
+/// What stands in the lesser tier, whatever stands before it in a whole jail.
+const LESSER_WALLS: &str = "Landlock, seccomp and limits, without namespaces";
 
 /// Runs the wanted rows; entries in the order of their numbers.
 pub(crate) fn run_all(sections: &[Section], is_wanted: impl Fn(u32) -> bool) -> Vec<Entry> {
@@ -39,17 +42,17 @@ pub(crate) fn run_all(sections: &[Section], is_wanted: impl Fn(u32) -> bool) -> 
     entries
 }
 
-/// A thread's servers for rows with ordinary limits: one for each configuration.
+/// A thread's servers for rows with ordinary limits: one for each configuration and tier.
 #[derive(Default)]
 struct Worker {
-    grounds: BTreeMap<Option<String>, Ground>,
+    grounds: BTreeMap<(Option<String>, bool), Ground>,
 }
 
 impl Worker {
     fn enter(&mut self, section: &Section, row: &Row, profile: Profile) -> Entry {
         let tried = match &row.check {
             Some(check) => check.replace('_', " ").into(),
-            None => row.attempt.as_ref().map(Trial::tried).unwrap_or_default(),
+            None => row.attempt.as_ref().map(|trial| trial.tried(profile)).unwrap_or_default(),
         };
         let entry = |attempt: Shown, neighbour: Value, verdict| Entry {
             number: row.number,
@@ -62,7 +65,7 @@ impl Worker {
             expected: attempt.expected,
             seen: attempt.seen,
             neighbour,
-            wall: row.wall.clone(),
+            wall: if profile == Profile::Landlock { LESSER_WALLS.into() } else { row.wall.clone() },
             verdict,
         };
         if let Some(lacking) = row.needs.iter().find_map(|need| need.lacking()) {
@@ -71,7 +74,7 @@ impl Worker {
         // A row that panics costs its own entry only, and the server that it may have confused.
         let outcome = catch_unwind(AssertUnwindSafe(|| self.run(row, profile)));
         let (attempt, neighbour) = outcome.unwrap_or_else(|panic| {
-            self.grounds.remove(&row.ground);
+            self.grounds.remove(&key(row, profile));
             (Shown { differs: vec![reason(&*panic)], ..Shown::default() }, Shown::default())
         });
         let points: Vec<String> = attempt
@@ -82,7 +85,7 @@ impl Worker {
             .collect();
         let verdict = if points.is_empty() { Verdict::AsExpected } else { Verdict::Differs(points) };
         if !matches!(verdict, Verdict::AsExpected) {
-            self.grounds.remove(&row.ground);
+            self.grounds.remove(&key(row, profile));
         }
         entry(attempt, neighbour.seen, verdict)
     }
@@ -92,11 +95,12 @@ impl Worker {
             return check();
         }
         let mut own = None;
+        let is_lesser = profile == Profile::Landlock;
+        let start = || Ground::new(row.ground.as_deref(), is_lesser, &row.limits, &row.env);
         let ground = if row.limits.is_empty() && row.env.is_empty() {
-            let ground = || Ground::new(row.ground.as_deref(), &row.limits, &row.env);
-            self.grounds.entry(row.ground.clone()).or_insert_with(ground)
+            self.grounds.entry(key(row, profile)).or_insert_with(start)
         } else {
-            own.insert(Ground::new(row.ground.as_deref(), &row.limits, &row.env))
+            own.insert(start())
         };
         let [attempt, neighbour] = [&row.attempt, &row.neighbour].map(|trial| {
             trial.as_ref().map(|trial| trial::run(ground, row, trial, profile)).unwrap_or_default()
@@ -106,6 +110,10 @@ impl Worker {
         }
         (attempt, neighbour)
     }
+}
+
+fn key(row: &Row, profile: Profile) -> (Option<String>, bool) {
+    (row.ground.clone(), profile == Profile::Landlock)
 }
 
 fn reason(panic: &(dyn std::any::Any + Send)) -> String {

@@ -35,6 +35,17 @@ fn a_call_over_its_deadline_is_an_error_that_names_the_limit() {
 }
 
 #[test]
+fn a_text_that_travels_once_counts_as_often_as_the_client_gets_it() {
+    let mut server =
+        Setup::new("[limits]\nmax_result_bytes = 10000\n[plugins.hello]\nlibrary = 'hello'").serve();
+    let name = |bytes| json!({"name": "x".repeat(bytes)});
+    assert!(!server.call("hello", name(4_500)).is_error());
+    let text = server.call("hello", name(6_000)).error();
+    assert!(text.contains("limits.max_result_bytes"), "{text}");
+    server.stop();
+}
+
+#[test]
 fn progress_reaches_a_client_that_asked_for_it() {
     let mut server = stress("").serve();
     let params = json!({
@@ -90,6 +101,70 @@ fn a_busy_plugin_says_so_and_others_do_not_notice() {
     assert_eq!(refused.len(), 1, "two workers, three calls: {answers:?}");
     let text = refused[0].error();
     assert!(text.contains("`stress` is busy") && text.contains("limits.workers_per_plugin"), "{text}");
+    server.stop();
+}
+
+/// Two plugins that are the same library and may call each other and themselves, with few workers.
+fn circle(limits: &str) -> Setup {
+    let tools = "grants = { tools = ['hello', 'stress_nested', 'stress_sleep', 'b_stress_nested', 'b_stress_sleep'] }";
+    Setup::new(&format!(
+        "[limits]\n{limits}\n[plugins.a]\nlibrary = '{{stress}}'\n{tools}\n\
+         [plugins.b]\nlibrary = '{{stress}}'\nprefix = 'b'\n{tools}\n[plugins.hello]\nlibrary = 'hello'"
+    ))
+}
+
+/// The arguments of a tool that calls these one below the other, and sleeps at the bottom: so all that may begin at
+/// the same time do.
+fn chain(tools: &[&str]) -> serde_json::Value {
+    match tools {
+        [] => json!({"ms": 50}),
+        [tool, below @ ..] => json!({"tool": tool, "arguments": chain(below)}),
+    }
+}
+
+#[test]
+fn calls_below_calls_never_wait_for_the_places_of_those_above() {
+    // Whoever waited for its own caller would be refused long before the calls end.
+    let limits = "workers_per_plugin = 2\nqueue_timeout_ms = 30000\ncall_timeout_ms = 300000";
+    let (own, other) = ("stress_nested", "b_stress_nested");
+    for (what, first, below) in [
+        ("another plugin", own, vec!["b_stress_sleep"]),
+        ("the same plugin", own, vec!["stress_sleep"]),
+        ("as deep as it goes", own, vec![own, own, own, "stress_sleep"]),
+        ("to the other and back", own, vec![other, own, other, "stress_sleep"]),
+    ] {
+        let mut server = circle(limits).serve();
+        let ids: Vec<u64> = (0..16).map(|_| server.send_call(first, chain(&below))).collect();
+        for id in ids {
+            let called = server.called(id);
+            assert!(called.ok().to_string().contains("slept 50 ms"), "{what}: {called:?}");
+        }
+        server.stop();
+    }
+
+    // From both ends at once: each holds what the other one would wait for.
+    let mut server = circle(limits).serve();
+    let ends = [(own, ["b_stress_sleep"]), (other, ["stress_sleep"])];
+    let ids: Vec<u64> =
+        (0..8).flat_map(|_| ends).map(|(first, below)| server.send_call(first, chain(&below))).collect();
+    for id in ids {
+        let called = server.called(id);
+        assert!(called.ok().to_string().contains("slept 50 ms"), "{called:?}");
+    }
+    server.stop();
+}
+
+#[test]
+fn calls_below_calls_have_a_limit_of_their_own() {
+    let mut server = circle("workers_per_plugin = 1\nqueue_timeout_ms = 300").serve();
+    // Two callers, one place below them.
+    let below = json!({"tool": "b_stress_sleep", "arguments": {"ms": 3000}});
+    let ids = ["stress_nested", "b_stress_nested"].map(|tool| server.send_call(tool, below.clone()));
+    let answers = ids.map(|id| server.called(id));
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.is_error()).collect();
+    assert_eq!(refused.len(), 1, "one worker at that depth, two calls: {answers:?}");
+    let text = refused[0].error();
+    assert!(text.contains("`b` is busy") && text.contains("limits.workers_per_plugin"), "{text}");
     server.stop();
 }
 

@@ -1,5 +1,8 @@
 //! Code mode: what clients see, how the other tools are found, and what code may do with them.
 
+use std::path::Path;
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::support::{Server, Setup};
@@ -234,5 +237,61 @@ fn files_go_in_and_come_out() {
     assert_eq!(failed.0["result"]["structuredContent"]["files"][0]["text"], "kept");
     // Nothing of it is there in the next run.
     assert_eq!(run(&mut server, "import os\nos.listdir('/tmp')"), json!([]));
+    server.stop();
+}
+
+/// Starts the server in a mount namespace of its own, in which every Python is an empty file.
+fn without_cpython(command: &mut Command) {
+    const SCRIPT: &str = "for f in /usr/bin/python3* /usr/local/bin/python3* /opt/*/bin/python3*; do [ -f \"$f\" ] && mount --bind \
+         /dev/null \"$(realpath \"$f\")\"; done; exec \"$@\"";
+    let unshare = ["/usr/bin/unshare", "/bin/unshare"].map(Path::new).into_iter().find(|path| path.exists());
+    let mut wrapped = Command::new(unshare.expect("this test needs unshare(1) of util-linux"));
+    if !rustix::process::geteuid().is_root() {
+        wrapped.args(["--user", "--map-root-user"]);
+    }
+    wrapped
+        .args(["--mount", "/bin/sh", "-c", SCRIPT, "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    wrapped.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    wrapped.current_dir(command.get_current_dir().expect("it has one"));
+    *command = wrapped;
+}
+
+#[test]
+fn without_cpython_tools_are_called_from_the_embedded_subset() {
+    let mut server = setup("'all'", &["read_file"]).prepare(without_cpython).serve();
+    let code = "from llmc import tools, ToolError\ntext = tools.read_file(path='notes.txt')['text']\ntry:\n    \
+                tools.write_file(path='a.txt', content='x')\nexcept ToolError as error:\n    refusal = str(error)\n\
+                [text, refusal, [t['name'] for t in tools.search('read')], tools.describe('read_file')['input_schema']['required']]";
+    let done = server.call("execute_code", json!({"code": code})).ok().clone();
+    assert!(done["engine"].as_str().unwrap().starts_with("monty "), "{done}");
+    let result = &done["result"];
+    assert_eq!(
+        (&result[0], &result[2], &result[3]),
+        (&json!("some text"), &json!(["read_file"]), &json!(["path"]))
+    );
+    assert!(result[1].as_str().unwrap().contains("is not granted tool `write_file`"), "{result}");
+    assert!(!server.setup.work("a.txt").exists());
+    let calls = done["tool_calls"].as_array().unwrap();
+    let calls: Vec<_> = calls.iter().map(|call| (call["name"].as_str().unwrap(), &call["ok"])).collect();
+    assert_eq!(calls, [("read_file", &json!(true)), ("write_file", &json!(false))]);
+    for (tool, outcome) in [("read_file", "ok"), ("write_file", "denied")] {
+        let is_it = |record: &Value| record["tool"] == tool;
+        let records = server.setup.records(|records| records.iter().any(is_it));
+        let record = records.iter().find(|record| is_it(record)).unwrap();
+        assert_eq!(
+            (&record["caller"], &record["outcome"]),
+            (&json!("plugin exec"), &json!(outcome)),
+            "{record}"
+        );
+    }
+    // What is missing says so, with the way out.
+    let called = server.call("execute_code", json!({"code": "'%s' % 1"}));
+    let message = &called.0["result"]["structuredContent"]["error"]["message"];
+    assert!(
+        message.as_str().unwrap().contains("use an f-string or `str.format`, or install CPython"),
+        "{message}"
+    );
     server.stop();
 }

@@ -82,6 +82,11 @@ fn a_segmentation_fault_is_named() {
 }
 
 #[test]
+fn a_jump_out_of_the_call_is_named() {
+    fails_with(LIMITS, "stress_long_jump", json!({}), Host::IsReplaced, &["plugin `stress`", "SIGSEGV"]);
+}
+
+#[test]
 fn a_stack_overflow_is_named() {
     fails_with(
         LIMITS,

@@ -83,7 +83,7 @@ fn a_plugin_that_knows_the_address_of_a_secret_reaches_it_by_no_route() {
     server.stop();
 }
 
-/// Reads the memory of every process that it can name, by every route that Python has.
+/// Reads and writes the memory of every process that it can name, by every route that Python has.
 const PYTHON: &str = r#"
 import ctypes, os, errno
 SERVER, ADDRESS, LENGTH = {server}, {address}, {length}
@@ -94,14 +94,18 @@ def name():
     return errno.errorcode.get(ctypes.get_errno(), str(ctypes.get_errno()))
 found, reached = {}, []
 for pid in sorted({SERVER, os.getppid(), *range(1, 40)} - {os.getpid(), 0}):
-    for file in ("mem", "environ", "maps"):
+    for file, mode in (("mem", "rb"), ("mem", "r+b"), ("environ", "rb"), ("maps", "rb")):
+        route = f"proc_{file}" if mode == "rb" else f"proc_{file}_write"
         try:
-            with open(f"/proc/{pid}/{file}", "rb") as opened:
+            with open(f"/proc/{pid}/{file}", mode, buffering=0) as opened:
+                if mode != "rb":
+                    # Whoever gets this far could write; what is there stays as it is.
+                    reached.append((pid, route, "open"))
                 if file == "mem":
                     opened.seek(ADDRESS)
-                reached.append((pid, file, len(opened.read(LENGTH))))
+                reached.append((pid, route, len(opened.read(LENGTH))))
         except OSError as error:
-            found.setdefault(f"proc_{file}", set()).add(errno.errorcode[error.errno])
+            found.setdefault(route, set()).add(errno.errorcode[error.errno])
     buffer = ctypes.create_string_buffer(LENGTH)
     local, remote = iovec(ctypes.addressof(buffer), LENGTH), iovec(ADDRESS, LENGTH)
     for route in ("process_vm_readv", "process_vm_writev"):
@@ -130,8 +134,8 @@ fn code_that_knows_the_address_of_a_secret_reaches_it_by_no_route() {
     let done = server.call("execute_code", json!({"code": code})).ok().clone();
     let result = &done["result"];
     assert_eq!(result["reached"], json!([]), "{done:#}");
-    for route in ["proc_mem", "proc_environ", "proc_maps", "process_vm_readv", "process_vm_writev", "ptrace"]
-    {
+    let routes = ["proc_mem", "proc_mem_write", "proc_environ", "proc_maps"];
+    for route in routes.into_iter().chain(["process_vm_readv", "process_vm_writev", "ptrace"]) {
         let outcomes = result["outcomes"][route].as_array().unwrap_or_else(|| panic!("{route}: {done:#}"));
         for outcome in outcomes {
             let outcome = outcome.as_str().unwrap();

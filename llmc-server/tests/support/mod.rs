@@ -209,10 +209,11 @@ impl Setup {
         output
     }
 
-    /// Starts `llmc serve` and shakes hands.
+    /// Starts `llmc serve`, shakes hands, and waits for its hosts and runner to start.
     pub(crate) fn serve(self) -> Server {
         let mut server = self.serve_raw();
         server.initialize("2025-11-25");
+        server.wait_for_processes();
         server
     }
 
@@ -312,6 +313,18 @@ impl Server {
         );
         self.notify("notifications/initialized", json!({}));
         answer
+    }
+
+    /// Waits for hosts and runner, which start a moment after the handshake, and all at the same time; not long, since
+    /// some servers have none.
+    fn wait_for_processes(&self) {
+        let begun = Instant::now();
+        let is_there =
+            || ["llmc-host", "llmc-runner"].iter().any(|program| !self.children(program).is_empty());
+        while begun.elapsed() < Duration::from_millis(300) && !is_there() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 
     /// Sends one line as it is.

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use crate::canary::{self, Canary};
 use crate::clients;
 use crate::conformance;
+use crate::packages;
 use crate::stage::{self, Profile, Recipe, Stage};
 use crate::workspace::{self, Workspace, shown};
 use tally::Tally;
@@ -35,6 +36,13 @@ const PREREQUISITES: &[Prerequisite] = &[
         package: "python3",
         version: "--version",
         tests: "everything that runs Python code (`execute_code`)",
+    },
+    // Without it Debian's Python makes no virtual environments.
+    Prerequisite {
+        program: "python3",
+        package: "python3-venv",
+        version: "-cimport ensurepip",
+        tests: "numpy and pandas in `execute_code`",
     },
     Prerequisite {
         program: "chromium-headless-shell",
@@ -66,12 +74,23 @@ pub(crate) const REDIS: Prerequisite = Prerequisite {
     tests: "several servers that share a Redis database",
 };
 
+/// What tells servers another time.
+pub(crate) const FAKETIME: Prerequisite = Prerequisite {
+    program: "faketime",
+    package: "faketime",
+    version: "--version",
+    tests: "jumps of the wall clock under load",
+};
+
 /// Words in the names of tests of what servers share. They run a second time, with a server for Redis databases, which
 /// is built in on request only.
 const SHARED_TESTS: [&str; 2] = ["common::", "shared::"];
 
 /// Where clients of others are installed, beside the stage.
 const CLIENTS: &str = "clients";
+
+/// Where numpy and pandas are installed, beside the stage.
+const PACKAGES: &str = "packages";
 
 const FOLDERS: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/usr/sbin"];
 
@@ -84,6 +103,7 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
     show_kernel(&stage);
     let clients = stage.dir.with_file_name(CLIENTS);
     clients::install(workspace, &clients);
+    let packages = packages::install(workspace, &stage.dir.with_file_name(PACKAGES));
 
     let mut canary = Canary::new()?;
     let secret = canary.value().to_owned();
@@ -93,6 +113,9 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
         cargo.env(canary::VARIABLE, &secret);
         cargo.env("LLMC_CLIENTS", &clients);
         cargo.env("LLMC", stage.program());
+        if let Some(packages) = &packages {
+            cargo.env(packages::VARIABLE, packages);
+        }
         if !arguments.is_empty() {
             cargo.arg("--").args(arguments);
         }

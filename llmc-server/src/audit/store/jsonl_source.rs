@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -84,21 +84,43 @@ impl Reader {
             let mut file = &part.file;
             file.seek(SeekFrom::Start(0))?;
             let mut reader = BufReader::new(file.take(part.bytes));
-            let (mut line, mut number) = (Vec::new(), 0);
-            while reader.read_until(b'\n', &mut line)? > 0 {
-                number += 1;
-                let is_whole = line.pop_if(|byte| *byte == b'\n').is_some();
-                let read = read_line(&line).filter(|_| is_whole).ok_or_else(|| Garbage {
-                    place: format!("{}, line {number}", part.name),
-                    is_torn_end: !is_whole && part.last.is_none(),
-                });
-                if visit(read) == ControlFlow::Break(()) {
-                    return Ok(());
-                }
-                line.clear();
+            if read_lines(&mut reader, &part.name, part.last.is_none(), visit)? == ControlFlow::Break(()) {
+                return Ok(());
             }
         }
         Ok(())
+    }
+}
+
+/// The lines of one file; only the last file may end in the middle of one.
+pub(super) fn read_lines(
+    reader: &mut dyn io::BufRead,
+    name: &str,
+    is_last: bool,
+    visit: &mut dyn FnMut(Result<Line, Garbage>) -> ControlFlow<()>,
+) -> io::Result<ControlFlow<()>> {
+    let (mut line, mut number) = (Vec::new(), 0);
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        number += 1;
+        let is_whole = line.pop_if(|byte| *byte == b'\n').is_some();
+        let read = read_line(&line).filter(|_| is_whole).ok_or_else(|| Garbage {
+            place: format!("{name}, line {number}"),
+            is_torn_end: !is_whole && is_last,
+        });
+        if visit(read) == ControlFlow::Break(()) {
+            return Ok(ControlFlow::Break(()));
+        }
+        line.clear();
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Gives on what is a record after `base`, or should be one.
+pub(super) fn pass_on(line: Result<Line, Garbage>, base: u64, visit: Visit<'_>) -> ControlFlow<()> {
+    match line {
+        Ok(Line::Record(record)) if record.seq > base => visit(Ok(record)),
+        Ok(Line::Record(_) | Line::Mark(_)) => ControlFlow::Continue(()),
+        Err(garbage) => visit(Err(garbage)),
     }
 }
 
@@ -131,11 +153,7 @@ impl Source for Reader {
     fn records(&mut self, visit: Visit<'_>) -> Result<(), StoreError> {
         // What stands before the beginning was about to be taken out when its process was killed.
         let base = base(&self.path)?.map_or(0, |base| base.seq);
-        self.lines(base, &mut |line| match line {
-            Ok(Line::Record(record)) if record.seq > base => visit(Ok(record)),
-            Ok(Line::Record(_) | Line::Mark(_)) => ControlFlow::Continue(()),
-            Err(garbage) => visit(Err(garbage)),
-        })
+        self.lines(base, &mut |line| pass_on(line, base, visit))
     }
 
     fn query(&mut self, filter: &Filter) -> Result<Vec<Row>, StoreError> {

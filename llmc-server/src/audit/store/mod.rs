@@ -3,6 +3,7 @@
 
 mod jsonl;
 mod jsonl_source;
+mod memory;
 mod sqlite;
 
 use std::io;
@@ -10,6 +11,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+pub(super) use memory::Memory;
 
 use super::chain::{ChainId, Checkpoint, End, Hash, Kind};
 use super::head;

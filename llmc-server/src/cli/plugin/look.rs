@@ -82,7 +82,7 @@ impl List {
 
 /// The library as it would be loaded; none if it is missing, or a trusted signature does not fit.
 async fn sealed(stage: &Stage, plugin: &Plugin, trust: &Trust) -> Option<Arc<Sealed>> {
-    let library = Library::begin(&stage.plugin(&plugin.library).ok()?, None, trust).ok()?;
+    let library = Library::open(&stage.plugin(&plugin.library).ok()?, None, trust).ok()?;
     library.sealed().await.ok()
 }
 

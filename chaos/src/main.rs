@@ -4,11 +4,12 @@
 //! - [`soak`]: very many calls, and what they cost over time.
 //! - [`replicas`]: several servers behind nginx, one of which is killed.
 //! - [`stdio`], [`http`], [`answer`]: clients; [`processes`]: what is seen of servers from outside.
-//! - [`claims`], [`dice`]: what had to hold; chance that can be repeated.
+//! - [`claims`], [`dice`]: what had to hold; chance that can be repeated. [`build`]: what repeats a run.
 
 #![expect(clippy::print_stdout, reason = "progress and the summary are what this program is for")]
 
 mod answer;
+mod build;
 mod chaos;
 mod claims;
 mod dice;
@@ -26,6 +27,8 @@ use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use llmc_proof::Part;
 
+use self::build::Build;
+
 /// Breaks what an llmc server stands on, and looks whether it held.
 #[derive(Parser)]
 #[command(
@@ -36,6 +39,9 @@ struct Cli {
     /// Folder with `bin`, `libexec` and `lib` of a build.
     #[arg(long, value_name = "DIR")]
     stage: PathBuf,
+    /// What is staged is the optimised build; commands that repeat a run say so.
+    #[arg(long)]
+    release: bool,
     /// Folder for the part of the report.
     #[arg(long, value_name = "DIR")]
     parts: Option<PathBuf>,
@@ -64,12 +70,12 @@ fn main() -> Result<ExitCode> {
         cli.stage.display()
     );
     let stage = cli.stage.canonicalize()?;
-    let began = SystemTime::now();
+    let (build, began) = (Build::new(cli.release), SystemTime::now());
     let part = match cli.verb {
         Verb::Inside(inside) => return chaos::inside(&stage, &inside).map(|()| ExitCode::SUCCESS),
-        Verb::Chaos(options) => chaos::run(&stage, &options)?,
-        Verb::Soak(options) => soak::run(&stage, &options)?,
-        Verb::Replicas(options) => replicas::run(&stage, &options)?,
+        Verb::Chaos(options) => chaos::run(&stage, build, &options)?,
+        Verb::Soak(options) => soak::run(&stage, build, &options)?,
+        Verb::Replicas(options) => replicas::run(&stage, build, &options)?,
     };
     finish(part, began, cli.parts.as_deref())
 }

@@ -25,11 +25,16 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// How often it is looked whether the client has died meanwhile.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How long a slow reader waits for each byte.
+pub(crate) const SLOW_BYTE: Duration = Duration::from_millis(50);
+
 /// What may happen to a client.
 #[derive(Debug, Default)]
 pub(crate) struct Fate {
     /// Reads nothing while this is set.
     pub(crate) deaf: AtomicBool,
+    /// Reads a byte now and then while this is set.
+    pub(crate) slow: AtomicBool,
     /// Both pipes are closed at once, as the kernel does for a process that was killed.
     pub(crate) dead: AtomicBool,
 }
@@ -248,7 +253,12 @@ fn read_all(mut stdout: ChildStdout, heard: &Sender<Value>, fate: &Fate) {
         if !is_ready(stdout.as_fd(), PollFlags::IN) {
             continue;
         }
-        let Ok(count @ 1..) = stdout.read(&mut chunk) else { return };
+        let mut most = chunk.len();
+        if fate.slow.load(Ordering::Relaxed) {
+            std::thread::sleep(SLOW_BYTE);
+            most = 1;
+        }
+        let Ok(count @ 1..) = stdout.read(&mut chunk[..most]) else { return };
         for piece in chunk[..count].split_inclusive(|byte| *byte == b'\n') {
             line.extend_from_slice(piece);
             if line.ends_with(b"\n") {

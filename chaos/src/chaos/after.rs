@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use rustix::process::{WaitOptions, waitpid};
 use serde_json::{Value, json};
 
@@ -156,24 +156,32 @@ pub(super) fn verified(ground: &Ground, config: &Path) -> Result<(bool, String)>
     Ok((is_good, said.trim().lines().take(3).collect::<Vec<_>>().join("; ")))
 }
 
-/// Answered calls that have no record, and how many records there are.
-pub(super) fn unrecorded(
-    ground: &Ground,
-    config: &Path,
-    answered: &BTreeSet<String>,
-) -> Result<(Vec<String>, usize)> {
-    let text = exported(ground, config)?;
-    let mut traces = BTreeSet::new();
-    let mut records = 0;
-    for line in text.lines() {
+/// What the audit tells.
+#[derive(Default)]
+pub(super) struct Recorded {
+    /// When each record was made, in their order, by the clock of its server: milliseconds since 1970.
+    pub(super) times: Vec<i64>,
+    traces: BTreeSet<String>,
+}
+
+/// Reads the audit.
+pub(super) fn recorded(ground: &Ground, config: &Path) -> Result<Recorded> {
+    let mut recorded = Recorded::default();
+    for line in exported(ground, config)?.lines() {
         let record: Value = serde_json::from_str(line)?;
-        records += 1;
+        recorded.times.push(record["time_ms"].as_i64().context("a record without a time")?);
         if let Some(trace) = record["trace_id"].as_str() {
-            traces.insert(trace.to_owned());
+            recorded.traces.insert(trace.to_owned());
         }
     }
-    let missing = answered.difference(&traces).map(|trace| format!("trace {trace}"));
-    Ok((missing.collect(), records))
+    Ok(recorded)
+}
+
+impl Recorded {
+    /// Answered calls that have no record.
+    pub(super) fn lacks(&self, answered: &BTreeSet<String>) -> Vec<String> {
+        answered.difference(&self.traces).map(|trace| format!("trace {trace}")).collect()
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context as _, Result, ensure};
 use rustix::mount::{MountFlags, mount};
 
+use super::clock::Clock;
 use crate::dice::Dice;
 use crate::http::Place;
 
@@ -18,6 +19,10 @@ pub(super) const GRACE_MS: u64 = 1_000;
 /// A file that is never changed, and its text.
 pub(super) const NOTE: &str = "fixed/note.txt";
 pub(super) const NOTE_TEXT: &str = "the quick brown fox\njumps over the lazy dog\n";
+
+/// A file whose text no socket takes at once, and how long it is.
+pub(super) const LARGE: &str = "fixed/large.txt";
+const LARGE_BYTES: usize = 600_000;
 
 /// Libraries that are replaced while they are in use.
 pub(super) const REPLACED: [&str; 2] = ["libhello.so", "libte.so"];
@@ -41,6 +46,8 @@ const SECONDS_OF_A_YEAR: u64 = 31_536_000;
 pub(super) struct Ground {
     nest: PathBuf,
     stage: PathBuf,
+    /// The clock of servers, where `faketime` is installed.
+    pub(super) clock: Option<Clock>,
     generation: AtomicU64,
 }
 
@@ -54,13 +61,16 @@ impl Ground {
             mount("tmpfs", &folder, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options.as_c_str())
                 .with_context(|| format!("failed to mount `{}`", folder.display()))?;
         }
-        let ground = Self { nest: nest.to_owned(), stage: stage.to_owned(), generation: AtomicU64::new(1) };
+        let clock = Clock::new(nest.join("etc/clock"))?;
+        let (nest, stage, generation) = (nest.to_owned(), stage.to_owned(), AtomicU64::new(1));
+        let ground = Self { nest, stage, clock, generation };
         for library in REPLACED {
             fs::copy(ground.installed(library), ground.path("plugins").join(library))?;
         }
         let note = ground.path("work").join(NOTE);
         fs::create_dir_all(note.parent().context("a note has a folder")?)?;
         fs::write(note, NOTE_TEXT)?;
+        fs::write(ground.path("work").join(LARGE), "0123456789\n".repeat(LARGE_BYTES / 11))?;
         let code = "pub fn chaos_marker(count: u32) -> u32 {\n    count + 1\n}\n";
         fs::write(ground.path("work/fixed/lib.rs"), code)?;
         Ok(ground)
@@ -155,6 +165,9 @@ impl Ground {
         command.arg("--").arg(self.program()).arg("serve").arg("--config").arg(self.config(name));
         command.args(["--log", "info"]);
         self.surround(&mut command);
+        if let Some(clock) = &self.clock {
+            clock.surround(&mut command);
+        }
         let log = File::options().create(true).append(true).open(self.log(name))?;
         command.stderr(log);
         Ok(command)

@@ -10,12 +10,15 @@ use anyhow::Result;
 use super::ground::Ground;
 use super::job::{Job, Work};
 use super::ledger::Ledger;
-use super::score::Score;
+use super::score::{Score, Took};
 use crate::answer::Answer;
 use crate::dice::Dice;
 use crate::http::{Http, was_closed};
 use crate::processes::Process;
 use crate::stdio::{Fate, Heard, Stdio};
+
+/// What a server logs when all its processes have started.
+const READY: &str = "INFO ready ";
 
 /// Calls of one client that are under way at the same time.
 const IN_FLIGHT: usize = 4;
@@ -63,14 +66,36 @@ impl Slot {
         *locked(&self.process) = Process::of(pid);
     }
 
-    /// Lets the client stop reading, or read again.
-    pub(super) fn deafen(&self, is_deaf: bool) {
-        locked(&self.fate).deaf.store(is_deaf, Ordering::Relaxed);
-        *locked(&self.heard_again) = Instant::now();
+    /// Lets the client stop reading.
+    pub(super) fn deafen(&self) {
+        locked(&self.fate).deaf.store(true, Ordering::Relaxed);
     }
 
+    /// Lets the client read a byte now and then.
+    pub(super) fn slow_down(&self) {
+        locked(&self.fate).slow.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets the client read as it should.
+    pub(super) fn hear_again(&self) {
+        let fate = locked(&self.fate);
+        *locked(&self.heard_again) = Instant::now();
+        fate.deaf.store(false, Ordering::Relaxed);
+        fate.slow.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the client reads nothing, or hardly anything.
     fn is_deaf(&self) -> bool {
-        locked(&self.fate).deaf.load(Ordering::Relaxed)
+        let fate = locked(&self.fate);
+        fate.deaf.load(Ordering::Relaxed) || fate.slow.load(Ordering::Relaxed)
+    }
+
+    /// Of a call that was sent then: the times from the call, and from when the client could hear last.
+    fn took(&self, sent: Instant) -> Took {
+        // In this order: who reads again has said since when.
+        let (is_deaf, all) = (self.is_deaf(), sent.elapsed());
+        let reading = if is_deaf { Duration::ZERO } else { all.min(locked(&self.heard_again).elapsed()) };
+        Took { all, reading }
     }
 }
 
@@ -105,6 +130,8 @@ struct Client<'a> {
     slot: &'a Slot,
     work: Work,
     stdio: Stdio,
+    /// How much its log held before the server was started.
+    log_bytes: usize,
     pending: BTreeMap<u64, Pending>,
     /// Cancelled calls, which need no answer.
     cancelled: BTreeMap<u64, Instant>,
@@ -113,13 +140,19 @@ struct Client<'a> {
 /// Makes calls over stdio; starts the server again whenever it or its client was killed. Returns what was written.
 pub(super) fn over_stdio(shared: &Shared, slot: &Slot, dice: Dice) -> Result<Ledger> {
     let mut work = Work::new(&slot.name, dice);
+    let log_bytes = log(shared, slot).len();
     let stdio = begin(shared, slot, work.dice())?;
     let (pending, cancelled) = Default::default();
-    let mut client = Client { shared, slot, work, stdio, pending, cancelled };
+    let mut client = Client { shared, slot, work, stdio, log_bytes, pending, cancelled };
     while !shared.stop.load(Ordering::Relaxed) {
         client.turn()?;
     }
     client.finish()
+}
+
+/// What a server has logged so far.
+fn log(shared: &Shared, slot: &Slot) -> String {
+    std::fs::read_to_string(shared.ground.log(&slot.name)).unwrap_or_default()
 }
 
 fn begin(shared: &Shared, slot: &Slot, dice: &mut Dice) -> Result<Stdio> {
@@ -194,16 +227,11 @@ impl Client<'_> {
             }
             return;
         };
-        settled(self.shared, &mut self.work, job, trace, answer, sent.elapsed());
+        settled(self.shared, &mut self.work, job, trace, answer, self.slot.took(sent));
     }
 
     fn look_for_overdue(&mut self) {
-        if self.slot.is_deaf() {
-            return;
-        }
-        let heard_again = *locked(&self.slot.heard_again);
-        let bound = self.shared.bound;
-        let is_late = |pending: &Pending| pending.sent.max(heard_again).elapsed() > bound;
+        let is_late = |pending: &Pending| self.slot.took(pending.sent).reading > self.shared.bound;
         let late: Vec<u64> =
             self.pending.iter().filter(|(_, pending)| is_late(pending)).map(|(id, _)| *id).collect();
         for id in late {
@@ -232,8 +260,16 @@ impl Client<'_> {
     fn lost(&mut self) -> Result<()> {
         let status = self.stdio.ended(START)?;
         if !self.slot.is_killed.load(Ordering::Relaxed) {
-            let what = format!("server `{}` ended by itself ({status})", self.slot.name);
-            self.shared.score.counts().broken.push(what);
+            let log = log(self.shared, self.slot);
+            let said = log.get(self.log_bytes..).unwrap_or_default();
+            let mut counts = self.shared.score.counts();
+            // It answers its client while hosts start; one that does not start ends it, and it says so.
+            if status.code() == Some(1) && !said.contains(READY) && !said.trim().is_empty() {
+                *counts.failed.entry("start refused".to_owned()).or_default() += 1;
+            } else {
+                let last = said.lines().last().unwrap_or_default();
+                counts.broken.push(format!("server `{}` ended by itself ({status}): {last}", self.slot.name));
+            }
         }
         self.again()
     }
@@ -245,6 +281,7 @@ impl Client<'_> {
         }
         self.cancelled.clear();
         self.work.forget_handles();
+        self.log_bytes = log(self.shared, self.slot).len();
         self.stdio = begin(self.shared, self.slot, self.work.dice())?;
         Ok(())
     }
@@ -263,8 +300,12 @@ impl Client<'_> {
     }
 }
 
-fn settled(shared: &Shared, work: &mut Work, job: Job, trace: String, answer: &Answer, took: Duration) {
-    shared.score.answered(trace, answer, took);
+fn settled(shared: &Shared, work: &mut Work, job: Job, trace: String, answer: &Answer, took: Took) {
+    if took.reading > shared.bound {
+        let what = format!("`{}` after {:?}, trace {trace}", job.tool, took.reading);
+        shared.score.counts().overdue.push(what);
+    }
+    shared.score.answered(job.tool, trace, answer, took);
     if let Some(wrong) = job.wrong(answer) {
         shared.score.counts().wrong.push(wrong);
     }
@@ -284,7 +325,10 @@ pub(super) fn over_http(shared: &Shared, slot: &Slot, name: &str, dice: Dice) ->
         *shared.score.counts().calls.entry(job.tool).or_default() += 1;
         let sent = Instant::now();
         match http.call(job.tool, &job.arguments, Some(&trace)) {
-            Ok(reply) => settled(shared, &mut work, job, trace, &reply.answer(), sent.elapsed()),
+            Ok(reply) => {
+                let took = Took::reading(sent.elapsed());
+                settled(shared, &mut work, job, trace, &reply.answer(), took);
+            }
             Err(error) => {
                 let what =
                     format!("`{}` over HTTP after {:?}, trace {trace}: {error:#}", job.tool, sent.elapsed());

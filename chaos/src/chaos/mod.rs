@@ -1,12 +1,13 @@
 //! Random faults under mixed load, in a throw-away namespace.
 //!
 //! - [`nest`]: the surroundings, and the proof that they are not the machine.
-//! - [`ground`]: file systems, configurations, servers.
-//! - [`load`], [`job`], [`ledger`], [`rude`]: clients, what they call, what they wrote, and those without manners.
+//! - [`ground`], [`clock`]: file systems, configurations, servers, and what time they think it is.
+//! - [`load`], [`job`], [`ledger`]: clients, what they call, what they wrote. [`rude`], [`slow`]: those without manners.
 //! - [`storm`]: the faults.
 //! - [`score`], [`after`], [`report`]: what came of it.
 
 mod after;
+mod clock;
 mod ground;
 mod job;
 mod ledger;
@@ -15,6 +16,7 @@ mod nest;
 mod report;
 mod rude;
 mod score;
+mod slow;
 mod storm;
 
 use std::fs;
@@ -34,6 +36,7 @@ use self::load::{START, Shared, Slot};
 use self::nest::Nest;
 use self::report::Seen;
 use self::storm::Storm;
+use crate::build::Build;
 use crate::dice::Dice;
 use crate::http::Http;
 use crate::processes::{Process, descriptors, resident_kib};
@@ -41,6 +44,10 @@ use crate::stdio::Stdio;
 
 /// The name of the server over HTTP, which is there all the time.
 const HTTP: &str = "http";
+
+/// What is said where servers made no control groups.
+const NO_GROUPS: &str = "control groups: none is delegated to the user in the namespace, so servers made none that could \
+                         be left behind";
 
 /// How often memory is looked at.
 const SAMPLE: Duration = Duration::from_millis(500);
@@ -60,9 +67,23 @@ pub(crate) struct Options {
     /// Clients over HTTP.
     #[arg(long, default_value_t = 3)]
     http_clients: u64,
-    /// What a busy machine may add to the longest time of a call, in milliseconds.
-    #[arg(long, default_value_t = 10_000)]
+    /// What a busy machine may add to the longest time of a call, in milliseconds: waiting for the processor,
+    /// and writing the record, which several servers do in turns.
+    #[arg(long, default_value_t = 4_000)]
     slack_ms: u64,
+}
+
+impl Options {
+    /// All of them, as they are given.
+    fn arguments(&self, seed: u64) -> [String; 5] {
+        [
+            format!("--minutes={}", self.minutes),
+            format!("--seed={seed}"),
+            format!("--servers={}", self.servers),
+            format!("--http-clients={}", self.http_clients),
+            format!("--slack-ms={}", self.slack_ms),
+        ]
+    }
 }
 
 /// What the part inside the namespace is told.
@@ -76,18 +97,12 @@ pub(crate) struct Inside {
 }
 
 /// Storms, and tells what held.
-pub(crate) fn run(stage: &Path, options: &Options) -> Result<Part> {
+pub(crate) fn run(stage: &Path, build: Build, options: &Options) -> Result<Part> {
     let seed = options.seed.map_or_else(seed_of_now, Ok)?;
     println!("seed {seed}, {} minutes", options.minutes);
     let nest = Nest::new(stage)?;
-    let arguments = [
-        format!("--minutes={}", options.minutes),
-        format!("--seed={seed}"),
-        format!("--servers={}", options.servers),
-        format!("--http-clients={}", options.http_clients),
-        format!("--slack-ms={}", options.slack_ms),
-    ];
-    let status = nest.run(&arguments)?;
+    let arguments = options.arguments(seed);
+    let (status, groups) = nest.run(&arguments)?;
     let result = nest.path("result").join("chaos.json");
     ensure!(
         result.is_file(),
@@ -95,10 +110,17 @@ pub(crate) fn run(stage: &Path, options: &Options) -> Result<Part> {
          their own, this cannot be tried"
     );
     let mut part = Part::read(&result)?;
-    part.command = format!("cargo xtask chaos -- --seed {seed} --minutes {}", options.minutes);
+    part.command = build.command("chaos", &arguments.join(" "));
     let changed = nest.changed_outside()?;
-    let what = "outside of the namespace nothing is different: mounts, control groups of llmc, files";
-    part.claims.push(crate::claims::none(what, "nothing", &changed));
+    let of_groups = match groups {
+        0 => String::new(),
+        seen => format!(", control groups of llmc ({seen} were seen meanwhile)"),
+    };
+    if groups == 0 {
+        part.left_out.push(NO_GROUPS.to_owned());
+    }
+    let what = format!("outside of the namespace nothing is different: mounts, files{of_groups}");
+    part.claims.push(crate::claims::none(&what, "nothing", &changed));
     Ok(part)
 }
 
@@ -136,6 +158,8 @@ fn weather(shared: &Shared, options: &Options, seen: &mut Seen) -> Result<Vec<Le
     let http = slots.last().context("there is a server over HTTP")?;
     http.serves(server.process.pid);
     let dice = |thread| Dice::for_thread(seed, thread);
+    let lasts = Duration::from_secs_f64(options.minutes * 60.0);
+    seen.lasted = lasts;
     let outcome = thread::scope(|scope| {
         let mut clients = Vec::new();
         for (slot, number) in slots.iter().filter(|slot| !slot.is_http).zip(0..) {
@@ -146,10 +170,11 @@ fn weather(shared: &Shared, options: &Options, seen: &mut Seen) -> Result<Vec<Le
             clients.push(scope.spawn(move || load::over_http(shared, http, &name, dice(100 + number))));
         }
         let rude = scope.spawn(move || rude::until_stopped(shared, http, dice(200)));
+        let slow = scope.spawn(move || slow::until_stopped(shared, http, dice(201)));
         let sampler = scope.spawn(|| samples(shared, server.process.pid));
         let storm = scope.spawn(|| {
             let mut storm = Storm::new(shared, &slots, dice(300));
-            let outcome = storm.rage(Duration::from_secs_f64(options.minutes * 60.0));
+            let outcome = storm.rage(lasts);
             shared.stop.store(true, Ordering::Relaxed);
             outcome.map(|()| storm.struck)
         });
@@ -157,6 +182,7 @@ fn weather(shared: &Shared, options: &Options, seen: &mut Seen) -> Result<Vec<Le
         seen.struck = storm.join().map_err(failed)??;
         let rude = rude.join().map_err(failed)?;
         seen.struck.insert("rude HTTP client", rude);
+        seen.struck.insert("slow HTTP client", slow.join().map_err(failed)?);
         seen.samples = sampler.join().map_err(failed)?;
         clients.into_iter().map(|client| client.join().map_err(failed)?).collect::<Result<Vec<Ledger>>>()
     });
@@ -207,7 +233,10 @@ fn look_around(
     seen.left_mounts = now.lines().filter(|line| !mounts.contains(line)).map(str::to_owned).collect();
     let config = ground.config(HTTP);
     seen.verified = after::verified(ground, &config)?;
-    (seen.unrecorded, seen.records) = after::unrecorded(ground, &config, &shared.score.counts().recorded)?;
+    let recorded = after::recorded(ground, &config)?;
+    seen.unrecorded = recorded.lacks(&shared.score.counts().recorded);
+    seen.records = recorded.times.len();
+    seen.clock_jumps = ground.clock.is_some().then(|| clock::jumps(recorded.times));
     Ok(())
 }
 

@@ -9,12 +9,16 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 /// Owns nothing on any machine; taken if root starts this, so that nothing inside has rights outside.
 const NOBODY: u32 = 61_999;
+
+/// How often it is looked for control groups.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// Of the stage: what a server needs.
 const STAGED: [&str; 3] = ["bin", "libexec", "lib"];
@@ -51,8 +55,8 @@ impl Nest {
         Ok(Self { folder, before: Outside::now()? })
     }
 
-    /// Runs this program inside, and waits for its end.
-    pub(super) fn run(&self, arguments: &[String]) -> Result<ExitStatus> {
+    /// Runs this program inside, and waits for its end. Returns how many control groups of llmc were seen meanwhile, too.
+    pub(super) fn run(&self, arguments: &[String]) -> Result<(ExitStatus, usize)> {
         // Whatever ends this program ends all of it, too.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "unshare"]);
@@ -64,7 +68,15 @@ impl Nest {
         if is_root() {
             command.uid(NOBODY).gid(NOBODY);
         }
-        command.status().context("failed to start `setpriv` and `unshare` (util-linux)")
+        let mut child = command.spawn().context("failed to start `setpriv` and `unshare` (util-linux)")?;
+        let mut seen = BTreeSet::new();
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok((status, seen.len()));
+            }
+            seen.extend(self.new_groups(&Outside::now()?));
+            std::thread::sleep(LOOK);
+        }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -78,12 +90,18 @@ impl Nest {
         if after.mounts != self.before.mounts {
             changed.push("the mounts of the machine".to_owned());
         }
-        let groups = after.groups.difference(&self.before.groups).filter(|group| is_ours(group));
-        changed.extend(groups.map(|group| format!("control group `{}`", group.display())));
+        let groups = self.new_groups(&after);
+        changed.extend(groups.iter().map(|group| format!("control group `{}`", group.display())));
         let below = self.path("nest");
         let left = fs::read_dir(&below)?.flatten().flat_map(|entry| fs::read_dir(entry.path())).flatten();
         changed.extend(left.flatten().map(|entry| format!("file `{}`", entry.path().display())));
         Ok(changed)
+    }
+}
+
+impl Nest {
+    fn new_groups(&self, now: &Outside) -> Vec<PathBuf> {
+        now.groups.difference(&self.before.groups).filter(|group| is_ours(group)).cloned().collect()
     }
 }
 

@@ -4,10 +4,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::ground::{CALL_TIMEOUT_MS, GRACE_MS};
 use crate::answer::Answer;
+
+/// What every answer would come within if the machine had nothing else to do.
+pub(super) const IN_TIME: Duration = Duration::from_millis(CALL_TIMEOUT_MS + GRACE_MS);
 
 /// Kinds of answers that come without a record in the audit: where that is what failed, and what never became a call.
 const WITHOUT_RECORD: [&str; 1] = ["audit_failed"];
+
+/// How long an answer took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Took {
+    /// From the call.
+    pub(super) all: Duration,
+    /// Of that, since its client could hear last.
+    pub(super) reading: Duration,
+}
+
+/// Answers that came after [`IN_TIME`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Late {
+    pub(super) count: u64,
+    pub(super) longest: Duration,
+}
 
 /// Counts of all clients together.
 #[derive(Debug, Default)]
@@ -26,7 +46,12 @@ pub(super) struct Counts {
     pub(super) cut: u64,
     /// A server that could not be reached; nothing was sent.
     pub(super) unreached: u64,
+    /// Of calls whose client read all the time.
     pub(super) longest: Duration,
+    /// By tool, where the client read all the time.
+    pub(super) late: BTreeMap<&'static str, Late>,
+    /// Where it did not.
+    pub(super) late_to_the_deaf: Late,
     /// Answers that came too late, or never.
     pub(super) overdue: Vec<String>,
     /// Answers that are neither a result nor a typed error, and calls that were dropped.
@@ -45,9 +70,9 @@ impl Score {
     }
 
     /// Takes note of an answer.
-    pub(super) fn answered(&self, trace: String, answer: &Answer, took: Duration) {
+    pub(super) fn answered(&self, tool: &'static str, trace: String, answer: &Answer, took: Took) {
         let mut counts = self.counts();
-        counts.longest = counts.longest.max(took);
+        counts.time(tool, took);
         let mut is_recorded = true;
         match answer {
             Answer::Done(_) => counts.done += 1,
@@ -67,7 +92,39 @@ impl Score {
     }
 }
 
+impl Took {
+    /// Of a client that read all the time.
+    pub(super) fn reading(all: Duration) -> Self {
+        Self { all, reading: all }
+    }
+}
+
+impl Late {
+    fn add(&mut self, took: Duration) {
+        self.count += 1;
+        self.longest = self.longest.max(took);
+    }
+}
+
 impl Counts {
+    fn time(&mut self, tool: &'static str, took: Took) {
+        let has_read = took.reading == took.all;
+        if has_read {
+            self.longest = self.longest.max(took.all);
+        }
+        if took.all > IN_TIME {
+            match has_read {
+                true => self.late.entry(tool).or_default().add(took.all),
+                false => self.late_to_the_deaf.add(took.all),
+            }
+        }
+    }
+
+    /// Answers that came late though the client read all the time.
+    pub(super) fn late(&self) -> u64 {
+        self.late.values().map(|late| late.count).sum()
+    }
+
     pub(super) fn made(&self) -> u64 {
         self.calls.values().sum()
     }
@@ -91,10 +148,21 @@ mod tests {
             ("e", failed("code -32602")),
             ("f", Answer::Odd("x".into())),
         ] {
-            score.answered(trace.into(), &answer, Duration::ZERO);
+            score.answered("x", trace.into(), &answer, Took::default());
         }
         let counts = score.counts();
         assert_eq!(counts.recorded.iter().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!((counts.done, counts.failed.len(), counts.odd.len()), (1, 4, 1));
+    }
+
+    #[test]
+    fn late_answers_are_counted_apart_from_clients_that_did_not_read() {
+        let (mut counts, seconds) = (Counts::default(), Duration::from_secs);
+        for (all, reading) in [(9, 9), (10, 10), (12, 12), (30, 5), (31, 0)] {
+            counts.time("x", Took { all: seconds(all), reading: seconds(reading) });
+        }
+        assert_eq!((counts.late(), counts.longest), (2, seconds(12)));
+        assert_eq!(counts.late["x"], Late { count: 2, longest: seconds(12) });
+        assert_eq!(counts.late_to_the_deaf, Late { count: 2, longest: seconds(31) });
     }
 }

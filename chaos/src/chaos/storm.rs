@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 
 use super::ground::{FILLED, REPLACED};
@@ -16,6 +16,31 @@ use crate::dice::Dice;
 use crate::processes::{Process, children, descendants, number};
 
 const FILLER: &str = "filler";
+
+/// What a fault is called.
+pub(super) const CLOCK_JUMPED: &str = "wall clock moved";
+
+/// Every kind of fault, and whether it needs a client over stdio.
+const KINDS: [(&str, bool); 18] = [
+    ("host killed", false),
+    ("runner killed", false),
+    ("jail process killed", false),
+    ("host stopped", false),
+    ("runner stopped", false),
+    ("jail process stopped", false),
+    ("server killed", true),
+    ("client killed", true),
+    ("client stopped reading", true),
+    ("client read slowly", true),
+    ("library replaced", false),
+    ("configuration changed, SIGHUP", false),
+    ("configuration broken, SIGHUP", false),
+    ("disk full", false),
+    ("no descriptors left", false),
+    ("no processes left", false),
+    ("times of files shifted by a day", false),
+    (CLOCK_JUMPED, false),
+];
 
 /// Most descriptors of a server that has too few: fewer than it has open.
 const FEW_DESCRIPTORS: u64 = 12;
@@ -26,7 +51,7 @@ pub(super) struct Storm<'a> {
     slots: &'a [Slot],
     dice: Dice,
     due: Vec<(Instant, Undo)>,
-    /// How often each fault struck.
+    /// How often each fault struck; there is an entry for each that can.
     pub(super) struck: BTreeMap<&'static str, u64>,
 }
 
@@ -35,11 +60,14 @@ enum Undo {
     Hear(usize),
     Remove(PathBuf),
     Limit(Process, Resource, Rlimit),
+    Clock,
 }
 
 impl<'a> Storm<'a> {
     pub(super) fn new(shared: &'a Shared, slots: &'a [Slot], dice: Dice) -> Self {
-        Self { shared, slots, dice, due: Vec::new(), struck: BTreeMap::new() }
+        let has_stdio = slots.iter().any(|slot| !slot.is_http);
+        let struck = possible(has_stdio, shared.ground.clock.is_some());
+        Self { shared, slots, dice, due: Vec::new(), struck }
     }
 
     /// Strikes now and then, and at the end takes everything back.
@@ -47,13 +75,13 @@ impl<'a> Storm<'a> {
         let end = Instant::now() + time;
         while Instant::now() < end {
             std::thread::sleep(Duration::from_millis(40 + self.dice.below(300)));
-            self.take_back(Instant::now());
+            self.take_back(Instant::now())?;
             if let Some(name) = self.strike()? {
-                *self.struck.entry(name).or_default() += 1;
+                *self.struck.get_mut(name).with_context(|| format!("`{name}` is no known fault"))? += 1;
             }
         }
         let long_ago = Instant::now() + Duration::from_secs(3_600);
-        self.take_back(long_ago);
+        self.take_back(long_ago)?;
         for slot in self.slots {
             self.shared.ground.configure(&slot.name, slot.is_http)?;
             self.hang_up(slot);
@@ -61,7 +89,7 @@ impl<'a> Storm<'a> {
         Ok(())
     }
 
-    fn take_back(&mut self, now: Instant) {
+    fn take_back(&mut self, now: Instant) -> Result<()> {
         let (due, later) = std::mem::take(&mut self.due).into_iter().partition(|(at, _)| *at <= now);
         self.due = later;
         let due: Vec<(Instant, Undo)> = due;
@@ -70,7 +98,7 @@ impl<'a> Storm<'a> {
                 Undo::Continue(process) => {
                     process.signal(Signal::CONT);
                 }
-                Undo::Hear(slot) => self.slots[slot].deafen(false),
+                Undo::Hear(slot) => self.slots[slot].hear_again(),
                 // A process that has ended has no limits any more.
                 Undo::Limit(process, resource, limit) => {
                     if let Some(pid) = number(process.pid).filter(|_| process.lives()) {
@@ -80,8 +108,14 @@ impl<'a> Storm<'a> {
                 Undo::Remove(file) => {
                     let _ = fs::remove_file(file);
                 }
+                Undo::Clock => {
+                    if let Some(clock) = &self.shared.ground.clock {
+                        clock.put_right()?;
+                    }
+                }
             }
         }
+        Ok(())
     }
 
     fn later(&mut self, least_ms: u64, end_ms: u64, undo: Undo) {
@@ -110,10 +144,15 @@ impl<'a> Storm<'a> {
                 slot.to_die.store(true, Ordering::Relaxed);
                 Some("client killed")
             }
-            62..68 if !slot.is_http => {
-                slot.deafen(true);
+            62..66 if !slot.is_http => {
+                slot.deafen();
                 self.later(500, 6_000, Undo::Hear(at));
                 Some("client stopped reading")
+            }
+            66..68 if !slot.is_http => {
+                slot.slow_down();
+                self.later(500, 6_000, Undo::Hear(at));
+                Some("client read slowly")
             }
             68..73 => self.replace_library()?,
             73..78 => {
@@ -136,7 +175,8 @@ impl<'a> Storm<'a> {
                 let who = runner.filter(|_| self.dice.percent(60)).unwrap_or(server);
                 self.limit(&who, Resource::Nproc, 1).then_some("no processes left")
             }
-            95..100 => self.shift_times(),
+            95..97 => self.shift_times(),
+            97..100 => self.move_clock()?,
             _ => None,
         };
         Ok(name)
@@ -226,7 +266,15 @@ impl<'a> Storm<'a> {
         }
     }
 
-    /// Files of the server are suddenly a day older or younger, as after a jump of the clock.
+    /// The wall clock of all servers stands elsewhere for a while.
+    fn move_clock(&mut self) -> Result<Option<&'static str>> {
+        let Some(clock) = &self.shared.ground.clock else { return Ok(None) };
+        clock.jump(&mut self.dice)?;
+        self.later(1_500, 6_000, Undo::Clock);
+        Ok(Some(CLOCK_JUMPED))
+    }
+
+    /// Files of the server are suddenly a day older or younger, as by a clock that was wrong when they were written.
     fn shift_times(&mut self) -> Option<&'static str> {
         let ground = &self.shared.ground;
         let folder = ground.path(self.dice.one_of(&["audit", "etc", "state", "work", "plugins"])?);
@@ -239,6 +287,13 @@ impl<'a> Storm<'a> {
         }
         Some("times of files shifted by a day")
     }
+}
+
+/// The faults that can strike, none of which has yet.
+fn possible(has_stdio: bool, has_clock: bool) -> BTreeMap<&'static str, u64> {
+    let fitting = KINDS.iter().filter(|(_, needs_stdio)| has_stdio || !needs_stdio);
+    let fitting = fitting.filter(|(name, _)| has_clock || *name != CLOCK_JUMPED);
+    fitting.map(|(name, _)| (*name, 0)).collect()
 }
 
 /// Whether a limit of a process is to be taken back.
@@ -276,6 +331,14 @@ mod tests {
         let own = rustix::process::getrlimit(Resource::Nofile);
         assert_eq!(hard_limit(std::process::id(), Resource::Nofile), Some(own.maximum));
         assert_eq!(hard_limit(0, Resource::Nofile), None);
+    }
+
+    #[test]
+    fn what_cannot_strike_is_not_missed() {
+        assert_eq!(possible(true, true).len(), KINDS.len());
+        let (without_stdio, without_clock) = (possible(false, true), possible(true, false));
+        assert!(!without_stdio.contains_key("server killed") && without_stdio.contains_key("host killed"));
+        assert!(!without_clock.contains_key(CLOCK_JUMPED) && without_clock.len() + 1 == KINDS.len());
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::processes::{Process, descendants};
 /// Longest wait for anything that should happen at once.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Connections that a server takes, and nginx: more than are made.
+const CONNECTIONS: u64 = 4_096;
+
 /// Owns nothing; nginx runs as it if root starts this.
 pub(super) const NOBODY: u32 = 61_999;
 
@@ -71,11 +74,14 @@ impl Fleet {
         let work = self.work().display().to_string();
         let shared =
             self.redis.as_ref().map_or_else(|| "shared_state = 'shared.db'".to_owned(), Redis::settings);
+        // Lines of JSON where nothing else is on this machine alone, as packaging/kubernetes has it; so both forms are tried.
+        let audit = if self.redis.is_some() { "audit.jsonl" } else { "audit.db" };
         let secrets = self.redis.as_ref().map_or_else(String::new, Redis::secrets);
         format!(
             "[server]\nstate_key = 'key'\n{shared}\n\
-             http = {{ listen = '127.0.0.1:0', tokens = 'tokens.json', requests_per_minute = 10000000 }}\n\
-             [audit]\npath = 'audit.db'\ndurability = 'call'\n\
+             http = {{ listen = '127.0.0.1:0', tokens = 'tokens.json', requests_per_minute = 10000000, \
+             connections = {CONNECTIONS} }}\n\
+             [audit]\npath = '{audit}'\ndurability = 'call'\n\
              [policy]\nconfirm_tools = {{ delete_path = 'always' }}\n\
              [roots]\nwork = {{ path = '{work}', access = 'rw' }}\n\
              [plugins.hello]\nlibrary = 'hello'\n\
@@ -268,7 +274,7 @@ fn configuration(folder: &Path, ports: &[SocketAddr], servers: &[SocketAddr]) ->
     let folder = folder.display();
     let mut text = format!(
         "daemon off;\nworker_processes 1;\npid {folder}/pid;\nerror_log {folder}/error.log;\n\
-         events {{ worker_connections 1024; }}\nhttp {{\naccess_log off;\n"
+         events {{ worker_connections {CONNECTIONS}; }}\nhttp {{\naccess_log off;\n"
     );
     for what in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         text += &format!("{what}_temp_path {folder}/{what};\n");

@@ -16,21 +16,29 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use llmc_proof::{Claim, Part, Table};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
 use self::fleet::{Fleet, Nginx, gone};
 use self::load::{Lost, Seen};
 use self::redis::Redis;
 use crate::answer::Answer;
+use crate::build::Build;
 use crate::claims::{claim, none};
 use crate::http::Http;
-use crate::processes::{descendants, proportional_kib, resident_kib};
+use crate::processes::{descendants, descriptors, proportional_kib, resident_kib};
 
 /// Servers behind the balancer.
 const SERVERS: usize = 3;
 
-/// Idle connections whose memory is measured.
-const IDLE: u64 = 200;
+/// Idle connections that are held, if the limit on open files allows it.
+const IDLE: u64 = 2_000;
+
+/// What a program has open beside idle connections, at most.
+const OTHER_DESCRIPTORS: u64 = 400;
+
+/// Calls that are made beside idle connections.
+const CALLS_BESIDE: u64 = 50;
 
 /// What is asked for.
 #[derive(Args)]
@@ -63,15 +71,18 @@ struct Trial<'a> {
     token: String,
     claims: Vec<Claim>,
     tables: Vec<Table>,
+    /// Idle connections that are held.
+    idle: u64,
     /// Answered calls whose traces must be in the audit.
     traces: Vec<String>,
 }
 
 /// Tries it, and tells what held.
-pub(crate) fn run(stage: &Path, options: &Options) -> Result<Part> {
+pub(crate) fn run(stage: &Path, build: Build, options: &Options) -> Result<Part> {
     let Some(program) = Nginx::find() else {
         bail!("nginx is not installed; `apt-get install nginx-light` brings it")
     };
+    let idle = IDLE.min(raise_descriptors()?.saturating_sub(OTHER_DESCRIPTORS));
     let redis = match options.store {
         Store::File => None,
         Store::Redis => Some(Redis::start()?),
@@ -81,7 +92,7 @@ pub(crate) fn run(stage: &Path, options: &Options) -> Result<Part> {
     let nginx = Nginx::start(&program, &addresses)?;
     let token = fleet.token.clone();
     let (claims, tables, traces) = Default::default();
-    let mut trial = Trial { options, fleet, nginx, token, claims, tables, traces };
+    let mut trial = Trial { options, fleet, nginx, token, claims, tables, idle, traces };
     trial.everywhere()?;
     trial.outputs()?;
     trial.consents()?;
@@ -91,6 +102,7 @@ pub(crate) fn run(stage: &Path, options: &Options) -> Result<Part> {
     let lost = trial.one_is_killed()?;
     trial.throughput()?;
     trial.memory()?;
+    trial.idle_clients_of_the_balancer()?;
     trial.audit()?;
     let left = trial.fleet.end()?;
     trial.claims.push(none("all servers end, and nothing of them is left", "nothing", &left));
@@ -98,7 +110,7 @@ pub(crate) fn run(stage: &Path, options: &Options) -> Result<Part> {
     Ok(Part {
         name: format!("replicas{}", options.store.ending()),
         title: format!("Scale-out: three servers behind nginx, {}", options.store.shown()),
-        command: options.command(),
+        command: build.command("replicas", &options.arguments()),
         summary: format!(
             "{} claims, {broken} broken. One of three servers killed under load of {} clients: {lost} calls lost, all of \
              them in flight on it.",
@@ -107,7 +119,7 @@ pub(crate) fn run(stage: &Path, options: &Options) -> Result<Part> {
         ),
         claims: trial.claims,
         tables: trial.tables,
-        left_out: left_out(),
+        left_out: left_out(idle),
         ..Part::default()
     })
 }
@@ -123,31 +135,39 @@ impl Store {
 
     fn shown(self) -> &'static str {
         match self {
-            Self::File => "with a file of what they share",
-            Self::Redis => "with a Redis database of what they share",
+            Self::File => "with a file of what they share and an audit in SQLite",
+            Self::Redis => "with a Redis database of what they share and an audit in lines of JSON",
         }
     }
 }
 
 impl Options {
     /// What repeats it.
-    fn command(&self) -> String {
+    fn arguments(&self) -> String {
         let store = if self.store == Store::Redis { " --store redis" } else { "" };
         let Self { seconds, clients, .. } = self;
-        format!("cargo xtask replicas -- --seconds {seconds} --clients {clients}{store}")
+        format!("--seconds {seconds} --clients {clients}{store}")
     }
 }
 
-fn left_out() -> Vec<String> {
-    [
+/// Lets this program, and all that it starts, have as many descriptors open as it may; tells how many.
+fn raise_descriptors() -> Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
+fn left_out(idle: u64) -> Vec<String> {
+    let few = (idle < IDLE)
+        .then(|| format!("more than {idle} idle connections: the hard limit on open files allows no more"));
+    let always = [
         "what lives in one server by its nature: processes of `start_process`, tasks, and questions to clients of \
          earlier revisions, which wait on the stream of their call; these need a balancer that sends a client to the same \
          server (docs/scaling.md)",
         "several machines: the servers share one kernel and one disk, so ratios of throughput say what a further process \
          brings there and not what a further machine does",
-    ]
-    .map(str::to_owned)
-    .to_vec()
+    ];
+    always.map(str::to_owned).into_iter().chain(few).collect()
 }
 
 impl Trial<'_> {
@@ -478,19 +498,25 @@ impl Trial<'_> {
 
     /// What a server and its idle connections cost.
     fn memory(&mut self) -> Result<()> {
-        let replica = &self.fleet.replicas[1];
+        let (replica, idle) = (&self.fleet.replicas[1], self.idle);
         let cost = |pid: u32| proportional_kib(pid).or_else(|| resident_kib(pid)).unwrap_or(0);
         let tree: u64 = descendants(replica.pid()).iter().map(|process| cost(process.pid)).sum();
-        let before = cost(replica.pid());
-        let mut held = Vec::new();
-        for _ in 0..IDLE {
-            let mut client = replica.client(Some(&self.token));
-            client.get("/healthz")?;
-            held.push(client);
-        }
-        let after = cost(replica.pid());
-        let each = after.saturating_sub(before) as f64 / IDLE as f64;
+        let (before, open_before) = (cost(replica.pid()), descriptors(replica.pid()));
+        let held = idlers(idle, || replica.client(Some(&self.token)))?;
+        let (after, open) = (cost(replica.pid()), descriptors(replica.pid()));
+        let each = after.saturating_sub(before) as f64 / idle as f64;
+        let refused = calls_beside(&mut replica.client(Some(&self.token)))?;
         drop(held);
+        self.claims.push(none(
+            &format!("a server with {idle} idle connections answers {CALLS_BESIDE} calls of another client"),
+            "all answered",
+            &refused,
+        ));
+        if let (Some(before), Some(open)) = (open_before, open) {
+            let more = open.saturating_sub(before);
+            let what = format!("a server holds {idle} idle connections");
+            self.hold(&what, &format!("at least {idle} descriptors more"), &more.to_string(), more >= idle);
+        }
         let row = |what: &str, kib: String| vec![what.to_owned(), kib];
         self.tables.push(Table {
             title: "Memory".into(),
@@ -499,9 +525,35 @@ impl Trial<'_> {
             rows: vec![
                 row("the server", before.to_string()),
                 row("its hosts and its runner together", tree.to_string()),
-                row("an idle connection", format!("{each:.1}")),
+                row(&format!("an idle connection, of {idle}"), format!("{each:.1}")),
             ],
         });
+        Ok(())
+    }
+
+    /// Very many clients that say nothing for a while cost the servers behind a balancer nothing.
+    fn idle_clients_of_the_balancer(&mut self) -> Result<()> {
+        let (idle, token) = (self.idle, &self.token);
+        let open =
+            || -> Option<u64> { self.fleet.replicas.iter().map(|replica| descriptors(replica.pid())).sum() };
+        let before = open();
+        let held = idlers(idle, || self.nginx.client(SERVERS, Some(token)))?;
+        let refused = calls_beside(&mut self.nginx.client(SERVERS, Some(token)))?;
+        let after = open();
+        drop(held);
+        self.claims.push(none(
+            &format!("a balancer with {idle} idle clients passes on {CALLS_BESIDE} calls of another client"),
+            "all answered",
+            &refused,
+        ));
+        if let (Some(before), Some(after)) = (before, after) {
+            self.tables.push(Table {
+                title: format!("Connections of the servers for {idle} idle clients of the balancer"),
+                note: "By the descriptors that all three have open more; each client had asked once.".into(),
+                columns: ["clients", "descriptors more"].map(str::to_owned).to_vec(),
+                rows: vec![vec![idle.to_string(), after.saturating_sub(before).to_string()]],
+            });
+        }
         Ok(())
     }
 
@@ -525,6 +577,29 @@ impl Trial<'_> {
     }
 }
 
+/// So many clients, each with a connection that answered once.
+fn idlers(count: u64, new: impl Fn() -> Http) -> Result<Vec<Http>> {
+    let idler = |_| {
+        let mut client = new();
+        let status = client.get("/healthz")?.status;
+        anyhow::ensure!(status == 200, "an idle client was answered with status {status}");
+        Ok(client)
+    };
+    (0..count).map(idler).collect()
+}
+
+/// Makes calls, and tells which were not answered well.
+fn calls_beside(http: &mut Http) -> Result<Vec<String>> {
+    let mut refused = Vec::new();
+    for _ in 0..CALLS_BESIDE {
+        let answer = http.call("hello", &json!({"name": "Ada"}), None)?.answer();
+        if !matches!(answer, Answer::Done(_)) {
+            refused.push(answer.shown());
+        }
+    }
+    Ok(refused)
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
@@ -533,6 +608,12 @@ fn median(mut values: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fewer_idle_connections_are_told() {
+        assert_eq!(left_out(IDLE).len() + 1, left_out(600).len());
+        assert!(left_out(600).iter().any(|line| line.starts_with("more than 600 idle")));
+    }
 
     #[test]
     fn the_value_in_the_middle_is_taken() {

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use super::fleet::{NOBODY, PATIENCE};
+use crate::dice::Dice;
 
 /// What docs/scaling.md grants a user.
 const COMMANDS: &str =
@@ -38,8 +39,10 @@ impl Redis {
         let (folder, password) = (new("llmc-redis-")?, new("llmc-secret-")?);
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let mut redis = Self { folder, password, program, port, child: None };
-        // Good for this run alone, like the servers' key.
-        let secret = format!("{:032x}", u64::from(std::process::id()) << 20 | u64::from(port));
+        // Good for this run alone, like the servers' key. Half a secret is masked wherever it stands, so none has a half that
+        // occurs by chance, such as zeros.
+        let mut dice = Dice::new(u64::from(std::process::id()) << 20 | u64::from(port));
+        let secret = format!("{:016x}{:016x}", dice.next(), dice.next());
         fs::write(redis.secret(), &secret)?;
         fs::set_permissions(redis.secret(), Permissions::from_mode(0o600))?;
         let dir = redis.folder.path().display();

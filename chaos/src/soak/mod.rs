@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use self::slope::slope;
 use crate::answer::Answer;
+use crate::build::Build;
 use crate::claims::claim;
 use crate::dice::Dice;
 use crate::processes::{children, descriptors, proportional_kib, resident_kib};
@@ -31,14 +32,24 @@ const WINDOWS: u64 = 100;
 /// The first part of the windows is left out of slopes: caches fill, and every thread starts once.
 const WARM_UP: usize = 10;
 
-/// Most growth of resident memory of all processes of a program, in KiB per 100,000 calls.
-const MAX_KIB: f64 = 1_024.0;
+/// Most growth of the memory of all processes of a program, in KiB per 100,000 calls: little more than a byte a call.
+const MAX_KIB: f64 = 128.0;
 
-/// Most growth of descriptors per 100,000 calls; one in ten steps is rounding, not a leak.
-const MAX_DESCRIPTORS: f64 = 0.5;
+/// What memory may grow over the whole run besides, in KiB, by program: caches that fill late, such as
+/// SQLite's for the audit, which may take 2 MiB. After the first tenth of 720,000 calls, the server was seen to grow by
+/// 1.5 MiB, the hosts by 0.4 MiB, the runner not at all.
+const ONCE_KIB: [f64; PROGRAMS.len()] = [1_536.0, 512.0, 256.0];
 
-/// Most growth of the median latency over the whole run, as a part of what it was.
-const MAX_LATENCY: f64 = 0.5;
+/// The same of descriptors: less than one in 200,000 calls, and one or two that happen to be open at the end.
+const MAX_DESCRIPTORS: f64 = 0.4;
+const ONCE_DESCRIPTORS: f64 = 1.5;
+
+/// Most growth of the median latency from the first third of the run to the last one, as a part of what it was: 15 % were
+/// seen on a machine that others kept busy.
+const MAX_P50: f64 = 0.25;
+
+/// The same of the 99th percentile: one call in a hundred waits for jails that start, so it swings more; 42 % were seen then.
+const MAX_P99: f64 = 0.5;
 
 const CALLS_OF_SLOPES: f64 = 100_000.0;
 
@@ -57,6 +68,14 @@ pub(crate) struct Options {
     minutes: Option<f64>,
 }
 
+impl Options {
+    /// What repeats it.
+    fn arguments(&self) -> String {
+        let minutes = self.minutes.map_or_else(String::new, |minutes| format!(" --minutes {minutes}"));
+        format!("--calls {} --seed {}{minutes}", self.calls, self.seed)
+    }
+}
+
 /// What a window showed.
 #[derive(Clone, Debug, Default)]
 struct Window {
@@ -71,7 +90,7 @@ struct Window {
 const PROGRAMS: [&str; 3] = ["server", "hosts", "runner"];
 
 /// Makes the calls, and tells what grew.
-pub(crate) fn run(stage: &Path, options: &Options) -> Result<Part> {
+pub(crate) fn run(stage: &Path, build: Build, options: &Options) -> Result<Part> {
     ensure!(options.calls >= WINDOWS * 10, "a soak has at least {} calls", WINDOWS * 10);
     let folder = tempfile::tempdir()?;
     let (work, config) = (folder.path().join("work"), folder.path().join("llmc.toml"));
@@ -90,7 +109,7 @@ pub(crate) fn run(stage: &Path, options: &Options) -> Result<Part> {
     let windows = soak.windows(options, begun)?;
     let tools = soak.tools;
     soak.stdio.leave(PATIENCE)?;
-    let part = part(options, &windows, begun.elapsed());
+    let part = part(build, options, &windows, begun.elapsed());
     Ok(Part { tables: [part.tables, vec![made(&tools)]].concat(), ..part })
 }
 
@@ -209,7 +228,7 @@ fn costs(server: u32) -> Vec<(u64, u64)> {
     vec![cost(server), of("llmc-host"), of("llmc-runner")]
 }
 
-fn part(options: &Options, windows: &[Window], took: Duration) -> Part {
+fn part(build: Build, options: &Options, windows: &[Window], took: Duration) -> Part {
     let calls = windows.last().map_or(0, |window| window.calls);
     let settled = &windows[WARM_UP..];
     let points = |value: &dyn Fn(&Window) -> f64, windows: &[Window]| -> Vec<(f64, f64)> {
@@ -222,11 +241,20 @@ fn part(options: &Options, windows: &[Window], took: Duration) -> Part {
         calls >= options.calls,
     )];
     let mut rows = Vec::new();
+    let hundred_thousands =
+        settled.last().map_or(0, |last| last.calls - settled[0].calls) as f64 / CALLS_OF_SLOPES;
+    let most = |each: f64, once: f64| each + once / hundred_thousands;
     for (at, program) in PROGRAMS.iter().enumerate() {
         let kib = slope(&points(&|window| window.costs[at].0 as f64, settled)) * CALLS_OF_SLOPES;
         let open = slope(&points(&|window| window.costs[at].1 as f64, settled)) * CALLS_OF_SLOPES;
-        claims.push(grows("memory", program, kib, MAX_KIB, "KiB"));
-        claims.push(grows("the number of descriptors", program, open, MAX_DESCRIPTORS, "descriptors"));
+        claims.push(grows("memory", program, kib, most(MAX_KIB, ONCE_KIB[at]), "KiB"));
+        claims.push(grows(
+            "the number of descriptors",
+            program,
+            open,
+            most(MAX_DESCRIPTORS, ONCE_DESCRIPTORS),
+            "descriptors",
+        ));
         let last = settled.last().map_or((0, 0), |window| window.costs[at]);
         rows.push(vec![
             (*program).to_owned(),
@@ -236,7 +264,10 @@ fn part(options: &Options, windows: &[Window], took: Duration) -> Part {
             last.1.to_string(),
         ]);
     }
-    claims.push(latency(&points(&|window| window.p50_us, settled)));
+    let thirds: Vec<Thirds> = LATENCIES.iter().map(|(.., of)| Thirds::of(&points(of, settled))).collect();
+    let latencies = LATENCIES.iter().zip(&thirds);
+    claims.extend(latencies.clone().map(|((name, bound, _), thirds)| thirds.claim(name, *bound)));
+    let latency_rows = latencies.map(|((name, ..), thirds)| thirds.row(name)).collect();
     let chart = |title: &str, y_label: &str, series: Vec<(&str, Vec<(f64, f64)>)>| Chart {
         title: title.into(),
         shape: Shape::Line,
@@ -248,29 +279,38 @@ fn part(options: &Options, windows: &[Window], took: Duration) -> Part {
     let memory = PROGRAMS.iter().enumerate();
     let memory =
         memory.map(|(at, program)| (*program, points(&|window| window.costs[at].0 as f64 / 1024.0, windows)));
-    let latencies = vec![
-        ("p50", points(&|window| window.p50_us, windows)),
-        ("p99", points(&|window| window.p99_us, windows)),
-    ];
+    let latencies = LATENCIES.iter().map(|(name, _, of)| (*name, points(of, windows))).collect();
     Part {
         name: "soak".into(),
         title: "Soak: very many calls over stdio".into(),
-        command: format!("cargo xtask soak -- --calls {} --seed {}", options.calls, options.seed),
+        command: build.command("soak", &options.arguments()),
         summary: format!(
-            "{calls} calls in {:.0} s, {IN_FLIGHT} under way at a time; slopes by least squares, without the first {WARM_UP} \
-             of {} windows.",
-            took.as_secs_f64(),
-            windows.len()
+            "{calls} calls, {IN_FLIGHT} under way at a time; slopes by least squares, without the first {WARM_UP} of {} \
+             windows; it took {:.0} s.",
+            windows.len(),
+            took.as_secs_f64()
         ),
         claims,
-        tables: vec![Table {
-            title: "Growth per 100,000 calls, and what there was at the end".into(),
-            note: "Memory with shared pages counted in parts, where the kernel shows that.".into(),
-            columns: ["of", "KiB", "descriptors", "KiB at the end", "descriptors at the end"]
-                .map(str::to_owned)
-                .to_vec(),
-            rows,
-        }],
+        tables: vec![
+            Table {
+                title: "Growth per 100,000 calls, and what there was at the end".into(),
+                note: "Memory with shared pages counted in parts, where the kernel shows that.".into(),
+                columns: ["of", "KiB", "descriptors", "KiB at the end", "descriptors at the end"]
+                    .map(str::to_owned)
+                    .to_vec(),
+                rows,
+            },
+            Table {
+                title: "Latency".into(),
+                note: format!(
+                    "Medians of the windows of the first and the last third of the run; {IN_FLIGHT} calls are under way at a time."
+                ),
+                columns: ["of", "µs at first", "µs at last", "growth", "µs more per 100,000 calls"]
+                    .map(str::to_owned)
+                    .to_vec(),
+                rows: latency_rows,
+            },
+        ],
         charts: vec![
             chart("Memory over calls", "MiB", memory.collect()),
             chart("Latency over calls", "µs", latencies),
@@ -286,23 +326,63 @@ fn part(options: &Options, windows: &[Window], took: Duration) -> Part {
 fn grows(what: &str, program: &str, slope: f64, bound: f64, unit: &str) -> Claim {
     claim(
         &format!("{what} of the {program} does not grow"),
-        &format!("at most {bound} {unit} per 100,000 calls"),
+        &format!("at most {bound:.2} {unit} per 100,000 calls"),
         &format!("{slope:+.2} {unit}"),
         slope <= bound,
     )
 }
 
-/// Over the whole run, as a part of the mean.
-fn latency(points: &[(f64, f64)]) -> Claim {
-    let length = points.last().map_or(0.0, |last| last.0 - points[0].0);
-    let mean = points.iter().map(|(_, y)| y).sum::<f64>() / points.len() as f64;
-    let growth = slope(points) * length / mean;
-    claim(
-        "the median latency does not grow over the run",
-        &format!("at most {:.0} % of its mean", MAX_LATENCY * 100.0),
-        &format!("{:+.1} %", growth * 100.0),
-        growth <= MAX_LATENCY,
-    )
+/// What is looked at of latencies: its name, how much it may grow, and where it is.
+type Latency = (&'static str, f64, fn(&Window) -> f64);
+const LATENCIES: [Latency; 2] =
+    [("p50", MAX_P50, |window| window.p50_us), ("p99", MAX_P99, |window| window.p99_us)];
+
+/// Latency at the beginning and at the end. Medians of windows, so that something else that keeps the machine busy for a
+/// while does not pass for growth.
+struct Thirds {
+    first: f64,
+    last: f64,
+    slope: f64,
+}
+
+impl Thirds {
+    fn of(points: &[(f64, f64)]) -> Self {
+        let third = points.len() / 3;
+        let median = |points: &[(f64, f64)]| {
+            let mut values: Vec<f64> = points.iter().map(|(_, y)| *y).collect();
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+        };
+        Self {
+            first: median(&points[..third]),
+            last: median(&points[points.len() - third..]),
+            slope: slope(points) * CALLS_OF_SLOPES,
+        }
+    }
+
+    fn growth(&self) -> f64 {
+        self.last / self.first - 1.0
+    }
+
+    fn claim(&self, name: &str, bound: f64) -> Claim {
+        claim(
+            &format!("latency does not grow over the run: {name}"),
+            &format!("in the last third at most {:.0} % more than in the first one", bound * 100.0),
+            &format!("{:+.1} %", self.growth() * 100.0),
+            self.growth() <= bound,
+        )
+    }
+
+    fn row(&self, name: &str) -> Vec<String> {
+        let growth = format!("{:+.1} %", self.growth() * 100.0);
+        vec![
+            name.to_owned(),
+            format!("{:.0}", self.first),
+            format!("{:.0}", self.last),
+            growth,
+            format!("{:+.1}", self.slope),
+        ]
+    }
 }
 
 fn made(tools: &std::collections::BTreeMap<&'static str, u64>) -> Table {
@@ -332,7 +412,7 @@ mod tests {
     fn what_grows_breaks_its_claim_and_no_other() {
         let options = Options { calls: 50_000, seed: 1, minutes: None };
         let held = |windows: &[Window]| {
-            let part = part(&options, windows, Duration::from_secs(1));
+            let part = part(Build::Optimised, &options, windows, Duration::from_secs(1));
             part.claims.iter().filter(|claim| !claim.held).map(|claim| claim.what.clone()).collect::<Vec<_>>()
         };
         assert_eq!(held(&windows(|at| 30_000 + at % 5)), Vec::<String>::new());
@@ -343,7 +423,28 @@ mod tests {
     fn latency_that_doubles_is_seen() {
         let points: Vec<(f64, f64)> =
             (0..50).map(|at| (f64::from(at), 100.0 + f64::from(at) * 2.0)).collect();
-        assert!(!latency(&points).held);
-        assert!(latency(&points.iter().map(|(x, _)| (*x, 100.0)).collect::<Vec<_>>()).held);
+        let held = |points: &[(f64, f64)]| Thirds::of(points).claim("p50", MAX_P50).held;
+        assert!(!held(&points));
+        assert!(held(&points.iter().map(|(x, _)| (*x, 100.0)).collect::<Vec<_>>()));
+        // Something else kept the machine busy for a while.
+        let busy = |at: i32| if (40..45).contains(&at) { 900.0 } else { 100.0 };
+        assert!(held(&(0..50).map(|at| (f64::from(at), busy(at))).collect::<Vec<_>>()));
+    }
+
+    #[test]
+    fn a_long_run_shows_a_small_leak_and_a_short_one_what_is_taken_once() {
+        let held = |calls: u64, kib: fn(u64) -> u64| {
+            let options = Options { calls, seed: 1, minutes: None };
+            let mut windows = windows(kib);
+            for window in &mut windows {
+                window.calls *= calls / 50_000;
+            }
+            let part = part(Build::Optimised, &options, &windows, Duration::from_secs(1));
+            part.claims.iter().all(|claim| claim.held)
+        };
+        assert!(held(50_000, |at| 30_000 + at * 8), "400 KiB over a short run");
+        assert!(!held(50_000, |at| 30_000 + at * 50), "2,500 KiB over a short run");
+        assert!(!held(1_000_000, |at| 30_000 + at * 80), "400 KiB each 100,000 calls");
+        assert!(held(1_000_000, |at| 30_000 + if at > 25 { 400 } else { 0 }), "once");
     }
 }

@@ -62,6 +62,11 @@ impl Echo {
         Ok(Self { process, to: OwnedFd::from(ours).into(), from: from.into() })
     }
 
+    /// Id of the other process.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Microseconds of `times` round trips.
     pub(crate) fn round_trips(&mut self, times: usize) -> Result<Vec<f64>> {
         let message = [b'x'; MESSAGE_BYTES];

@@ -18,17 +18,31 @@ pub(crate) const SIDES: [&str; 2] = ["llmc", "baseline"];
 /// Headings of [`spread`].
 pub(crate) const SPREAD: [&str; 3] = ["best", "median", "worst"];
 
+/// Most digits of a figure, behind its point.
+const DIGITS: usize = 6;
+
 impl Target {
     /// The target as a claim of the proof.
     pub(crate) fn claim(&self) -> Claim {
-        let Self { what, value, unit, limit, at_least, met, context } = self;
+        let Self { what, unit, limit, at_least, met, context, .. } = self;
         let bound = if *at_least { "at least" } else { "at most" };
         Claim {
             what: what.clone(),
             expected: format!("{bound} {limit}{unit}"),
-            seen: format!("{value:.2}{unit} ({context})"),
+            seen: format!("{}{unit} ({context})", self.shown()),
             held: *met,
         }
+    }
+
+    /// The value, with as many digits as it takes that one which misses its limit is not shown as that limit.
+    fn shown(&self) -> String {
+        let misses = |text: &str| {
+            text.parse::<f64>()
+                .is_ok_and(|value| if self.at_least { value < self.limit } else { value > self.limit })
+        };
+        let mut texts = (2..DIGITS).map(|digits| format!("{:.digits$}", self.value));
+        let text = texts.find(|text| self.met || misses(text));
+        text.unwrap_or_else(|| format!("{:.DIGITS$}", self.value))
     }
 }
 
@@ -146,6 +160,16 @@ mod tests {
         assert_eq!(claim.seen, "2.51x (5 us, baseline 2 us)");
         assert!(!claim.held);
         assert_eq!(met(&[claim]), "0 of 1 targets are met");
+    }
+
+    #[test]
+    fn a_miss_does_not_look_like_its_limit() {
+        let most = |value| Target::at_most(String::new(), value, "x", 0.25, String::new()).claim();
+        let least = |value| Target::at_least(String::new(), value, "x", 0.5, String::new()).claim();
+        assert_eq!((&*most(0.252).seen, &*least(0.499_6).seen), ("0.252x ()", "0.4996x ()"));
+        assert_eq!((&*most(0.249).seen, &*least(0.501).seen), ("0.25x ()", "0.50x ()"));
+        assert_eq!(most(f64::NAN).seen, "NaNx ()");
+        assert!(!most(0.252).held && !least(0.499_6).held && most(0.249).held);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::Result;
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use crate::client::{Call, Client};
@@ -52,12 +53,15 @@ pub(crate) struct Latency {
     pub(crate) floor: Floor,
 }
 
-/// What one call costs the machine, client excluded.
+/// What one call costs the machine.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Cost {
+    /// Without the client.
     pub(crate) cpu_us: f64,
     /// The part of the server's own process.
     pub(crate) server_cpu_us: f64,
+    /// That of the client, what it does between two calls included.
+    pub(crate) client_cpu_us: f64,
     /// Switches from one thread to another.
     pub(crate) switches: f64,
 }
@@ -73,6 +77,8 @@ pub(crate) struct Floor {
     pub(crate) async_pipes: f64,
     /// A third one, blocking, behind that over a Unix socket.
     pub(crate) relay: f64,
+    pub(crate) async_pipes_cost: Cost,
+    pub(crate) relay_cost: Cost,
     pub(crate) steps: StepTimes,
 }
 
@@ -145,6 +151,8 @@ impl Pinned {
             socket: p50(&mut self.socket)?,
             async_pipes: p50(&mut self.async_pipes)?,
             relay: p50(&mut self.relay)?,
+            async_pipes_cost: of_echo(&mut self.async_pipes)?,
+            relay_cost: of_echo(&mut self.relay)?,
             steps: self.steps.measure()?,
         };
         let cost = self.servers.cost()?;
@@ -171,8 +179,8 @@ impl Running {
     fn cost(&mut self) -> Result<Pair<Cost>> {
         let Pair { llmc, baseline } = self.clients.as_mut();
         Ok(Pair {
-            llmc: cost(llmc, &self.calls.llmc[0])?,
-            baseline: cost(baseline, &self.calls.baseline[0])?,
+            llmc: of_calls(llmc, &self.calls.llmc[0])?,
+            baseline: of_calls(baseline, &self.calls.baseline[0])?,
         })
     }
 
@@ -189,18 +197,35 @@ impl Running {
     }
 }
 
-fn cost(client: &mut Client, call: &Call) -> Result<Cost> {
-    let processes = tree(client.process())?;
-    let server = [client.process()];
+fn of_calls(client: &mut Client, call: &Call) -> Result<Cost> {
+    cost(client.process(), || (0..COUNTED).try_for_each(|_| client.call(call).map(drop)))
+}
+
+fn of_echo(echo: &mut Echo) -> Result<Cost> {
+    cost(echo.process(), || echo.round_trips(COUNTED).map(drop))
+}
+
+/// What each of [`COUNTED`] calls costs a server, all that it has started, and the thread that calls it.
+fn cost(server: u32, calls: impl FnOnce() -> Result<()>) -> Result<Cost> {
+    let processes = tree(server)?;
+    let server = [server];
     let (before, server_before) = (Usage::of(&processes)?, Usage::of(&server)?);
-    for _ in 0..COUNTED {
-        client.call(call)?;
-    }
+    let client_before = own_cpu();
+    calls()?;
+    let client = own_cpu().saturating_sub(client_before);
     let (after, server_after) = (Usage::of(&processes)?, Usage::of(&server)?);
     let per_call = |before: u64, after: u64| after.saturating_sub(before) as f64 / COUNTED as f64;
     Ok(Cost {
         cpu_us: per_call(before.cpu_ns, after.cpu_ns) / 1e3,
         server_cpu_us: per_call(server_before.cpu_ns, server_after.cpu_ns) / 1e3,
+        client_cpu_us: client.as_secs_f64() * 1e6 / COUNTED as f64,
         switches: per_call(before.switches, after.switches),
     })
+}
+
+/// CPU time of this thread. `/proc` tells that of a running one as of the last tick.
+fn own_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let part = |number: i64| u64::try_from(number).unwrap_or_default();
+    Duration::from_secs(part(time.tv_sec)) + Duration::from_nanos(part(time.tv_nsec))
 }

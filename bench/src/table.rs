@@ -4,7 +4,7 @@ use llmc_proof::{Chart, Part, Table};
 
 use crate::memory::Memory;
 use crate::part::{SIDES, bars, bars_of_pairs, claims, met, others, row, shares, spread, spreads, table};
-use crate::report::{Breakdown, Machine, Memories, Report};
+use crate::report::{Breakdown, Machine, Memories, Report, Rest};
 use crate::rounds::IN_FLIGHT;
 use crate::servers::TOOLS;
 use crate::stats::{Pair, Spread};
@@ -117,7 +117,8 @@ fn memories(memories: &Memories) -> Table {
 }
 
 /// What a `hello` call consists of, in the order of its way, in microseconds.
-fn profile(times: &Breakdown) -> [(f64, &'static str, &'static str); 8] {
+fn profile(times: &Breakdown) -> [(f64, &'static str, &'static str); 11] {
+    let Rest { server, hosts, client, waiting } = times.rest;
     [
         (times.pipes, "pipes", "two processes and two pipes: the floor of any stdio server"),
         (times.sdk, "SDK", "SDK and runtime; up to here it is a call of the baseline"),
@@ -130,7 +131,18 @@ fn profile(times: &Breakdown) -> [(f64, &'static str, &'static str); 8] {
         (times.request_json, "arguments", "arguments checked and written"),
         (times.plugin_json, "plugin", "arguments read and result written, in the plugin"),
         (times.result_json, "result", "result read and checked"),
-        (times.rest, "rest", "the rest: hand-overs between threads and tasks, the call path"),
+        (
+            server,
+            "server",
+            "the rest, CPU time of the server: the call path, hand-overs between tasks and threads",
+        ),
+        (hosts, "hosts", "the rest, CPU time of its hosts: hand-overs between threads, beyond an echo"),
+        (client, "client", "the rest, CPU time of the client: longer answers, further wake-ups"),
+        (
+            waiting,
+            "waiting",
+            "the rest, in nobody's CPU time: waiting; below 0 by what is done after the answer",
+        ),
     ]
 }
 
@@ -144,6 +156,7 @@ fn profile_table(times: &Breakdown, profile: &[(f64, &str, &str)]) -> Table {
     let Pair { llmc: cpu, baseline: baseline_cpu } = times.cpu_us;
     let Pair { llmc: switches, baseline: baseline_switches } = times.switches;
     for (what, number) in [
+        ("the rest together", times.rest.sum()),
         ("CPU time of the server", times.server_cpu_us),
         ("CPU time of its hosts", cpu - times.server_cpu_us),
         ("CPU time of the baseline", baseline_cpu),
@@ -182,7 +195,7 @@ mod tests {
             request_json: 1.0,
             plugin_json: 2.0,
             result_json: 3.0,
-            rest: 12.0,
+            rest: Rest { server: 8.0, hosts: 3.0, client: 2.0, waiting: -1.0 },
             total: 60.0,
             cpu_us: both,
             server_cpu_us: 18.0,

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::client::Client;
+use crate::http::NO_LIMIT;
 use crate::servers::{NOTE, locate, note};
 
 /// Tells from inside whether this interpreter was forked from one that had imported the usual modules.
@@ -57,15 +58,18 @@ impl Setup {
         Ok(llmc)
     }
 
-    /// A server that runs commands and has not run any code.
-    pub(super) fn commands(&self, python: &Path) -> Result<Client> {
+    /// A server that runs commands and has not run any code, and its Unix socket for further clients.
+    pub(super) fn commands(&self, python: &Path) -> Result<(Client, PathBuf)> {
+        let socket = self.folder.path().join("commands.sock");
         let python = format!("python3={}", python.display());
         let cmd = format!(
             "[plugins.cmd]\nlibrary = \"llmc_tools_cmd\"\n[plugins.cmd.grants]\nroots = [\"work\"]\n\
              [plugins.cmd.grants.run]\nprofile = \"workspace\"\nprograms = [\"sh\", {python:?}]\n\
-             limits = {{ processes = {MAX_PROCESSES} }}\n[programs.python3]\nrules = \"none\"\n"
+             limits = {{ processes = {MAX_PROCESSES} }}\n[programs.python3]\nrules = \"none\"\n\
+             [server.http]\nlisten = \"unix:{}\"\nauth = \"none\"\nrequests_per_minute = {NO_LIMIT}\n",
+            socket.display()
         );
-        self.start("commands", &cmd)
+        Ok((self.start("commands", &cmd)?, socket))
     }
 
     /// The file tools and `execute_code` over one folder, and more that its configuration may say.

@@ -5,7 +5,8 @@
 //! - [`callbacks`]: tools called from code.
 //! - [`rates`]: runs per second, and that they do not mix.
 //! - [`pool`]: memory of interpreters that wait.
-//! - [`storm`], [`ground`]: runs that eat all processors, and how long their end takes.
+//! - [`storm`], [`ground`], [`reader`]: runs that eat all processors, how long their end takes, and what another client
+//!   notices of them.
 //! - [`report`], [`table`]: what came of it.
 
 mod callbacks;
@@ -14,6 +15,7 @@ mod ground;
 mod pool;
 mod python;
 mod rates;
+mod reader;
 mod report;
 mod starts;
 mod storm;
@@ -23,7 +25,7 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde::Serialize;
 
 pub(crate) use self::code::{Setup, run};
@@ -79,7 +81,9 @@ struct FreeRound {
 
 /// Runs per second while so many are under way for `time`.
 pub(crate) fn rate(llmc: &mut Client, in_flight: usize, time: Duration) -> Result<f64> {
-    Ok(rates::measure(llmc, in_flight, time)?.per_second)
+    let rate = rates::measure(llmc, in_flight, time)?;
+    ensure!(rate.outputs.mixed == 0, "runs were given what is not their own: {:?}", rate.outputs);
+    Ok(rate.per_second)
 }
 
 /// Measures all rounds.
@@ -93,7 +97,7 @@ pub(crate) fn measure(stage: &Path, cpus: &Cpus, plan: Plan) -> Result<Report> {
     cpus.unpin()?;
     let mut starts = starts?;
     let mut free = setup.warm()?;
-    rates::never_mix(&mut free)?;
+    let checked = rates::checked(&mut free)?;
     let pool = Pool::of(free.process()).map_err(|error| format!("{error:#}"));
     let mut storms = Storms::new(&setup, starts.python())?;
     let (mut pinned, mut loose) = (Vec::new(), Vec::new());
@@ -110,7 +114,7 @@ pub(crate) fn measure(stage: &Path, cpus: &Cpus, plan: Plan) -> Result<Report> {
     if is_watched {
         eprintln!();
     }
-    let facts = Facts { cpus, engine: starts.engine(), pool, left_out: storms.left_out() };
+    let facts = Facts { cpus, engine: starts.engine(), checked, pool, left_out: storms.left_out() };
     Ok(Report::new(facts, Measured { pinned, free: loose }))
 }
 

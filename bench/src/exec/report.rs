@@ -1,9 +1,10 @@
 //! From rounds to sentences, and whether the numbers are good enough.
 
+use llmc_proof::Claim;
 use serde::Serialize;
 
 use super::pool::Pool;
-use super::rates::IN_FLIGHT;
+use super::rates::{CHECKED, IN_FLIGHT, Outputs};
 use super::starts::{self, Kind};
 use super::storm::{self, Blow};
 use super::{FreeRound, PinnedRound};
@@ -25,6 +26,8 @@ const NO_MONTY: &str = "monty: not measured: `execute_code` runs it only where n
 pub(super) struct Facts<'a> {
     pub(super) cpus: &'a Cpus,
     pub(super) engine: String,
+    /// Runs that were made to be looked at.
+    pub(super) checked: Outputs,
     pub(super) pool: Result<Pool, String>,
     pub(super) left_out: Vec<String>,
 }
@@ -47,6 +50,8 @@ pub(crate) struct Report {
     /// Medians of p50 and of p99, on one CPU and on all.
     pub(super) callback_us: [[f64; 2]; 2],
     pub(super) rates: Vec<RateSummary>,
+    /// Of the runs that were made to be looked at, and of those whose rates were measured.
+    pub(super) outputs: [Outputs; 2],
     /// Or why it could not be read.
     pub(super) pool: Result<Pool, String>,
     pub(super) storms: Vec<StormSummary>,
@@ -87,7 +92,7 @@ pub(super) struct StormSummary {
 
 impl Report {
     pub(super) fn new(facts: Facts<'_>, measured: Measured) -> Self {
-        let Facts { cpus, engine, pool, mut left_out } = facts;
+        let Facts { cpus, engine, checked, pool, mut left_out } = facts;
         let pinned = Chosen::new(measured.pinned, |round| round.foreign_share);
         let free = Chosen::new(measured.free, |round| round.foreign_share);
         let starts: Vec<_> =
@@ -101,6 +106,9 @@ impl Report {
         targets.push(callback_target(callback_us[0]));
         targets.extend(storms.iter().flat_map(StormSummary::targets));
         left_out.insert(0, NO_MONTY.to_owned());
+        // Rounds in which others took processors count here, too.
+        let outputs = free.rounds.iter().flat_map(|round| &round.rates).map(|rate| &rate.outputs);
+        let outputs = outputs.fold(Outputs::default(), Outputs::and);
         Self {
             machine: Machine { cpus: cpus.count(), latency_cpu: cpus.chosen },
             engine,
@@ -109,11 +117,35 @@ impl Report {
             starts,
             callback_us,
             rates,
+            outputs: [checked, outputs],
             pool,
             storms,
             pinned_rounds: pinned,
             free_rounds: free,
         }
+    }
+}
+
+impl Report {
+    /// That runs never mix.
+    pub(super) fn claims_of_outputs(&self) -> [Claim; 2] {
+        let [checked, rates] = &self.outputs;
+        let [one, four] = IN_FLIGHT;
+        [
+            own(format!("{CHECKED} runs, {four} in flight, do not mix"), CHECKED, checked),
+            own(format!("all runs of the rates, {one} and {four} in flight, do not mix"), 1, rates),
+        ]
+    }
+}
+
+fn own(what: String, least: usize, outputs: &Outputs) -> Claim {
+    let Outputs { runs, mixed, first } = outputs;
+    let first = first.as_ref().map_or(String::new(), |first| format!(": {first}"));
+    Claim {
+        what,
+        expected: "each has its own output and result".to_owned(),
+        seen: format!("{} of {runs} have{first}", runs - mixed),
+        held: *mixed == 0 && *runs >= least,
     }
 }
 
@@ -205,7 +237,7 @@ mod tests {
     fn free(gone_ms: f64, storm_us: f64) -> FreeRound {
         let blow =
             Blow { idle_us: percentiles(100.0), storm_us: percentiles(storm_us), gone_ms, processes: 32 };
-        let rates = [Rate { per_second: 1.0, cpu_ms: 1.0 }; 2];
+        let rates = [(); 2].map(|()| Rate { per_second: 1.0, cpu_ms: 1.0, outputs: Outputs::default() });
         let callback_us = percentiles(200.0);
         FreeRound { foreign_share: 0.0, rates, callback_us, storms: [Some(blow), None] }
     }
@@ -218,6 +250,16 @@ mod tests {
         assert!(!ended.met && others.met, "{ended:?} {others:?}");
         assert!((others.value - 3.0).abs() < 1e-9);
         assert!(storm(1, &rounds).is_none(), "what was not let loose promises nothing");
+    }
+
+    #[test]
+    fn a_run_with_the_output_of_another_breaks_the_promise() {
+        let claim = |runs, mixed| {
+            let first = (mixed > 0).then(|| "run 7".to_owned());
+            own("runs do not mix".into(), 200, &Outputs { runs, mixed, first })
+        };
+        assert!(claim(200, 0).held && !claim(199, 0).held && !claim(200, 1).held);
+        assert_eq!(claim(200, 1).seen, "199 of 200 have: run 7");
     }
 
     #[test]

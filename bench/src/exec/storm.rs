@@ -1,7 +1,7 @@
-//! Commands that keep every processor busy: what another call of the same server notices of them, and how long it
+//! Commands that keep every processor busy: what another client of the same server notices of them, and how long it
 //! takes until all of their processes are gone once their call is cancelled.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,9 @@ use serde_json::json;
 use super::code::Setup;
 use super::ground;
 use super::pool::runner;
+use super::reader::Reader;
 use crate::client::Client;
 use crate::processes::{name, tree};
-use crate::servers::NOTE;
 use crate::stats::Percentiles;
 
 /// Longest time until a command is under way, or gone.
@@ -46,7 +46,7 @@ pub(super) const KINDS: [Kind; 2] = [
 /// What one storm did.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Blow {
-    /// Of `read_file`, with nothing else under way.
+    /// Of `read_file` of another client, with nothing else under way.
     pub(super) idle_us: Percentiles,
     /// The same until the storm was over.
     pub(super) storm_us: Percentiles,
@@ -59,6 +59,8 @@ pub(super) struct Blow {
 /// A server for storms.
 pub(super) struct Storms {
     llmc: Client,
+    /// Where other clients find it.
+    socket: PathBuf,
     runner: u32,
     /// Why one is not let loose, in the order of [`KINDS`].
     refused: [Option<String>; KINDS.len()],
@@ -66,10 +68,10 @@ pub(super) struct Storms {
 
 impl Storms {
     pub(super) fn new(setup: &Setup, python: &Path) -> Result<Self> {
-        let mut llmc = setup.commands(python)?;
+        let (mut llmc, socket) = setup.commands(python)?;
         let result = llmc.timed("run_command", &json!({"argv": ["python3", "-c", ""]}))?.1;
         let runner = runner(llmc.process())?;
-        let mut storms = Self { llmc, runner, refused: [None, None] };
+        let mut storms = Self { llmc, socket, runner, refused: [None, None] };
         if result["isError"] == true || result["structuredContent"]["exit_code"] != 0 {
             let why = format!("commands do not run here: {}", result["content"][0]["text"]);
             storms.refused = [Some(why.clone()), Some(why)];
@@ -108,10 +110,12 @@ impl Storms {
     }
 
     fn blow(&mut self, kind: &Kind, reads: usize) -> Result<Blow> {
-        let idle = self.read(|number| number < reads)?;
+        // A connection of its own each time: one that is idle for long is closed.
+        let mut other = Reader::connect(&self.socket)?;
+        let idle = other.times(|number| number < reads)?;
         let id = self.begin(kind.argv)?;
         self.wait_for(|below| below.len() > kind.processes).context(kind.name)?;
-        let mut times = self.read(|number| number < reads)?;
+        let mut times = other.times(|number| number < reads)?;
         let mut below = tree(self.runner)?;
         below.retain(|process| *process != self.runner);
         let processes = below.len();
@@ -119,7 +123,7 @@ impl Storms {
         let cancelled = Instant::now();
         self.llmc.cancel(id)?;
         let watch = thread::spawn(move || until_gone(&below, cancelled));
-        times.extend(self.read(|_| !watch.is_finished())?);
+        times.extend(other.times(|_| !watch.is_finished())?);
         let gone = watch.join().map_err(|_| anyhow!("the watch over a storm failed"))??;
         let left = tree(self.runner)?;
         ensure!(left == [self.runner], "{}: processes are left: {left:?}", kind.name);
@@ -130,18 +134,6 @@ impl Storms {
     fn begin(&mut self, argv: [&str; 3]) -> Result<u64> {
         let arguments = json!({"argv": argv, "timeout_ms": TIMEOUT_MS});
         self.llmc.send("run_command", &arguments)
-    }
-
-    /// Microseconds of calls of `read_file`, one after the other as long as `more` says so of their numbers.
-    fn read(&mut self, more: impl Fn(usize) -> bool) -> Result<Vec<f64>> {
-        let mut times = Vec::new();
-        while more(times.len()) {
-            let (took, result) = self.llmc.timed("read_file", &json!({"path": NOTE}))?;
-            ensure!(result["isError"] == false || result["isError"].is_null(), "`read_file`: {result}");
-            ensure!(result["content"].is_array(), "`read_file`: {result}");
-            times.push(took.as_secs_f64() * 1e6);
-        }
-        Ok(times)
     }
 
     /// Waits until the processes below the runner, itself included, are as they should be.

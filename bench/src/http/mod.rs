@@ -3,8 +3,10 @@
 //!
 //! - [`wire`]: a lean HTTP client.
 //! - [`mod@sides`]: the servers.
+//! - [`many`]: a thousand connections and more.
 //! - [`report`]: what came of it.
 
+mod many;
 mod report;
 mod sides;
 mod wire;
@@ -20,9 +22,9 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 pub(crate) use self::report::Report;
+pub(crate) use self::sides::NO_LIMIT;
 pub(crate) use self::sides::{Side, sides};
-pub(crate) use self::wire::Target;
-use self::wire::Wire;
+pub(crate) use self::wire::{Address, Target, Wire};
 use crate::peers::install::node_folder;
 use crate::servers::locate;
 use crate::stats::Percentiles;
@@ -36,6 +38,10 @@ pub(crate) struct Options {
     /// How long each server is called, in seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// Connections of which the memory is measured, and how calls fare among them; 0 for none. With `--quick`, the
+    /// first number alone.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1000, 2000])]
+    many: Vec<usize>,
     /// Folder in which `npm ci` has installed `bench/node`, for the reference server; without it, where
     /// `cargo xtask bench -- peers --install` has put it.
     #[arg(long, value_name = "DIR")]
@@ -72,8 +78,10 @@ pub(crate) struct Sum {
 pub(crate) fn measure(stage: &Path, options: &Options, quick: bool) -> Result<Report> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let total = Duration::from_secs(if quick { options.seconds.min(6) } else { options.seconds });
-    let (sides, missing) =
-        sides(stage, options.node.clone().or_else(|| node_folder(&locate(stage).ok()?)).as_deref())?;
+    // Servers inherit the limit.
+    let open_files = many::raise_open_files()?;
+    let node = options.node.clone().or_else(|| node_folder(&locate(stage).ok()?));
+    let (sides, mut missing) = sides(stage, options.connections, node.as_deref())?;
     let places: Vec<(usize, usize)> = sides
         .iter()
         .enumerate()
@@ -104,18 +112,41 @@ pub(crate) fn measure(stage: &Path, options: &Options, quick: bool) -> Result<Re
         calls_per_second: sum.calls as f64 / sum.time.as_secs_f64(),
         latency_us: Percentiles::of(sum.latencies_us),
     });
-    Ok(Report::new(options.connections, outcomes.collect(), missing))
+    let outcomes = outcomes.collect();
+    // They would take their part of the processors, and of the memory that is measured next.
+    drop(sides);
+    let many = if quick { options.many.get(..1).unwrap_or_default() } else { options.many.as_slice() };
+    let mut crowds = Vec::new();
+    for connections in many.iter().copied().filter(|connections| *connections > 0) {
+        match many::refusal(connections, open_files) {
+            Some(why) => missing.push(why),
+            None => crowds.extend(many::measure(stage, &runtime, connections, total)?),
+        }
+    }
+    Ok(Report::new(options.connections, outcomes, crowds, missing))
 }
 
 /// Has all clients call one tool for a while, after each has called it once.
 pub(crate) async fn turn(target: &Target, connections: usize, length: Duration, sum: &mut Sum) -> Result<()> {
-    let (is_over, errors) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let mut clients = Vec::new();
+    let clients = connect(target, connections).await?;
+    drop(drive(clients, length, sum).await);
+    Ok(())
+}
+
+/// So many clients, each of which has called the tool once.
+async fn connect(target: &Target, connections: usize) -> Result<Vec<Wire>> {
+    let mut clients = Vec::with_capacity(connections);
     for _ in 0..connections {
         let mut client = Wire::connect(target).await?;
         client.call().await.with_context(|| format!("a first call of `{}`", target.tool))?;
         clients.push(client);
     }
+    Ok(clients)
+}
+
+/// Has clients call again and again for a while, and returns them. One whose call fails calls no more.
+async fn drive(clients: Vec<Wire>, length: Duration, sum: &mut Sum) -> Vec<Wire> {
+    let (is_over, errors) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut tasks = JoinSet::new();
     let begun = Instant::now();
     for mut client in clients {
@@ -130,15 +161,16 @@ pub(crate) async fn turn(target: &Target, connections: usize, length: Duration, 
                 }
                 latencies.push(called.elapsed().as_secs_f64() * 1e6);
             }
-            latencies
+            (client, latencies)
         });
     }
     tokio::time::sleep(length).await;
     is_over.store(true, Ordering::Relaxed);
-    let latencies: Vec<f64> = tasks.join_all().await.concat();
+    let (clients, latencies): (Vec<Wire>, Vec<Vec<f64>>) = tasks.join_all().await.into_iter().unzip();
+    let latencies = latencies.concat();
     sum.time += begun.elapsed();
     sum.calls += latencies.len() as u64;
     sum.errors += errors.load(Ordering::Relaxed);
     sum.latencies_us.extend(latencies);
-    Ok(())
+    clients
 }

@@ -10,14 +10,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use super::wire::Target;
+use super::wire::{Address, Target};
 use crate::program::Program;
 use crate::servers::{NOTE, Servers, TOOLS};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Calls a minute that nobody makes: what llmc limits by default is not what is measured.
-const NO_LIMIT: u32 = 4_000_000;
+pub(crate) const NO_LIMIT: u32 = 4_000_000;
+
+/// Connections and requests at a time that llmc is told to take beyond those that there are.
+const FURTHER: usize = 64;
+/// Milliseconds that an idle connection is kept, longer than any is idle.
+const KEPT_MS: u64 = 600_000;
 
 /// The reference server inside the folder where npm put it.
 const EVERYTHING: &str = "node_modules/@modelcontextprotocol/server-everything/dist/index.js";
@@ -30,6 +35,13 @@ pub(crate) struct Side {
     _servers: Option<Servers>,
 }
 
+impl Side {
+    /// Id of the server's process.
+    pub(super) fn process(&self) -> u32 {
+        self.process.id()
+    }
+}
+
 impl Drop for Side {
     fn drop(&mut self) {
         // One that has ended is what was wanted.
@@ -38,11 +50,19 @@ impl Drop for Side {
     }
 }
 
-/// All that can be started, and what cannot.
-pub(crate) fn sides(stage: &Path, node: Option<&Path>) -> Result<(Vec<Side>, Vec<String>)> {
+/// All that can be started, for so many connections, and what cannot.
+pub(crate) fn sides(
+    stage: &Path,
+    connections: usize,
+    node: Option<&Path>,
+) -> Result<(Vec<Side>, Vec<String>)> {
     let servers = Servers::new(stage)?;
     let config = tempfile::NamedTempFile::with_suffix(".toml")?;
-    let limits = format!("listen = '127.0.0.1:0', auth = 'none', requests_per_minute = {NO_LIMIT}");
+    let most = connections.saturating_add(FURTHER);
+    let limits = format!(
+        "listen = '127.0.0.1:0', auth = 'none', requests_per_minute = {NO_LIMIT}, connections = {most}, \
+         concurrent_requests = {most}, client_timeout_ms = {KEPT_MS}"
+    );
     std::fs::write(&config, format!("server = {{ http = {{ {limits} }} }}\n"))?;
     let mut llmc = servers.llmc(&["--plugin", "hello", "--no-stdio", "--config"]);
     let llmc = side("llmc", llmc.arg(config.path()))?;
@@ -81,7 +101,7 @@ fn side(name: &str, command: &mut Command) -> Result<Side> {
     let address: SocketAddr =
         addresses.recv_timeout(PATIENCE).with_context(|| format!("{name} did not say where it is"))?;
     let target = |tool: &str, arguments, expected: &str| Target {
-        address,
+        address: Address::Tcp(address),
         tool: tool.to_owned(),
         arguments,
         expected: expected.to_owned(),
@@ -104,7 +124,7 @@ fn everything(folder: &Path) -> Result<Side> {
     command.arg(script).arg("streamableHttp").env("PORT", address.port().to_string());
     let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let target = Target {
-        address,
+        address: Address::Tcp(address),
         tool: "echo".to_owned(),
         arguments: json!({"message": "Hello, Ada!"}),
         expected: "Hello, Ada!".to_owned(),

@@ -1,28 +1,65 @@
 //! HTTP as far as these servers speak it: one connection, one request after the other, bodies of a known length or in
 //! pieces.
 
+use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
+
+/// Where a server listens.
+#[derive(Clone, Debug)]
+pub(crate) enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// As the `Host` of a request.
+impl Display for Address {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(out),
+            Self::Unix(_) => out.write_str("localhost"),
+        }
+    }
+}
+
+impl Address {
+    async fn connect(&self) -> Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+            Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        })
+    }
+}
+
+/// Either kind of connection.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A tool of a server, and how it is called.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    pub(super) address: SocketAddr,
-    pub(super) tool: String,
-    pub(super) arguments: Value,
+    pub(crate) address: Address,
+    pub(crate) tool: String,
+    pub(crate) arguments: Value,
     /// What every answer contains.
-    pub(super) expected: String,
+    pub(crate) expected: String,
     /// The server keeps a session for each client.
-    pub(super) has_sessions: bool,
+    pub(crate) has_sessions: bool,
 }
 
 /// A client.
-pub(super) struct Wire {
-    stream: TcpStream,
+pub(crate) struct Wire {
+    stream: Box<dyn Stream>,
     read: Vec<u8>,
     request: Vec<u8>,
     expected: Vec<u8>,
@@ -37,9 +74,8 @@ struct Answer {
 
 impl Wire {
     /// Connects, and begins a session where there are any.
-    pub(super) async fn connect(target: &Target) -> Result<Self> {
-        let stream = TcpStream::connect(target.address).await?;
-        stream.set_nodelay(true)?;
+    pub(crate) async fn connect(target: &Target) -> Result<Self> {
+        let stream = target.address.connect().await?;
         let expected = target.expected.clone().into_bytes();
         let mut wire = Self { stream, read: Vec::new(), request: Vec::new(), expected };
         let mut headers = "MCP-Protocol-Version: 2025-11-25\r\n".to_owned();
@@ -50,20 +86,20 @@ impl Wire {
                 "clientInfo": {"name": "bench", "version": "0"},
             });
             let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
-            let answer = wire.exchange(&request(target.address, "", &hello)).await?;
+            let answer = wire.exchange(&request(&target.address, "", &hello)).await?;
             let session = answer.session.context("the server gave no session")?;
             headers += &format!("Mcp-Session-Id: {session}\r\n");
             let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
-            wire.exchange(&request(target.address, &headers, &ready)).await?;
+            wire.exchange(&request(&target.address, &headers, &ready)).await?;
         }
         let params = json!({"name": target.tool, "arguments": target.arguments});
         let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
-        wire.request = request(target.address, &headers, &call);
+        wire.request = request(&target.address, &headers, &call);
         Ok(wire)
     }
 
     /// Calls the tool.
-    pub(super) async fn call(&mut self) -> Result<()> {
+    pub(crate) async fn call(&mut self) -> Result<()> {
         let request = std::mem::take(&mut self.request);
         let answer = self.exchange(&request).await;
         self.request = request;
@@ -130,7 +166,7 @@ impl Wire {
     }
 }
 
-fn request(address: SocketAddr, headers: &str, message: &Value) -> Vec<u8> {
+fn request(address: &Address, headers: &str, message: &Value) -> Vec<u8> {
     let body = message.to_string();
     format!(
         "POST /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\

@@ -10,10 +10,11 @@ use crate::stats::{Pair, Percentiles};
 pub(super) const X: &str = "clients over HTTP";
 
 const COUNTS: [u64; 5] = [1, 4, 16, 64, 256];
+const MOST: usize = 256;
 
 pub(super) fn measure(ground: Ground<'_>) -> Result<Sweep> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let (sides, _) = sides(ground.stage, None)?;
+    let (sides, _) = sides(ground.stage, MOST, None)?;
     let [llmc, baseline] = &sides[..] else { anyhow::bail!("there are {} servers, not two", sides.len()) };
     let mut curves = [
         Curve::new("throughput", "calls/s"),

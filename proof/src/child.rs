@@ -66,8 +66,8 @@ pub(crate) fn shown(command: &Command) -> String {
     words.join(" ")
 }
 
-/// The first line that a program says, if it can be started and succeeds. Some, such as nginx, tell their version on
-/// stderr.
+/// The first line with something in it that a program says, if it can be started and succeeds. Some, such as nginx, tell
+/// their version on stderr.
 pub(crate) fn first_line(
     program: impl AsRef<std::ffi::OsStr>,
     args: &[&str],
@@ -76,7 +76,8 @@ pub(crate) fn first_line(
     let output = Command::new(program).args(args).current_dir(folder).stdin(Stdio::null()).output().ok()?;
     let said = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
     let text = String::from_utf8_lossy(said);
-    output.status.success().then(|| text.lines().next().unwrap_or_default().trim().to_owned())
+    let line = || text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned();
+    output.status.success().then(line)
 }
 
 #[cfg(test)]
@@ -88,6 +89,8 @@ mod tests {
         let told = |script: &str| first_line("sh", &["-c", script], Path::new("/"));
         assert_eq!(told("echo 1.2; echo more").as_deref(), Some("1.2"));
         assert_eq!(told("echo 1.3 >&2").as_deref(), Some("1.3"));
+        assert_eq!(told("echo; echo 1.4").as_deref(), Some("1.4"));
+        assert_eq!(told("true").as_deref(), Some(""));
         assert_eq!(told("echo 1.2; exit 1"), None);
     }
 

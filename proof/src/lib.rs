@@ -6,4 +6,4 @@
 mod part;
 pub mod report;
 
-pub use part::{Chart, Claim, Part, Series, Shape, Table};
+pub use part::{Chart, Claim, Made, Part, Series, Shape, Sources, Table};

@@ -3,6 +3,8 @@
 //! - [`plan`]: which parts there are, and what makes each.
 //! - [`child`]: runs what makes one, and keeps what it says.
 //! - [`collect`]: parts of programs that do not write one themselves.
+//! - [`document`]: what of it is committed.
+//! - [`sources`]: which commit all of it is of.
 //! - [`fuzz`]: runs fuzzers and counts what they did.
 
 #![forbid(unsafe_code)]
@@ -10,9 +12,11 @@
 
 mod child;
 mod collect;
+mod document;
 mod fuzz;
 mod plan;
 mod run;
+mod sources;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,5 +1,6 @@
 //! A part of the report, as the program that measured it writes it.
 
+use std::fmt;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -30,6 +31,42 @@ pub struct Part {
     pub charts: Vec<Chart>,
     /// What was not tried, and why.
     pub left_out: Vec<String>,
+    /// How it was made, as far as `cargo xtask prove` had it made. A program that is started by itself does not know
+    /// whether it was asked for everything, and says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<Made>,
+}
+
+/// How a part was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Made {
+    /// Of the optimised build.
+    pub release: bool,
+    /// In its whole length, not cut short for trying out.
+    pub full: bool,
+    /// What the sources were.
+    pub sources: Sources,
+}
+
+/// A state of the sources.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sources {
+    /// None where git does not tell.
+    pub commit: Option<String>,
+    /// Nothing differs from the commit.
+    pub clean: bool,
+}
+
+impl fmt::Display for Sources {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.commit {
+            Some(commit) if self.clean => out.write_str(commit),
+            Some(commit) => write!(out, "{commit} with changes"),
+            None => out.write_str("no known commit"),
+        }
+    }
 }
 
 /// Something that had to hold.
@@ -139,6 +176,18 @@ impl Part {
         self.claims.iter().all(|claim| claim.held)
     }
 
+    /// Why this does not count as a part of a whole run, if it does not.
+    #[must_use]
+    pub fn falls_short(&self) -> Option<&'static str> {
+        match &self.made {
+            None if !self.was_run() => Some("it was not run"),
+            None => Some("`cargo xtask prove` has not made it"),
+            Some(made) if !made.release => Some("it is of a build that is not optimised"),
+            Some(made) if !made.full => Some("it was cut short"),
+            Some(_) => None,
+        }
+    }
+
     /// Writes `FOLDER/NAME.json`, whole or not at all.
     ///
     /// # Errors
@@ -219,6 +268,29 @@ mod tests {
         assert!(!absent.held() && !absent.was_run());
         assert!(part().was_run() && part().holds());
         assert!(!Part::default().holds(), "a part without claims proves nothing");
+    }
+
+    #[test]
+    fn a_part_counts_if_it_says_that_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let short = |made: Option<Made>| {
+            Part { made, ..part() }.write(folder.path()).unwrap();
+            Part::read(&folder.path().join("chaos.json")).unwrap().falls_short()
+        };
+        let made = |release, full| Some(Made { release, full, sources: Sources::default() });
+        assert_eq!(short(made(true, true)), None);
+        assert_eq!(short(made(false, true)), Some("it is of a build that is not optimised"));
+        assert_eq!(short(made(true, false)), Some("it was cut short"));
+        assert_eq!(short(None), Some("`cargo xtask prove` has not made it"));
+        assert_eq!(Part::not_run("a", "A", "c", "w").falls_short(), Some("it was not run"));
+    }
+
+    #[test]
+    fn sources_are_named_as_they_were() {
+        let of = |commit: Option<&str>, clean| Sources { commit: commit.map(Into::into), clean }.to_string();
+        assert_eq!(of(Some("0a1b"), true), "0a1b");
+        assert_eq!(of(Some("0a1b"), false), "0a1b with changes");
+        assert_eq!(of(None, false), "no known commit");
     }
 
     #[test]

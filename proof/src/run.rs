@@ -5,15 +5,14 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use llmc_proof::Part;
-use llmc_proof::report::{Report, markdown, read_all};
+use llmc_proof::report::{Report, read_all};
+use llmc_proof::{Made, Part};
 
 use crate::child::{self, Ended, now};
 use crate::collect;
+use crate::document;
 use crate::plan::{self, STEPS, Step, Work};
-
-/// The document that is written when everything was run.
-const DOCUMENT: &str = "docs/proof.md";
+use crate::sources;
 
 /// What to make, and of what.
 #[derive(Args)]
@@ -68,22 +67,23 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         anyhow::anyhow!("there is no part `{unknown}`, only {}", known.join(", "))
     })?;
     let parts = options.parts();
+    let at_start = sources::at(&options.root);
     for step in &steps {
         // What is there from before must not pass for what is made now.
         forget(&parts.join(format!("{}.json", step.name)))?;
         println!("\n=== {}", step.title);
-        let part = make(step, options)?;
+        let mut part = make(step, options)?;
+        part.made = Some(Made {
+            release: options.release,
+            full: !options.quick,
+            sources: sources::over(&at_start, sources::at(&options.root)),
+        });
         println!("=== {}: {}", part.name, if part.holds() { "held" } else { "DID NOT HOLD" });
         part.write(&parts)?;
     }
     let report = Report::new(ordered(read_all(&parts)?));
     let html = report.write(&options.folder())?;
-    // One part after the other makes a whole proof, too.
-    if !options.quick && (options.only.is_empty() || report.parts.iter().all(Part::was_run)) {
-        let document = options.root.join(DOCUMENT);
-        std::fs::write(&document, markdown(&report, &options.shown()))
-            .with_context(|| format!("cannot write {}", document.display()))?;
-    }
+    document::write(&report, options)?;
     let wanted: Vec<&str> = steps.iter().map(|step| step.name).collect();
     let holds = report.parts.iter().filter(|part| wanted.contains(&&*part.name)).all(Part::holds);
     tell(&report, &html);
@@ -176,8 +176,10 @@ fn made_elsewhere(step: &Step, options: &Options) -> Result<Part> {
         |word: &str| word.replace("{parts}", &folder.display().to_string()).replace("{profile}", profile);
     let words: Vec<String> = step.words(options.quick).into_iter().map(fill).collect();
     let mut command = cargo(options, &words.iter().map(String::as_str).collect::<Vec<_>>());
-    let typed = child::shown(&command);
-    let not_made = |why: &str| Part::not_run(step.name, step.title, &typed, why);
+    let not_made = |why: &str| {
+        let command = format!("cargo xtask prove --only {}", step.name);
+        Part::not_run(step.name, step.title, &command, why)
+    };
     if matches!(step.work, Work::Bench(_)) && !options.release {
         return Ok(not_made("it would say nothing about a build that is not optimised"));
     }
@@ -188,10 +190,20 @@ fn made_elsewhere(step: &Step, options: &Options) -> Result<Part> {
         return Ok(not_made(&ended.reason()));
     }
     Ok(match Part::read(&path) {
-        Ok(part) if part.began + 1 >= began => part,
+        Ok(part) if part.began + 1 >= began => {
+            Part { command: repeats(&part.command, step, profile), ..part }
+        }
         Ok(_) => not_made("what is there is of an earlier run"),
         Err(error) => not_made(&format!("{error:#}")),
     })
+}
+
+/// What repeats a part, of this build: its program does not know which one xtask gave it.
+fn repeats(command: &str, step: &Step, profile: &str) -> String {
+    match step.words(false).contains(&"{profile}") {
+        true => command.replacen(" -- ", &format!(" {profile} -- "), 1),
+        false => command.to_owned(),
+    }
 }
 
 /// `cargo` at the sources, which finds the stage and shares where cargo builds.
@@ -214,6 +226,18 @@ mod tests {
     fn part(name: &str) -> Part {
         let claim = llmc_proof::Claim { what: "it holds".into(), held: true, ..Default::default() };
         Part { name: name.into(), claims: vec![claim], ..Part::default() }
+    }
+
+    #[test]
+    fn what_repeats_a_part_names_its_build() {
+        let step = |name| STEPS.iter().find(|step| step.name == name).unwrap();
+        let chaos = "cargo xtask chaos -- --minutes 10 -- x";
+        assert_eq!(
+            repeats(chaos, step("chaos"), "--release"),
+            "cargo xtask chaos --release -- --minutes 10 -- x"
+        );
+        let bench = "cargo xtask bench -- files";
+        assert_eq!(repeats(bench, step("bench-files"), "--release"), bench);
     }
 
     #[test]

@@ -91,7 +91,7 @@ fn made(Left { entries, elsewhere }: &Left, ended: &Ended) -> Part {
                 "expected",
                 "seen",
                 "honest neighbour saw",
-                "stopped by",
+                "wall, as the row names it",
                 "verdict",
             ]
             .map(String::from)

@@ -1,6 +1,5 @@
 //! Where all this happened: programs, kernel, and the layers of protection that `llmc doctor` finds.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -8,7 +7,8 @@ use anyhow::{Context as _, Result};
 use llmc_proof::{Claim, Part, Table};
 use serde::Deserialize;
 
-use crate::child::{first_line, now};
+use super::versions;
+use crate::child::now;
 use crate::run::Options;
 
 /// A server of every kind of jail: of plugins, and of code.
@@ -67,7 +67,7 @@ struct Server {
 pub(crate) fn part(options: &Options) -> Result<Part> {
     let (began, start) = (now(), Instant::now());
     let findings = ask(options)?;
-    let versions = versions(options);
+    let versions = versions::table(options);
     let of = |name: &str| versions.iter().find(|row| row[0] == name).map_or("", |row| &row[1]);
     let active = findings.layers.iter().filter(|layer| matches!(layer.status, Status::Active { .. })).count();
     let summary = format!(
@@ -115,53 +115,6 @@ fn ask(options: &Options) -> Result<Findings> {
     serde_json::from_slice(&output.stdout).with_context(|| {
         format!("`llmc doctor --json` said: {}", String::from_utf8_lossy(&output.stderr).trim())
     })
-}
-
-/// Programs and machine; what is not there is said.
-fn versions(options: &Options) -> Vec<Vec<String>> {
-    let root = &options.root;
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-    let ask = |program: &str, args: &[&str]| first_line(program, args, root);
-    let llmc = first_line(options.stage.join("bin/llmc"), &["--version"], Path::new("/"));
-    let build = if options.release { "optimised" } else { "not optimised" };
-    let cpus = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let cpu = read("/proc/cpuinfo");
-    let cpu = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .unwrap_or("")
-        .trim_start_matches(['\t', ':', ' ']);
-    let mut rows = vec![
-        ("llmc", llmc),
-        ("commit", commit(root)),
-        ("build", Some(build.to_owned())),
-        ("kernel", Some(read("/proc/sys/kernel/osrelease"))),
-        (
-            "machine",
-            Some(format!("{}, {cpus} processors {cpu}", std::env::consts::ARCH).trim_end().to_owned()),
-        ),
-        ("rustc", ask("rustc", &["--version"])),
-    ];
-    for (program, args) in [
-        ("python3", "--version"),
-        ("git", "--version"),
-        ("node", "--version"),
-        ("nginx", "-v"),
-        ("rg", "--version"),
-        ("bwrap", "--version"),
-    ] {
-        rows.push((program, ask(program, &[args])));
-    }
-    rows.into_iter()
-        .map(|(name, version)| vec![name.into(), version.unwrap_or_else(|| "not there".into())])
-        .collect()
-}
-
-fn commit(root: &Path) -> Option<String> {
-    let commit = first_line("git", &["rev-parse", "--short=12", "HEAD"], root)?;
-    let is_changed = first_line("git", &["status", "--porcelain", "--untracked-files=no"], root)
-        .is_some_and(|line| !line.is_empty());
-    Some(if is_changed { format!("{commit} with changes") } else { commit })
 }
 
 fn layers(layers: &[Layer]) -> Table {

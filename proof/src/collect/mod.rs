@@ -4,6 +4,7 @@ pub(crate) mod attacks;
 pub(crate) mod conformance;
 pub(crate) mod harness;
 pub(crate) mod machine;
+mod versions;
 
 use std::path::Path;
 

@@ -2,9 +2,14 @@
 
 /// As `2026-11-23 10:00 UTC`.
 pub(super) fn utc(seconds: u64) -> String {
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    format!("{year}-{month:02}-{day:02} {:02}:{:02} UTC", of_day / 3600, of_day % 3600 / 60)
+    let of_day = seconds % 86_400;
+    format!("{} {:02}:{:02} UTC", day(seconds), of_day / 3600, of_day % 3600 / 60)
+}
+
+/// As `2026-11-23`.
+pub(super) fn day(seconds: u64) -> String {
+    let (year, month, day) = civil(seconds / 86_400);
+    format!("{year}-{month:02}-{day:02}")
 }
 
 /// Year, month and day, from days since 1970-01-01: the algorithm of Howard Hinnant's `civil_from_days`.

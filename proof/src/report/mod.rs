@@ -55,6 +55,19 @@ impl Report {
         self.parts.iter().flat_map(move |part| of(part).zip(&part.claims)).filter(|(_, claim)| !claim.held)
     }
 
+    /// The states of the sources that its parts are of, as far as they are known.
+    #[must_use]
+    pub fn sources(&self) -> Vec<String> {
+        let mut named: Vec<String> = Vec::new();
+        for made in self.parts.iter().filter_map(|part| part.made.as_ref()) {
+            let sources = made.sources.to_string();
+            if !named.contains(&sources) {
+                named.push(sources);
+            }
+        }
+        named
+    }
+
     /// Writes `report.html` and `report.json` into the folder; returns the path of the first.
     ///
     /// # Errors

@@ -48,6 +48,14 @@ fn summary(html: &mut String, report: &Report) {
     );
     let not_run = if missing == 0 { String::new() } else { format!(", {missing} were not") };
     let _ = writeln!(html, "{not_run}.</p>");
+    let short = report.parts.iter().filter(|part| part.was_run() && part.falls_short().is_some()).count();
+    let sources = report.sources();
+    if short > 0 {
+        let _ = writeln!(html, "<p>{short} of {ran} parts are not of a whole run; each says why.</p>");
+    }
+    if !sources.is_empty() {
+        let _ = writeln!(html, "<p class=\"soft\">Sources: {}.</p>", escape(&sources.join(", ")));
+    }
     if let Some(table) = machine.and_then(|machine| machine.tables.first()) {
         self::table(html, table);
     }
@@ -110,6 +118,12 @@ fn section(html: &mut String, part: &Part) {
     let _ = write!(html, "<p class=\"soft\">Repeat it with <code>{}</code>", escape(&part.command));
     if part.was_run() {
         let _ = write!(html, " · {} · took {}", utc(part.began), duration(part.seconds));
+        if let Some(made) = &part.made {
+            let _ = write!(html, " · {}", escape(&made.sources.to_string()));
+        }
+        if let Some(why) = part.falls_short() {
+            let _ = write!(html, " · <strong>not of a whole run: {}</strong>", escape(why));
+        }
     }
     html.push_str("</p>\n");
     claims(html, &part.claims);
@@ -216,6 +230,10 @@ mod tests {
                 ..Chart::default()
             }],
             left_out: vec![hostile()],
+            made: Some(crate::Made {
+                sources: crate::Sources { commit: Some(hostile()), clean: true },
+                ..crate::Made::default()
+            }),
             ..Part::default()
         }
     }
@@ -239,6 +257,20 @@ mod tests {
             assert!(!html.contains(outside), "{outside}");
         }
         assert!(html.contains("default-src 'none'") && html.contains("prefers-color-scheme"));
+    }
+
+    #[test]
+    fn a_part_says_how_it_was_made() {
+        let claims = vec![Claim { what: "fine".into(), held: true, ..Claim::default() }];
+        let sources = crate::Sources { commit: Some("0a1b2c".into()), clean: true };
+        let made = crate::Made { release: true, full: true, sources };
+        let whole = Part { claims, made: Some(made.clone()), ..Part::default() };
+        let html = page(&Report::new(vec![whole.clone()]));
+        assert!(html.contains(" · 0a1b2c</p>") && !html.contains("whole run"), "{html}");
+        let short = Part { made: Some(crate::Made { full: false, ..made }), ..whole.clone() };
+        let html = page(&Report::new(vec![whole.clone(), short, Part { made: None, ..whole }]));
+        assert!(html.contains("2 of 3 parts are not of a whole run"), "{html}");
+        assert!(html.contains("not of a whole run: it was cut short") && html.contains("has not made it"));
     }
 
     #[test]

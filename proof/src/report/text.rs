@@ -19,7 +19,8 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
-fn is_hidden(character: char) -> bool {
+/// What a reader would not see, or not see as it is.
+pub(super) fn is_hidden(character: char) -> bool {
     let is_invisible = matches!(
         character,
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}'

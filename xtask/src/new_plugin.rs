@@ -173,6 +173,17 @@ mod tests {
         assert_eq!(rename_rust(rust, "word_count"), renamed);
     }
 
+    /// Not among the tests of the template, because a plugin that is made from it may grow.
+    #[test]
+    fn the_template_is_as_short_and_safe_as_is_said() {
+        let (code, readme) =
+            (include_str!("../../plugins/hello/src/lib.rs"), include_str!("../../README.md"));
+        let lines = code.lines().filter(|line| !line.trim().is_empty()).count();
+        assert!(lines <= 15, "{lines} lines");
+        assert!(readme.contains(&format!("The hello plugin has {lines} lines.")), "{lines} lines");
+        assert!(code.lines().any(|line| line == "#![forbid(unsafe_code)]"));
+    }
+
     #[test]
     fn the_template_itself_is_renamed_without_rest() {
         let template = Workspace::locate().unwrap().root.join(TEMPLATE);

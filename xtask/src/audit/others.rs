@@ -80,6 +80,7 @@ pub(super) fn check(root: &Path) -> Result<(Vec<String>, usize)> {
         packages.extend(found);
         problems.extend(wrong);
     }
+    problems.extend(unneeded(&policy, &packages));
     problems.extend(licences(&policy, &packages)?);
     for Exception { package, reason, since, .. } in &policy.exceptions {
         println!("accepted the licence of {package} on {since}: {reason}");
@@ -174,11 +175,15 @@ fn pypi(file: &str, text: &str, policy: &Policy) -> Result<(Vec<Foreign>, Vec<St
         let licence = policy.pypi.get(name).cloned();
         packages.push(Foreign { file: file.to_owned(), name: name.to_owned(), licence });
     }
-    let named: BTreeSet<_> = packages.iter().map(|package| package.name.as_str()).collect();
-    let unneeded = policy.pypi.keys().filter(|name| !named.contains(name.as_str()));
-    problems
-        .extend(unneeded.map(|name| format!("no test takes `{name}` from PyPI; remove it from `{POLICY}`")));
     Ok((packages, problems))
+}
+
+/// Licences of packages that no lock file for PyPI names.
+fn unneeded(policy: &Policy, packages: &[Foreign]) -> Vec<String> {
+    let of_pypi = packages.iter().filter(|package| !package.file.ends_with(".json"));
+    let named: BTreeSet<_> = of_pypi.map(|package| package.name.as_str()).collect();
+    let unneeded = policy.pypi.keys().filter(|name| !named.contains(name.as_str()));
+    unneeded.map(|name| format!("no test takes `{name}` from PyPI; remove it from `{POLICY}`")).collect()
 }
 
 fn is_sha256(digest: &str) -> bool {
@@ -242,6 +247,9 @@ mod tests {
     fn problems(file: &str, text: &str, policy: &Policy) -> Vec<String> {
         let read = if file.ends_with(".json") { npm } else { pypi };
         let (packages, mut problems) = read(file, text, policy).unwrap();
+        if !file.ends_with(".json") {
+            problems.extend(unneeded(policy, &packages));
+        }
         problems.extend(licences(policy, &packages).unwrap());
         problems
     }

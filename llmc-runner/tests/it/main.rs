@@ -436,6 +436,11 @@ fn a_tree_that_wants_many_more_processors_than_there_are_gives_way() {
         std::thread::sleep(Duration::from_millis(10));
     }
     assert_eq!(allowed(few_init), [all; 3]);
+    // To count a crowd takes its process 1 long, so it does that where the crowd is.
+    let own = |init: u32| {
+        rustix::thread::sched_getaffinity(Pid::from_raw(init.cast_signed())).unwrap().count() as usize
+    };
+    assert_eq!((own(few_init), own(many_init)), (all as usize, most as usize));
     // Its neighbour is an ordinary one, and so are those that watch over both.
     assert_eq!(policies(few_init), [0, 0, 0]);
     let watching = policies(runner.child.id());

@@ -24,18 +24,50 @@ const IN_ANY_CASE: usize = 4;
 /// Of so many processors a crowd leaves one alone, and one in any case if there are two.
 const ALONE_OF: usize = 8;
 
-/// Whether so many processes that are ready to run are a crowd.
-pub(super) fn is_crowd(ready: usize) -> bool {
-    ready > IN_ANY_CASE && ready > most(processors())
+/// The processors of a tree, as they were before there was a crowd.
+pub(super) struct Processors {
+    count: usize,
+    /// Those that a crowd may run on; none where it has no choice.
+    fewer: Option<CpuSet>,
+}
+
+impl Processors {
+    /// Those that this process may run on. When the kernel does not tell, nothing is a crowd.
+    pub(super) fn own() -> Self {
+        sched_getaffinity(None).map_or(Self { count: usize::MAX, fewer: None }, |set| Self {
+            count: set.count() as usize,
+            fewer: fewer(&set),
+        })
+    }
+
+    /// Whether so many processes that are ready to run are a crowd.
+    pub(super) fn are_crowded_by(&self, ready: usize) -> bool {
+        ready > most(self.count)
+    }
+
+    /// Makes every process of the tree but process 1 an idle one on fewer processors, and what they start from now on.
+    /// Process 1 goes where they are: to count so many takes it milliseconds, in which it would be in the way of
+    /// others. Who is born meanwhile is met at the next count, if the crowd is still there, and so is who takes
+    /// processors back. There is no way back from being idle: a payload may not set its own priority.
+    pub(super) fn leave_some(&self, proc: &OwnedFd) {
+        let confine = |thread| {
+            if let Some(fewer) = &self.fewer {
+                // One that has ended meanwhile needs nothing.
+                let _ = sched_setaffinity(thread, fewer);
+            }
+        };
+        confine(None);
+        for process in numbers(proc, ".").filter(|&number| number > 1) {
+            for thread in numbers(proc, &format!("{process}/task")).filter_map(Pid::from_raw) {
+                let _ = sys::make_idle(thread);
+                confine(Some(thread));
+            }
+        }
+    }
 }
 
 fn most(processors: usize) -> usize {
     PER_PROCESSOR.saturating_mul(processors).saturating_add(IN_ANY_CASE)
-}
-
-/// Processors that this process may run on. When the kernel does not tell, nothing is a crowd.
-fn processors() -> usize {
-    sched_getaffinity(None).map_or(usize::MAX, |set| set.count() as usize)
 }
 
 /// Those of some processors that a crowd may run on; none where there is only one.
@@ -45,22 +77,6 @@ fn fewer(processors: &CpuSet) -> Option<CpuSet> {
     let mut fewer = *processors;
     last.take((count / ALONE_OF).max(1)).for_each(|number| fewer.unset(number));
     (count > 1).then_some(fewer)
-}
-
-/// Makes every process of the tree but process 1 an idle one on fewer processors, and what they start from now on. Who is born meanwhile is
-/// met at the next count, if the crowd is still there, and so is who takes processors back. There is no way back from being
-/// idle: a payload may not set its own priority.
-pub(super) fn give_way(proc: &OwnedFd) {
-    let fewer = sched_getaffinity(None).ok().as_ref().and_then(fewer);
-    for process in numbers(proc, ".").filter(|&number| number > 1) {
-        for thread in numbers(proc, &format!("{process}/task")).filter_map(Pid::from_raw) {
-            // One that has ended meanwhile needs nothing.
-            let _ = sys::make_idle(thread);
-            if let Some(fewer) = &fewer {
-                let _ = sched_setaffinity(Some(thread), fewer);
-            }
-        }
-    }
 }
 
 /// The numbers among the names in a directory of `/proc`.
@@ -78,8 +94,9 @@ mod tests {
     fn a_crowd_is_more_than_a_few_for_each_processor() {
         assert_eq!([1, 2, 16].map(most), [8, 12, 68]);
         assert_eq!(most(usize::MAX), usize::MAX);
-        assert!(!is_crowd(0) && !is_crowd(IN_ANY_CASE));
-        assert!(is_crowd(usize::MAX));
+        let processors = |count| Processors { count, fewer: None };
+        assert!(!processors(2).are_crowded_by(12) && processors(2).are_crowded_by(13));
+        assert!(!processors(usize::MAX).are_crowded_by(usize::MAX));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! memory do not count, and scratch space has its own quota. Processor time is that of live processes plus that of
 //! all that were waited for. What a process uses and ends within the 20 ms is known only if its parent waits for it.
 
+use std::cell::LazyCell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::control::{self as messages, Accounting, Ending, Limit, Message};
-use super::crowd;
+use super::crowd::Processors;
 use super::growth::Growth;
 use super::reached::Reached;
 use super::signals::TreeSignal;
@@ -107,6 +108,7 @@ impl Monitor {
         let mut peak = 0;
         let mut cpu = Duration::ZERO;
         let mut reached = Reached::default();
+        let processors = LazyCell::new(Processors::own);
         loop {
             if !self.wait_a_tick(control) {
                 return;
@@ -136,8 +138,8 @@ impl Monitor {
                 (self.watched == Watched::OneProcess && is_over).then_some(Limit::Processes)
             });
             if ended.is_none() && limit.is_none() {
-                if self.watched == Watched::Namespace && crowd::is_crowd(now.ready) {
-                    crowd::give_way(&self.proc);
+                if self.watched == Watched::Namespace && processors.are_crowded_by(now.ready) {
+                    processors.leave_some(&self.proc);
                 }
                 continue;
             }

@@ -162,7 +162,8 @@ fn with_redis(workspace: &Workspace, canary: &mut Canary) -> Result<(Tally, Opti
     let stage = stage::build(workspace, Recipe { features, ..Profile::Dev.into() }, stage::REDIS_FOLDER)?;
     // The whole workspace again: for the server alone cargo would choose other features of what it uses, and build
     // hundreds of crates a second time.
-    let mut cargo = workspace.cargo(["test", "--workspace", "--features", "llmc-server/redis", "--no-fail-fast"]);
+    let mut cargo =
+        workspace.cargo(["test", "--workspace", "--features", "llmc-server/redis", "--no-fail-fast"]);
     cargo.env("LLMC_STAGE", &stage.dir).env("LLMC_STAGE_TESTS", &stage.tests);
     cargo.env(canary::VARIABLE, canary.value());
     cargo.args(["--lib", "--test", "http", "--"]).args(SHARED_TESTS);

@@ -156,20 +156,22 @@ impl Task<'_> {
         Ok((count, largest(sizes)))
     }
 
-    /// One `search_files`, and `find_files` for the sizes of all source files.
+    /// One `search_files`, and `find_files` for the sizes of all source files, a page at a time.
     fn by_two_lists(&self, talk: &mut Talk) -> Result<(usize, Sizes)> {
         let paths = self.mentioned(talk)?;
-        let found = talk.ask("find_files", &json!({"pattern": "*.rs", "min_bytes": 0, "limit": 1000}))?;
-        ensure!(
-            found["next_offset"].is_null(),
-            "the tree has more than 1000 source files; choose a smaller one"
-        );
-        let entries = found["entries"].as_array().context("`find_files` names entries")?;
-        let sizes = entries.iter().filter_map(|entry| {
-            let path = entry["path"].as_str()?.to_owned();
-            paths.contains(&path).then_some((path, entry["size_bytes"].as_u64()?))
-        });
-        Ok((paths.len(), largest(sizes.collect())))
+        let mut sizes = Vec::new();
+        let mut offset = json!(0);
+        while !offset.is_null() {
+            let page = json!({"pattern": "*.rs", "min_bytes": 0, "limit": 1000, "offset": offset});
+            let found = talk.ask("find_files", &page)?;
+            let entries = found["entries"].as_array().context("`find_files` names entries")?;
+            sizes.extend(entries.iter().filter_map(|entry| {
+                let path = entry["path"].as_str()?.to_owned();
+                paths.contains(&path).then_some((path, entry["size_bytes"].as_u64()?))
+            }));
+            offset = found["next_offset"].clone();
+        }
+        Ok((paths.len(), largest(sizes)))
     }
 
     fn by_code(&self, talk: &mut Talk) -> Result<Sizes> {

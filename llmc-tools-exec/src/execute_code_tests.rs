@@ -419,6 +419,51 @@ fn threads_call_at_the_same_time() {
 }
 
 #[test]
+fn long_texts_arrive_as_they_are() {
+    let code = "from llmc import tools\nfrom concurrent.futures import ThreadPoolExecutor\n\
+                texts = ['', 'x' * 511, 'x' * 512, '\u{e4}\\n\"\\\\' * 300, '\u{1f30d}\\0' * 50_000, 'T' * 300_000]\n\
+                def same(n):\n  \
+                  sent = {'first': texts[n % 6], 'n': n, 'other': 'y' * 1000, 'inner': {'text': texts[2]}}\n  \
+                  back = tools.echo(**sent)\n  \
+                  return back == sent and sorted(back) == sorted(sent)\n\
+                alone = [same(n) for n in range(12)]\n\
+                with ThreadPoolExecutor(8) as pool:\n  \
+                  together = list(pool.map(same, range(48)))\n\
+                all(alone), all(together), len(alone + together)";
+    assert_eq!(value(code), json!([true, true, 60]));
+}
+
+/// What a jail whose interpreter says this of itself hears after its job when it echoes a long text.
+fn answer_to(ready: &'static str) -> Vec<u8> {
+    let (heard, hears) = std::sync::mpsc::channel();
+    let harness = machine().program("python", move |_, io| {
+        let mut socket = io.job.as_ref().unwrap().try_clone().unwrap();
+        let call = format!(r#"{{"id":1,"name":"echo","arguments":{{"a":"{}"}}}}"#, "x".repeat(2000));
+        let frames = [encode(Kind::Ready, ready.as_bytes()), encode(Kind::Call, call.as_bytes())];
+        socket.write_all(&frames.concat()).unwrap();
+        let mut kinds = Vec::new();
+        while kinds.last() != Some(&b'R') {
+            let mut header = [0; 5];
+            socket.read_exact(&mut header).unwrap();
+            let [a, b, c, d, kind] = header;
+            socket.read_exact(&mut vec![0; u32::from_be_bytes([a, b, c, d]) as usize]).unwrap();
+            kinds.push(kind);
+        }
+        heard.send(kinds).unwrap();
+        socket.write_all(&encode(Kind::Done, b"{}")).unwrap();
+        RunStatus::Exited(0)
+    });
+    assert!(!envelope(&harness, "1").is_error);
+    hears.recv().unwrap()
+}
+
+#[test]
+fn long_texts_go_beside_answers_only_to_those_who_take_them() {
+    assert_eq!(answer_to(r#"{"v":1,"engine":"x","texts":true}"#), b"JTR");
+    assert_eq!(answer_to(r#"{"v":1,"engine":"x"}"#), b"JR");
+}
+
+#[test]
 fn calls_are_limited_in_words_first() {
     let code = "from llmc import tools\nfor n in range(10001):\n  tools.echo(n=n)";
     let result = run(code);

@@ -1,4 +1,4 @@
-//! Frames on the job socket: length of the body (u32, big-endian), kind (one byte), body (JSON).
+//! Frames on the job socket: length of the body (u32, big-endian), kind (one byte), body (JSON, or a text).
 //!
 //! Pure functions. The decoder is total: any bytes give frames or a [`FrameError`], and nothing is kept beyond one
 //! frame of the allowed length.
@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     Job,
     /// The code calls a tool.
     Call,
+    /// A long text of the answer that follows.
+    Text,
     /// The answer to a call.
     Reply,
     /// How far the code is.
@@ -48,6 +50,7 @@ impl Kind {
             Self::Ready => b'r',
             Self::Job => b'J',
             Self::Call => b'C',
+            Self::Text => b'T',
             Self::Reply => b'R',
             Self::Progress => b'P',
             Self::File => b'F',
@@ -56,9 +59,8 @@ impl Kind {
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Ready, Self::Job, Self::Call, Self::Reply, Self::Progress, Self::File, Self::Done]
-            .into_iter()
-            .find(|kind| kind.byte() == byte)
+        use Kind::{Call, Done, File, Job, Progress, Ready, Reply, Text};
+        [Ready, Job, Call, Text, Reply, Progress, File, Done].into_iter().find(|kind| kind.byte() == byte)
     }
 }
 
@@ -175,7 +177,7 @@ mod tests {
                 if random() % 2 == 0 {
                     // Mostly right: a good header in front of noise.
                     let length = (random() % 40) as u32;
-                    let kind = *b"rJCRPFD".get((random() % 7) as usize).unwrap();
+                    let kind = *b"rJCTRPFD".get((random() % 8) as usize).unwrap();
                     chunk.splice(0..0, [&length.to_be_bytes()[..], &[kind]].concat());
                 }
                 decoder.push(&chunk);

@@ -35,6 +35,9 @@ pub(crate) struct Ready {
     v: u32,
     /// Name and version of the interpreter.
     pub(crate) engine: String,
+    /// Whether it takes long texts beside its answers.
+    #[serde(default)]
+    pub(crate) texts: bool,
 }
 
 /// A tool call.
@@ -178,6 +181,7 @@ mod tests {
         refused([READY, READY], "an unexpected Ready frame during the job");
         refused([READY, (Kind::Job, "{}")], "an unexpected Job frame during the job");
         refused([READY, (Kind::Reply, "{}")], "an unexpected Reply frame during the job");
+        refused([READY, (Kind::Text, "{}")], "an unexpected Text frame during the job");
         refused([READY, DONE, DONE], "an unexpected Done frame after the end");
         for kind in [Kind::Progress, Kind::File] {
             refused([(kind, "{}")], &format!("an unexpected {kind:?} frame before the job"));

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,6 +32,9 @@ use crate::protocol::{Call, Event, Progress, Protocol, Violation};
 use crate::report::Report;
 
 const CHUNK_BYTES: usize = 64 * 1024;
+/// From so many bytes on a text goes beside its answer: to escape it here and to read that there takes longer than
+/// everything else about an answer.
+const LONG_TEXT_BYTES: usize = 512;
 /// Bytes that are read before the clock is looked at again: code that floods the socket gets no more.
 const BYTES_PER_STEP: usize = 4 * 1024 * 1024;
 /// What code calls to get a secret; no tool can have this name.
@@ -166,9 +170,13 @@ impl Session {
     /// Reads what there is. `Ok(false)`: there will be no more.
     fn read(&mut self) -> Result<bool, Violation> {
         for _ in 0..BYTES_PER_STEP / CHUNK_BYTES {
+            let was_all;
             match recv(&*self.socket, &mut self.chunk, RecvFlags::DONTWAIT) {
                 Ok((_, 0)) => return Ok(false),
-                Ok((_, count)) => self.decoder.push(&self.chunk[..count]),
+                Ok((_, count)) => {
+                    self.decoder.push(&self.chunk[..count]);
+                    was_all = count < CHUNK_BYTES;
+                }
                 Err(Errno::AGAIN) => return Ok(true),
                 Err(Errno::INTR) => continue,
                 // The other side is gone with answers unread.
@@ -176,7 +184,10 @@ impl Session {
             }
             while let Some(frame) = self.decoder.next()? {
                 match self.protocol.accept(&frame, self.crew.open())? {
-                    Event::Ready(ready) => self.engine = Some(ready.engine),
+                    Event::Ready(ready) => {
+                        self.engine = Some(ready.engine);
+                        self.crew.texts.store(ready.texts, Ordering::Relaxed);
+                    }
                     Event::Call(call) => self.crew.call(call),
                     Event::Progress(progress) => self.reporter.take(progress),
                     Event::File(file) => self.inbox.take(file).map_err(Violation::File)?,
@@ -185,6 +196,9 @@ impl Session {
                         return Ok(false);
                     }
                 }
+            }
+            if was_all {
+                break;
             }
         }
         Ok(true)
@@ -262,7 +276,9 @@ struct Crew {
     ctx: Context,
     socket: Arc<UnixStream>,
     within: Option<Vec<String>>,
-    /// Held while a frame is written.
+    /// Whether long texts may go beside their answers.
+    texts: AtomicBool,
+    /// Held while frames are written.
     turn: Mutex<()>,
     board: Mutex<Board>,
     news: Condvar,
@@ -298,7 +314,15 @@ impl Tracked {
 
 impl Crew {
     fn new(ctx: Context, socket: Arc<UnixStream>, within: Option<Vec<String>>) -> Self {
-        Self { ctx, socket, within, turn: Mutex::default(), board: Mutex::default(), news: Condvar::new() }
+        Self {
+            ctx,
+            socket,
+            within,
+            texts: AtomicBool::new(false),
+            turn: Mutex::default(),
+            board: Mutex::default(),
+            news: Condvar::new(),
+        }
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
@@ -351,13 +375,14 @@ impl Crew {
             match task {
                 Task::Send(frame) => self.send(&frame),
                 Task::Call { place, call } => {
-                    let (answer, ok) = answer(&self.ctx, &call, self.within.as_deref());
+                    let texts = self.texts.load(Ordering::Relaxed);
+                    let (frames, ok) = answer(&self.ctx, &call, self.within.as_deref(), texts);
                     let mut board = self.board();
                     board.open -= 1;
                     let tracked = &mut board.calls[place];
                     tracked.answered = Some((tracked.since.elapsed(), ok));
                     drop(board);
-                    self.send(&encode(Kind::Reply, &answer));
+                    self.send(&frames);
                 }
             }
         }
@@ -378,10 +403,10 @@ impl Crew {
         }
     }
 
-    /// Writes a frame as a whole. Fails only when the other side is gone, which the reading side notices too.
-    fn send(&self, frame: &[u8]) {
+    /// Writes frames as a whole. Fails only when the other side is gone, which the reading side notices too.
+    fn send(&self, frames: &[u8]) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let _: io::Result<()> = (&*self.socket).write_all(frame);
+        let _: io::Result<()> = (&*self.socket).write_all(frames);
     }
 
     fn dismiss(&self) {
@@ -399,6 +424,9 @@ struct Reply<'a> {
     id: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<&'a Value>,
+    /// The field of the value whose text came before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ReplyError<'a>>,
 }
@@ -412,21 +440,24 @@ struct ReplyError<'a> {
     data: Option<&'a Value>,
 }
 
-/// Makes the call and tells whether it succeeded.
-fn answer(ctx: &Context, call: &Call, within: Option<&[String]>) -> (Vec<u8>, bool) {
-    let result = make(ctx, call, within).and_then(|value| {
-        let body = write(&Reply { id: call.id, value: Some(&value), error: None });
-        if body.len() > MAX_REPLY_BYTES {
+/// Makes the call; the frames that answer it, and whether it succeeded.
+fn answer(ctx: &Context, call: &Call, within: Option<&[String]>, texts: bool) -> (Vec<u8>, bool) {
+    let result = make(ctx, call, within).and_then(|mut value| {
+        let text = if texts { take_text(&mut value) } else { None };
+        let (field, text) = text.unzip();
+        let body = write(&Reply { id: call.id, value: Some(&value), text: field.as_deref(), error: None });
+        let bytes = body.len() + text.as_ref().map_or(0, String::len);
+        if bytes > MAX_REPLY_BYTES {
             return Err(ToolError::failed(format!(
-                "the result of `{}` has {} bytes, at most {MAX_REPLY_BYTES} reach the code; ask for less",
+                "the result of `{}` has {bytes} bytes, at most {MAX_REPLY_BYTES} reach the code; ask for less",
                 call.name,
-                body.len()
             )));
         }
-        Ok(body)
+        let before = text.map(|text| encode(Kind::Text, text.as_bytes())).unwrap_or_default();
+        Ok([before, encode(Kind::Reply, &body)].concat())
     });
     match result {
-        Ok(body) => (body, true),
+        Ok(frames) => (frames, true),
         Err(error) => {
             let kind = match error.code() {
                 code::UNKNOWN_ITEM => "unknown_tool",
@@ -434,9 +465,20 @@ fn answer(ctx: &Context, call: &Call, within: Option<&[String]>) -> (Vec<u8>, bo
                 _ => "failed",
             };
             let error = ReplyError { kind, message: error.message(), data: error.data() };
-            (write(&Reply { id: call.id, value: None, error: Some(error) }), false)
+            let reply = Reply { id: call.id, value: None, text: None, error: Some(error) };
+            (encode(Kind::Reply, &write(&reply)), false)
         }
     }
+}
+
+/// Takes the longest text among the fields of a value out of it, if it is a long one; with the name of its field.
+fn take_text(value: &mut Value) -> Option<(String, String)> {
+    let fields = value.as_object_mut()?.iter_mut();
+    let texts = fields.filter_map(|(name, value)| Some((value.as_str()?.len(), name, value)));
+    let longest = texts.filter(|(bytes, ..)| *bytes >= LONG_TEXT_BYTES).max_by_key(|(bytes, ..)| *bytes);
+    let (_, name, value) = longest?;
+    let Value::String(text) = value.take() else { return None };
+    Some((name.clone(), text))
 }
 
 fn make(ctx: &Context, call: &Call, within: Option<&[String]>) -> ToolResult<Value> {

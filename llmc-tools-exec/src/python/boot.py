@@ -3,11 +3,12 @@
 Descriptor 3 is a socket to the plugin. Every message on it is a frame: length of the body (u32, big-endian),
 kind (one byte), body (JSON):
 
-    -> r {"v", "engine"}                              ready
+    -> r {"v", "engine", "texts": true}               ready; takes texts beside answers
     <- J {"code", "tools", "max_calls", "max_open",   the job; `tools` is JSON text or null
           "files"?, "returns"?}                       input files; which files to return
     -> C {"id", "name", "arguments"}                  calls a tool; ids count 1, 2, 3, ...
-    <- R {"id", "value"} or {"id", "error"}           the answer to a call
+    <- T text                                         the long text of the answer that follows, as it is
+    <- R {"id", "value", "text"?} or {"id", "error"}  the answer to a call; `text`: the field of the value for it
     -> P {"done", "total", "message"}                 how far the code is
     -> F {"path", "text" or "base64"}                 a result file, after the code has ended
     -> D {"value"?, "error"?, "exit_code"?,           done; the last frame
@@ -33,6 +34,7 @@ VERSION = 1
 CHANNEL = 3
 NAME = "<code>"
 MAX_FRAME_BYTES = 1 << 20
+CHUNK_BYTES = 16 << 10
 MAX_VALUE_BYTES = 256 << 10
 MAX_REPR_CHARS = 100_000
 IS_COROUTINE = 0x80  # `inspect.CO_COROUTINE`
@@ -151,20 +153,40 @@ def send(kind, body):
 
 
 def receive():
-    _check_channel()
-    header = _read_exactly(5)
-    return header[4:], loads(_read_exactly(int.from_bytes(header[:4], "big")).decode())
+    """The next frame. A text before it becomes a part of it."""
+    kind, body = _frame()
+    if kind != b"T":
+        return kind, loads(body.decode())
+    kind, answer = receive()
+    answer["value"][answer["text"]] = body.decode()
+    return kind, answer
 
 
-def _read_exactly(count):
-    parts = []
-    while count:
-        chunk = read(CHANNEL, min(count, 1 << 20))
-        if not chunk:
-            raise Closed("the other side has closed")
-        parts.append(chunk)
-        count -= len(chunk)
-    return b"".join(parts)
+_unread = b""  # What came with the frame before.
+
+
+def _frame():
+    global _unread
+    data = _unread or _some(CHUNK_BYTES)
+    while len(data) < 5:
+        data += _some(CHUNK_BYTES)
+    end = 5 + int.from_bytes(data[:4], "big")
+    missing = end - len(data)
+    if missing > 0:
+        parts = [data]
+        while missing:
+            parts.append(_some(min(missing, 1 << 20)))
+            missing -= len(parts[-1])
+        data = b"".join(parts)
+    _unread = data[end:]
+    return data[4:5], data[5:end]
+
+
+def _some(count):
+    chunk = read(CHANNEL, count)
+    if not chunk:
+        raise Closed("the other side has closed")
+    return chunk
 
 
 # The code itself.
@@ -362,7 +384,8 @@ def main():
     _packages()
     if sys.stdout is not None:
         sys.stdout.reconfigure(line_buffering=True)  # What was printed is kept if a limit ends the run.
-    send(b"r", dumps({"v": VERSION, "engine": "CPython %d.%d.%d" % sys.version_info[:3]}).encode())
+    engine = "CPython %d.%d.%d" % sys.version_info[:3]
+    send(b"r", dumps({"v": VERSION, "engine": engine, "texts": True}).encode())
     kind, job = receive()
     if kind != b"J":
         return 70

@@ -54,17 +54,18 @@ class Calls:
         self.queue = []  # gates of threads that wait until fewer calls are open
         self.waiting = {}  # id -> gate of the thread that waits
         self.answers = {}
+        self.names = {}  # name -> the same as JSON
         self.someone_reads = False
 
     def call(self, name, arguments):
         try:
-            body = '{"id":%d,"name":' + dumps(name).replace("%", "%%") + ',"arguments":'
-            tail = dumps(arguments)
+            written = self.names.get(name) or self.names.setdefault(name, dumps(name))
+            text = dumps(arguments)
         except (TypeError, ValueError, RecursionError) as error:
             raise TypeError("tools.%s: the arguments cannot be written as JSON: %s" % (name, error)) from None
         self.enter()
         try:
-            answer = self.ask(body, tail, name)
+            answer = self.ask(name, written, text)
         finally:
             self.leave()
         if "error" in answer:
@@ -89,12 +90,13 @@ class Calls:
             else:
                 self.free += 1
 
-    def ask(self, body, tail, name):
+    def ask(self, name, written, arguments):
         gate = _closed_gate()
         with self.lock:
             if self.count >= self.max_calls:
                 raise LimitError("more than %d tool calls in one run" % self.max_calls, name)
-            send(b"C", _encode(body % (self.count + 1) + tail + "}", name))
+            body = '{"id":%d,"name":%s,"arguments":%s}' % (self.count + 1, written, arguments)
+            send(b"C", _encode(body, name))
             self.count += 1
             call_id = self.count
             self.waiting[call_id] = gate

@@ -315,16 +315,24 @@ impl Server {
         answer
     }
 
-    /// Waits for hosts and runner, which start a moment after the handshake, and all at the same time; not long, since
-    /// some servers have none.
-    fn wait_for_processes(&self) {
+    /// Waits for hosts and runner, which start a moment after the handshake: until the server tells that they have, or
+    /// that something is there where it tells less than that; not long, since some servers have none.
+    fn wait_for_processes(&mut self) {
+        let tells = ["trace", "debug", "info"].contains(&self.setup.log_filter.as_str());
+        let patience = Duration::from_millis(if tells { 5000 } else { 300 });
         let begun = Instant::now();
-        let is_there =
-            || ["llmc-host", "llmc-runner"].iter().any(|program| !self.children(program).is_empty());
-        while begun.elapsed() < Duration::from_millis(300) && !is_there() {
+        while begun.elapsed() < patience && matches!(self.child.try_wait(), Ok(None)) {
+            let is_there =
+                || ["llmc-host", "llmc-runner"].iter().any(|program| !self.children(program).is_empty());
+            let have_started = if tells { self.log().contains(" ready plugins=") } else { is_there() };
+            if have_started {
+                break;
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
-        std::thread::sleep(Duration::from_millis(20));
+        if !tells {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Sends one line as it is.

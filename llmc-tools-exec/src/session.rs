@@ -170,18 +170,17 @@ impl Session {
     /// Reads what there is. `Ok(false)`: there will be no more.
     fn read(&mut self) -> Result<bool, Violation> {
         for _ in 0..BYTES_PER_STEP / CHUNK_BYTES {
-            let was_all;
-            match recv(&*self.socket, &mut self.chunk, RecvFlags::DONTWAIT) {
+            let was_all = match recv(&*self.socket, &mut self.chunk, RecvFlags::DONTWAIT) {
                 Ok((_, 0)) => return Ok(false),
                 Ok((_, count)) => {
                     self.decoder.push(&self.chunk[..count]);
-                    was_all = count < CHUNK_BYTES;
+                    count < CHUNK_BYTES
                 }
                 Err(Errno::AGAIN) => return Ok(true),
                 Err(Errno::INTR) => continue,
                 // The other side is gone with answers unread.
                 Err(_) => return Ok(false),
-            }
+            };
             while let Some(frame) = self.decoder.next()? {
                 match self.protocol.accept(&frame, self.crew.open())? {
                     Event::Ready(ready) => {

@@ -84,14 +84,15 @@ impl Checkpoint {
         unhex(&self.chain).map(ChainId)
     }
 
-    /// Whether `key` signed it.
+    /// Whether `key` signed it, and is the one that it names: that name is what people look at, and no signature is
+    /// over it.
     pub(super) fn is_signed_by(&self, key: &VerifyingKey) -> bool {
         let signed = || {
             let signature: [u8; 64] = unhex(&self.signature)?;
             let bytes = signed_bytes(self.kind, &self.chain_id()?, &self.end()?, self.time_ms);
             key.verify_strict(&bytes, &Signature::from_bytes(&signature)).ok()
         };
-        signed().is_some()
+        self.public_key == hex(key.as_bytes()) && signed().is_some()
     }
 }
 

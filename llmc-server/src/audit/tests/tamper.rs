@@ -218,7 +218,16 @@ fn the_audit_of_another_server_is_found() {
 
 #[test]
 fn a_replaced_checkpoint_is_found() {
-    for what in ["signature", "hash", "chain"] {
+    let changed = "was not signed by this audit's key, or was changed";
+    let other_key = hex(ed25519_dalek::SigningKey::from_bytes(&[7; 32]).verifying_key().as_bytes());
+    for (what, value, words) in [
+        ("signature", hex(&[7; 64]), changed),
+        ("hash", hex(&[7; 32]), changed),
+        ("chain", hex(&[7; 16]), changed),
+        // Which key it was is what people look at.
+        ("public_key", hex(&[7; 31]), changed),
+        ("public_key", other_key, "was signed by another key"),
+    ] {
         let ground = full(AuditFormat::Sqlite);
         let connection = Connection::open(ground.path()).unwrap();
         let (place, text): (i64, String) = connection
@@ -227,22 +236,21 @@ fn a_replaced_checkpoint_is_found() {
             })
             .unwrap();
         let mut mark: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let length = mark[what].as_str().unwrap().len() / 2;
-        mark[what] = hex(&vec![7; length]).into();
+        mark[what] = value.into();
         connection
             .execute(
                 "UPDATE checkpoints SET text = ?1 WHERE place = ?2",
                 rusqlite::params![mark.to_string(), place],
             )
             .unwrap();
-        ground.assert_bad("was not signed by this audit's key, or was changed");
+        ground.assert_bad(words);
     }
     let ground = full(AuditFormat::Sqlite);
     let path = head::path(&ground.path());
     let mut head: Checkpoint = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     head.seq = 10;
     std::fs::write(&path, serde_json::to_vec(&head).unwrap()).unwrap();
-    ground.assert_bad("was not signed by this audit's key, or was changed");
+    ground.assert_bad(changed);
 }
 
 #[test]

@@ -190,20 +190,11 @@ fn made_elsewhere(step: &Step, options: &Options) -> Result<Part> {
         return Ok(not_made(&ended.reason()));
     }
     Ok(match Part::read(&path) {
-        Ok(part) if part.began + 1 >= began => {
-            Part { command: repeats(&part.command, step, profile), ..part }
-        }
+        // Its command names the build, too.
+        Ok(part) if part.began + 1 >= began => part,
         Ok(_) => not_made("what is there is of an earlier run"),
         Err(error) => not_made(&format!("{error:#}")),
     })
-}
-
-/// What repeats a part, of this build: its program does not know which one xtask gave it.
-fn repeats(command: &str, step: &Step, profile: &str) -> String {
-    match step.words(false).contains(&"{profile}") {
-        true => command.replacen(" -- ", &format!(" {profile} -- "), 1),
-        false => command.to_owned(),
-    }
 }
 
 /// `cargo` at the sources, which finds the stage and shares where cargo builds.
@@ -226,18 +217,6 @@ mod tests {
     fn part(name: &str) -> Part {
         let claim = llmc_proof::Claim { what: "it holds".into(), held: true, ..Default::default() };
         Part { name: name.into(), claims: vec![claim], ..Part::default() }
-    }
-
-    #[test]
-    fn what_repeats_a_part_names_its_build() {
-        let step = |name| STEPS.iter().find(|step| step.name == name).unwrap();
-        let chaos = "cargo xtask chaos -- --minutes 10 -- x";
-        assert_eq!(
-            repeats(chaos, step("chaos"), "--release"),
-            "cargo xtask chaos --release -- --minutes 10 -- x"
-        );
-        let bench = "cargo xtask bench -- files";
-        assert_eq!(repeats(bench, step("bench-files"), "--release"), bench);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! each call of anybody else would wait for several of them at every step. As idle ones (`SCHED_IDLE`, see sched(7)) they
 //! still get every processor that nobody wants, and something of those that are wanted. They also leave some processors
 //! alone: where the kernel preempts lazily (Linux 6.13 and newer), who is woken on a processor of an idle process waits for
-//! its next tick all the same, some milliseconds at every step.
+//! its next tick all the same, some milliseconds at every step. And where each session has a share of its own (autogroups,
+//! the same page), as every jail is one, who is idle gives way inside the jail alone.
 //!
 //! An ordinary tree, such as a build with a job for each processor, is left alone, and nothing changes where there are
 //! processors enough.

@@ -115,7 +115,7 @@ pub(crate) fn run(stage: &Path, build: Build, options: &Options) -> Result<Part>
 
 fn text(work: &Path) -> String {
     format!(
-        "[limits]\nparked_runs = 2\n[audit]\npath = 'audit.db'\nmax_bytes = 67108864\n\
+        "[limits]\nparked_runs = 2\n[audit]\npath = 'audit.db'\nmax_bytes = 16777216\n\
          [roots]\nwork = {{ path = '{}', access = 'rw' }}\n[plugins.hello]\nlibrary = 'hello'\n\
          [plugins.fs]\nlibrary = 'llmc_tools_fs'\ngrants = {{ roots = ['work'] }}\n\
          [plugins.cmd]\nlibrary = 'llmc_tools_cmd'\n\

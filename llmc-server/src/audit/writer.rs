@@ -33,6 +33,10 @@ const RETRY: Duration = Duration::from_millis(500);
 /// How often it is looked whether something has to be taken out.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
+/// The same after this part of [`config::Audit::max_bytes`] was written, however fast, and at least after so many bytes.
+const PRUNE_PART: u64 = 16;
+const PRUNE_BYTES: u64 = 64 << 10;
+
 /// Taken out in this many steps at most, before new records are written again.
 const MAX_PRUNES: u32 = 16;
 
@@ -95,6 +99,7 @@ impl Writer {
             window: Duration::from_millis(config.commit_ms),
             retention: retention(config),
             pruned: None,
+            written: 0,
         };
         std::thread::Builder::new().name("audit".into()).spawn(move || work.run())?;
         Ok(writer)
@@ -219,8 +224,9 @@ struct Work {
     scribe: Scribe,
     window: Duration,
     retention: Retention,
-    /// When it was last looked for what to take out.
+    /// When it was last looked for what to take out, and the bytes of records since then.
     pruned: Option<Instant>,
+    written: u64,
 }
 
 impl Work {
@@ -230,7 +236,7 @@ impl Work {
             if !batch.is_empty() {
                 self.write(batch);
             }
-            if self.pruned.is_none_or(|pruned| pruned.elapsed() >= PRUNE_EVERY) {
+            if self.must_prune() {
                 self.prune();
             }
             if closing {
@@ -291,6 +297,7 @@ impl Work {
                 return;
             }
         }
+        self.written += bodies.iter().map(|body| body.text.len() as u64).sum::<u64>();
         if self.writer.failing.swap(false, Ordering::Relaxed) {
             info!(target: "audit", "audit records can be written again");
         }
@@ -322,8 +329,13 @@ impl Work {
         written(&mut self.scribe, now_ms(), entry)
     }
 
+    fn must_prune(&self) -> bool {
+        let part = self.retention.max_bytes.map_or(u64::MAX, |bytes| (bytes / PRUNE_PART).max(PRUNE_BYTES));
+        self.written >= part || self.pruned.is_none_or(|pruned| pruned.elapsed() >= PRUNE_EVERY)
+    }
+
     fn prune(&mut self) {
-        self.pruned = Some(Instant::now());
+        (self.pruned, self.written) = (Some(Instant::now()), 0);
         for _ in 0..MAX_PRUNES {
             let pruned = match self.store.prune(&self.retention, now_ms()) {
                 Ok(Some(pruned)) => pruned,

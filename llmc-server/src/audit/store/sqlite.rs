@@ -174,8 +174,8 @@ impl Store for Writer {
         transaction.execute("DELETE FROM checkpoints WHERE place BETWEEN 0 AND ?1", [signed(upto)])?;
         put(&transaction, BASE, &base)?;
         transaction.commit()?;
-        // Gives the room back; it answers with rows, which say nothing.
-        self.connection.execute_batch("PRAGMA incremental_vacuum")?;
+        // Gives the room back, and the memory that it took; it answers with rows, which say nothing.
+        self.connection.execute_batch("PRAGMA incremental_vacuum; PRAGMA shrink_memory")?;
         Ok(Some(Pruned { records: records as u64, before_seq: upto + 1 }))
     }
 }

@@ -44,6 +44,13 @@ impl Ground {
         store::open(&self.config, &self.path(), key).unwrap()
     }
 
+    /// Of all files but the log of SQLite, whose length says nothing of what is in it.
+    fn bytes(&self) -> u64 {
+        let entries = std::fs::read_dir(self.folder.path()).unwrap().map(Result::unwrap);
+        let kept = entries.filter(|entry| !entry.file_name().to_string_lossy().contains("-wal"));
+        kept.map(|entry| entry.metadata().unwrap().len()).sum()
+    }
+
     fn verify(&self) -> Report {
         verify(&self.path(), self.config.format, &Trust::default()).unwrap()
     }

@@ -1,7 +1,11 @@
 //! What is too old or too much is taken out, and the chain can still be checked.
 
+use std::time::Duration;
+
 use super::*;
+use crate::audit::record::Event;
 use crate::audit::store::Retention;
+use crate::audit::writer::Writer;
 
 #[test]
 fn the_oldest_go_when_there_are_too_many_bytes() {
@@ -21,15 +25,34 @@ fn the_oldest_go_when_there_are_too_many_bytes() {
         }
         ground.assert_good(6000 - pruned);
         assert!(pruned > 3000, "{format:?}: {pruned}");
-        let held: u64 = std::fs::read_dir(ground.folder.path())
-            .unwrap()
-            .map(Result::unwrap)
-            .filter(|entry| !entry.file_name().to_string_lossy().contains("-wal"))
-            .map(|entry| entry.metadata().unwrap().len())
-            .sum();
+        let held = ground.bytes();
         assert!(held < 3 * ground.config.max_bytes, "{format:?}: {held} bytes");
         let rows = ground.rows(&query::Filter { limit: 10_000, ..Default::default() });
         assert_eq!((rows.len() as u64, rows.last().unwrap().seq), (6000 - pruned, 6000));
+    }
+}
+
+/// However fast records come, and not once a minute only.
+#[test]
+fn there_are_never_many_more_bytes_than_there_may_be() {
+    const BATCH: usize = 200;
+    for format in FORMATS {
+        let mut ground = Ground::new(format);
+        ground.config.max_bytes = 256 << 10;
+        let writer = Writer::start(&ground.config, &ground.path(), Arc::default()).unwrap();
+        for _ in 0..50 {
+            let mut answers = Vec::new();
+            for number in 0..BATCH {
+                let event = Event::Lost { records: number as u64 };
+                answers.extend(writer.put(event.into(), None, number + 1 == BATCH));
+            }
+            assert!(answers.pop().unwrap().blocking_recv().unwrap());
+        }
+        writer.close(Duration::from_secs(10));
+        let held = ground.bytes();
+        assert!(held < 2 * ground.config.max_bytes, "{format:?}: {held} bytes");
+        let report = ground.verify();
+        assert!(report.is_good() && report.first_seq > 5_000, "{format:?}: {report:#?}");
     }
 }
 

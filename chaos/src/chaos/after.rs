@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use rustix::fs::statvfs;
 use rustix::process::{WaitOptions, waitpid};
 use serde_json::{Value, json};
 
@@ -117,6 +118,31 @@ pub(super) fn left_scratch(ground: &Ground) -> Vec<String> {
     let sockets = etc.filter(|path| path.extension().is_some_and(|end| end == "socket"));
     left.extend(sockets.map(|path| format!("`{}`", path.display())));
     left
+}
+
+/// MiB of a file system, and what is free of it.
+pub(super) fn room(ground: &Ground, name: &str) -> Result<[u64; 2]> {
+    let disk = statvfs(ground.path(name))?;
+    Ok([disk.f_blocks, disk.f_bavail].map(|blocks| (blocks * disk.f_frsize) >> 20))
+}
+
+/// The largest files below a folder, and their bytes.
+pub(super) fn largest(ground: &Ground, name: &str, most: usize) -> Vec<(String, u64)> {
+    let mut files = Vec::new();
+    let mut folders = vec![ground.path(name)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
+                Ok(metadata) => files.push((entry.path(), metadata.len())),
+                Err(_) => {}
+            }
+        }
+    }
+    files.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    let root = ground.path("");
+    let shown = |path: &Path| path.strip_prefix(&root).unwrap_or(path).display().to_string();
+    files.into_iter().take(most).map(|(path, bytes)| (shown(&path), bytes)).collect()
 }
 
 /// Names of temporary files below a folder.

@@ -27,11 +27,12 @@ const LARGE_BYTES: usize = 600_000;
 /// Libraries that are replaced while they are in use.
 pub(super) const REPLACED: [&str; 2] = ["libhello.so", "libte.so"];
 
-/// File systems: what for, and their size for tmpfs(5).
+/// File systems: what for, and their size for tmpfs(5). That for state holds three indexes of what is in `work`, each
+/// some times as large.
 const MOUNTS: [(&str, &str); 6] = [
     ("work", "128m"),
     ("audit", "512m"),
-    ("state", "128m"),
+    ("state", "512m"),
     ("scratch", "64m"),
     ("plugins", "1g"),
     ("etc", "64m"),

@@ -30,7 +30,7 @@ use clap::Args;
 use llmc_proof::Part;
 use serde_json::json;
 
-use self::ground::{CALL_TIMEOUT_MS, GRACE_MS, Ground};
+use self::ground::{CALL_TIMEOUT_MS, FILLED, GRACE_MS, Ground};
 use self::ledger::Ledger;
 use self::load::{START, Shared, Slot};
 use self::nest::Nest;
@@ -51,6 +51,9 @@ const NO_GROUPS: &str = "control groups: none is delegated to the user in the na
 
 /// How often memory is looked at.
 const SAMPLE: Duration = Duration::from_millis(500);
+
+/// Files that are told of each file system.
+const LARGEST: usize = 6;
 
 /// What is asked for.
 #[derive(Args, Clone)]
@@ -229,6 +232,10 @@ fn look_around(
     }
     seen.left_processes = after::left_processes();
     seen.left_files.extend(after::left_scratch(ground));
+    for name in FILLED {
+        seen.room.push((name, after::room(ground, name)?));
+        seen.largest.extend(after::largest(ground, name, LARGEST));
+    }
     let now = fs::read_to_string("/proc/self/mountinfo")?;
     seen.left_mounts = now.lines().filter(|line| !mounts.contains(line)).map(str::to_owned).collect();
     let config = ground.config(HTTP);

@@ -39,6 +39,10 @@ pub(super) struct Seen {
     pub(super) left_processes: Vec<String>,
     pub(super) left_files: Vec<String>,
     pub(super) left_mounts: Vec<String>,
+    /// MiB of each file system that was filled now and then, and what is free of it.
+    pub(super) room: Vec<(&'static str, [u64; 2])>,
+    /// The largest of what is in them, and their bytes.
+    pub(super) largest: Vec<(String, u64)>,
     pub(super) verified: (bool, String),
     pub(super) unrecorded: Vec<String>,
     pub(super) records: usize,
@@ -210,7 +214,24 @@ fn tables(shared: &Shared, seen: &Seen) -> Vec<Table> {
         ),
         table("Answers", "A result, or the kind of the typed error.", ["answer", "calls"], answers),
         late(&counts),
+        Table {
+            title: "Room at the end".into(),
+            note: "Of the file systems that were filled now and then. What servers keep in them stays."
+                .into(),
+            columns: ["file system", "MiB", "MiB free"].map(str::to_owned).to_vec(),
+            rows: seen.room.iter().map(room).collect(),
+        },
+        table(
+            "The largest files at the end",
+            "In these file systems.",
+            ["file", "KiB"],
+            seen.largest.iter().map(|(file, bytes)| pair(file, bytes >> 10)).collect(),
+        ),
     ]
+}
+
+fn room((name, [size, free]): &(&str, [u64; 2])) -> Vec<String> {
+    vec![(*name).to_owned(), size.to_string(), free.to_string()]
 }
 
 /// What came after deadline and grace.

@@ -177,6 +177,35 @@ fn a_disk_that_takes_no_more_files() {
     ground.end();
 }
 
+/// Without room for an index who needs it is told why, who can do without is answered, and when there is room it is made.
+#[test]
+fn a_full_disk_under_the_index() {
+    if runs_elsewhere("faults::a_full_disk_under_the_index") {
+        return;
+    }
+    let config = "[server]\nstate = 'state'\n[roots]\nwork = { path = '{work}' }\n\
+                  [plugins.search]\nlibrary = 'search'\ngrants = { roots = ['work'], state = true }\n";
+    let setup = Setup::new(config).file("src/lib.rs", "pub fn total_price() {}\n");
+    let state = setup.folder.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let limits = Some(c"size=4m,mode=0755");
+    mount("tmpfs", &state, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, limits)
+        .expect("a tmpfs in a namespace of its own");
+    let ballast = state.join("ballast");
+    fs::write(&ballast, vec![0; 8 << 20]).unwrap_err();
+    assert_eq!(free(&state).0, 0);
+    let mut server = setup.serve();
+    let name = json!({"name": "total_price"});
+    let refused = server.call("where_used", name.clone());
+    assert!(refused.is_error() && refused.text().contains("the disk with the state of this plugin is full"));
+    let found = server.call("search_code", json!({"query": "total_price"})).ok().clone();
+    assert_eq!(found["results"][0]["path"], "work:src/lib.rs", "{found}");
+    fs::remove_file(ballast).unwrap();
+    server.call("reindex", json!({})).ok();
+    let used = server.call("where_used", name).ok().clone();
+    assert_eq!(used["definitions"][0]["path"], "work:src/lib.rs", "{used}");
+}
+
 #[test]
 fn a_file_that_may_not_grow_further() {
     let limit = 300 * KIB;

@@ -245,7 +245,8 @@ impl Index {
                 readers.push(reader);
             }
             Ok(answer)
-        });
+        })
+        .map_err(|error| error.in_folder(&self.folder));
         if let Err(StoreError::Broken(_)) = &answer {
             locked(&self.readers).clear();
             self.status().suspect = identity;
@@ -271,6 +272,7 @@ impl Index {
         // A panic must not leave callers waiting for an end that never comes.
         let round = || refresh::run(self, &mut locked(&self.kept));
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(round));
+        let result = result.map(|result| result.map_err(|error| error.in_folder(&self.folder)));
         let is_good = matches!(result, Ok(Ok(())));
         let mut status = self.status();
         (status.working, status.tried) = (false, Some(begun));

@@ -397,6 +397,18 @@ fn allowed(process: u32) -> Vec<u32> {
         .collect()
 }
 
+/// The shares of the sessions below a process, as the kernel tells them; none where it has no such shares.
+fn shares(process: u32) -> Vec<String> {
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+    let children = children.unwrap_or_default();
+    let share = |child: &str| {
+        let text = std::fs::read_to_string(format!("/proc/{child}/autogroup")).ok()?;
+        Some(text.split_ascii_whitespace().next_back()?.to_owned())
+    };
+    let children = children.split_ascii_whitespace();
+    children.flat_map(|child| share(child).into_iter().chain(shares(child.parse().unwrap()))).collect()
+}
+
 #[test]
 fn a_tree_that_wants_many_more_processors_than_there_are_gives_way() {
     const IDLE: u32 = 5;
@@ -436,6 +448,15 @@ fn a_tree_that_wants_many_more_processors_than_there_are_gives_way() {
         std::thread::sleep(Duration::from_millis(10));
     }
     assert_eq!(allowed(few_init), [all; 3]);
+    if Path::new("/proc/self/autogroup").exists() {
+        while shares(many_init).iter().any(|share| share != "19") {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", shares(many_init));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(shares(few_init), ["0", "0", "0"]);
+    } else {
+        println!("not checked: this kernel gives sessions no shares of their own (CONFIG_SCHED_AUTOGROUP)");
+    }
     // To count a crowd takes its process 1 long, so it does that where the crowd is.
     let own = |init: u32| {
         rustix::thread::sched_getaffinity(Pid::from_raw(init.cast_signed())).unwrap().count() as usize

@@ -5,7 +5,7 @@
 //! still get every processor that nobody wants, and something of those that are wanted. They also leave some processors
 //! alone: where the kernel preempts lazily (Linux 6.13 and newer), who is woken on a processor of an idle process waits for
 //! its next tick all the same, some milliseconds at every step. And where each session has a share of its own (autogroups,
-//! the same page), as every jail is one, who is idle gives way inside the jail alone.
+//! the same page), who is idle gives way inside its session alone, so the sessions of the tree get the least share, too.
 //!
 //! An ordinary tree, such as a build with a job for each processor, is left alone, and nothing changes where there are
 //! processors enough.
@@ -13,6 +13,7 @@
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{Dir, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -22,6 +23,8 @@ use crate::sys;
 const PER_PROCESSOR: usize = 4;
 /// See [`PER_PROCESSOR`].
 const IN_ANY_CASE: usize = 4;
+/// The least share of a session, in the words of `/proc/PID/autogroup`.
+const LEAST_SHARE: &[u8] = b"19";
 /// Of so many processors a crowd leaves one alone, and one in any case if there are two.
 const ALONE_OF: usize = 8;
 
@@ -58,11 +61,31 @@ impl Processors {
             }
         };
         confine(None);
-        for process in numbers(proc, ".").filter(|&number| number > 1) {
+        for process in processes(proc) {
             for thread in numbers(proc, &format!("{process}/task")).filter_map(Pid::from_raw) {
                 let _ = sys::make_idle(thread);
                 confine(Some(thread));
             }
+        }
+        lower_sessions(proc);
+    }
+}
+
+/// Gives the sessions of all processes but process 1 the least share, as far as the kernel lets us: it takes one such
+/// change in 100 ms, so the rest has to wait for the next counts.
+fn lower_sessions(proc: &OwnedFd) {
+    for process in processes(proc) {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let path = format!("{process}/autogroup");
+        // One that has ended meanwhile, one that hides itself, or a kernel without it.
+        let Ok(file) = rustix::fs::openat(proc, path, flags, Mode::empty()) else { continue };
+        let mut text = [0; 64];
+        let count = rustix::io::read(&file, &mut text[..]).unwrap_or(0);
+        if count == 0 || text[..count].trim_ascii_end().ends_with(LEAST_SHARE) {
+            continue;
+        }
+        if rustix::io::write(&file, LEAST_SHARE) == Err(Errno::AGAIN) {
+            return;
         }
     }
 }
@@ -78,6 +101,11 @@ fn fewer(processors: &CpuSet) -> Option<CpuSet> {
     let mut fewer = *processors;
     last.take((count / ALONE_OF).max(1)).for_each(|number| fewer.unset(number));
     (count > 1).then_some(fewer)
+}
+
+/// Every process of a pid namespace but process 1.
+pub(super) fn processes(proc: &OwnedFd) -> impl Iterator<Item = i32> {
+    numbers(proc, ".").filter(|&number| number > 1)
 }
 
 /// The numbers among the names in a directory of `/proc`.

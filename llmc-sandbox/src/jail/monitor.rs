@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::control::{self as messages, Accounting, Ending, Limit, Message};
-use super::crowd::Processors;
+use super::crowd::{self, Processors};
 use super::growth::Growth;
 use super::reached::Reached;
 use super::signals::TreeSignal;
@@ -78,8 +78,6 @@ struct Use {
     memory_bytes: u64,
     cpu: Duration,
     processes: u32,
-    /// Processes whose first thread has a processor or waits for one.
-    ready: usize,
     /// Of the process that has most.
     open_files: u64,
     /// Largest resident set that the payload ever had, in bytes.
@@ -122,6 +120,9 @@ impl Monitor {
                 ended = Some(status);
                 said_so = true;
             }
+            if ended.is_none() && self.watched == Watched::Namespace {
+                self.give_way(&processors);
+            }
             let mut now = if self.limits.are_counted() || said_so { self.count() } else { Use::default() };
             if said_so {
                 peak_of_ended = now.peak_of_payload;
@@ -138,9 +139,6 @@ impl Monitor {
                 (self.watched == Watched::OneProcess && is_over).then_some(Limit::Processes)
             });
             if ended.is_none() && limit.is_none() {
-                if self.watched == Watched::Namespace && processors.are_crowded_by(now.ready) {
-                    processors.leave_some(&self.proc);
-                }
                 continue;
             }
             let ending = Ending {
@@ -159,6 +157,22 @@ impl Monitor {
             }
             return;
         }
+    }
+
+    /// Has a crowd go last, before anything else is counted: what there is to read of so many takes milliseconds, in which
+    /// others wait for them.
+    fn give_way(&self, processors: &Processors) {
+        let numbers: Vec<i32> = crowd::processes(&self.proc).collect();
+        if processors.are_crowded_by(numbers.len())
+            && processors.are_crowded_by(numbers.iter().filter(|number| self.is_ready(**number)).count())
+        {
+            processors.leave_some(&self.proc);
+        }
+    }
+
+    /// Whether the first thread of a process has a processor or waits for one.
+    fn is_ready(&self, process: i32) -> bool {
+        self.read(&format!("{process}/stat")).is_some_and(|stat| is_ready_in_stat(&stat))
     }
 
     /// Stops the payload, and gives those a moment who pass the answer on.
@@ -222,9 +236,7 @@ impl Monitor {
         if self.watched == Watched::OneProcess {
             return signal.send(self.payload);
         }
-        let Ok(entries) = Dir::read_from(&self.proc) else { return };
-        let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok());
-        numbers.filter(|&number: &i32| number > 1).filter_map(Pid::from_raw).for_each(|pid| signal.send(pid));
+        crowd::processes(&self.proc).filter_map(Pid::from_raw).for_each(|pid| signal.send(pid));
     }
 
     /// Waits for every process that has ended.
@@ -333,7 +345,6 @@ impl Monitor {
         }
         if let Some(stat) = self.read(&format!("{name}/stat")) {
             total.cpu += cpu_in_stat(&stat, rustix::param::clock_ticks_per_second());
-            total.ready += usize::from(is_ready_in_stat(&stat));
         }
     }
 

@@ -6,13 +6,15 @@ use llmc_core::run::{RunRequest, RunStatus};
 use llmc_core::schema;
 use llmc_tools_watch::{Cut, Limits, Watched, watch, words};
 
+use crate::crew::CallRecord;
 use crate::files::{InputFile, OmittedFile, ReturnedFile, check_inputs, check_patterns, omitted};
 use crate::limits::{
     DEFAULT_OUTPUT_BYTES, DEFAULT_TIMEOUT_MS, HARD_OUTPUT_BYTES, MAX_CODE_BYTES, MAX_OUTPUT_BYTES,
     MAX_STDIN_BYTES, MIN_OUTPUT_BYTES,
 };
+use crate::line::End;
 use crate::report::{Raised, Report, Reported};
-use crate::session::{CallRecord, End, Heard, Session, Terms, job_frame};
+use crate::session::{Heard, Session, Terms, job_frame};
 
 /// What runs inside the jail. `boot.py` comes first and loads the others when they are needed.
 const FILES: [(&str, &str); 4] = [
@@ -187,7 +189,7 @@ impl Tool for ExecuteCode {
             within: self.tools,
             return_files: self.return_files.clone(),
         };
-        let mut session = Session::new(ctx, socket, job, terms);
+        let mut session = Session::new(ctx, socket, job, terms)?;
         let watched = watch(ctx, &mut run, self.stdin.unwrap_or_default(), limits, &mut session)?;
         Ok(Executed::new(watched, session.finish(), self.language, run.wall_ms(), &self.return_files))
     }

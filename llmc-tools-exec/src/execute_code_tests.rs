@@ -7,8 +7,8 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -416,6 +416,29 @@ fn threads_call_at_the_same_time() {
     assert_eq!(result["tool_calls_omitted"], 200 - MAX_CALL_RECORDS);
     let most = most.load(Ordering::SeqCst);
     assert!((2..=MAX_OPEN_CALLS).contains(&most), "{most} at the same time");
+}
+
+/// The thread that answered the first call listens for the next one, and is kept by it.
+#[test]
+fn a_call_that_takes_long_keeps_no_other_waiting() {
+    let (release, released) = std::sync::mpsc::channel();
+    let released = Mutex::new(released);
+    let harness = machine()
+        .tool("hold", move |_| {
+            let released = released.lock().unwrap().recv_timeout(Duration::from_secs(20)).is_ok();
+            Envelope::structured(&json!({"released": released}), "")
+        })
+        .tool("release", move |_| {
+            release.send(()).unwrap();
+            Ok(Envelope::text("done"))
+        });
+    let code = "import threading, time\nfrom llmc import tools\n\
+                answers = [tools.echo(n=n)['n'] for n in range(3)]\n\
+                holder = threading.Thread(target=lambda: answers.append(tools.hold()['released']))\n\
+                holder.start()\ntime.sleep(0.05)\ntools.release()\nholder.join()\n\
+                answers.append(tools.echo(n='last')['n'])\nanswers";
+    let result = envelope(&harness, code).structured.unwrap();
+    assert_eq!(result["result"], json!([0, 1, 2, true, "last"]), "{result}");
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub const MAX_CALLS: u64 = 10_000;
 pub const MAX_CALL_RECORDS: usize = 100;
 /// Tool calls at the same time. Code that asks for more waits.
 pub const MAX_OPEN_CALLS: usize = 16;
+/// Longest name of a tool, in bytes.
+pub const MAX_NAME_BYTES: usize = 64;
 /// Bytes of a frame from the code, its header not counted.
 pub const MAX_FRAME_BYTES: usize = 1024 * 1024;
 /// Bytes of the answer to one tool call.

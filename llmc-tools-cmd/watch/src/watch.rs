@@ -64,6 +64,11 @@ pub trait Companion {
     /// A descriptor to wait for.
     fn interest(&self) -> Option<PollFd<'_>>;
 
+    /// How long to wait for that at most; asked for right after it.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
     /// Does what can be done without waiting. Called after every wait, whatever ended it.
     fn step(&mut self) -> Step;
 
@@ -205,8 +210,9 @@ impl Watch<'_> {
             descriptors.extend(companion.interest());
         }
         let until = self.leave_at.map_or(until, |leave_at| leave_at.min(until));
-        let timeout =
-            Timespec::try_from(until.saturating_duration_since(Instant::now())).map_err(io::Error::other)?;
+        let left = until.saturating_duration_since(Instant::now());
+        let left = companion.patience().map_or(left, |patience| patience.min(left));
+        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
         match poll(&mut descriptors, Some(&timeout)) {
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(()),

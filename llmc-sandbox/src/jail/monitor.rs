@@ -29,6 +29,11 @@ use crate::sys::{self, ExitStatus};
 /// How often the tree is counted.
 const TICK: Duration = Duration::from_millis(20);
 
+/// A crowd is told to go last at this many ticks, because some of it are born while the others are told, and then at one
+/// tick in so many: to tell all of them takes longer than to count them.
+const TOLD_AT_FIRST: u32 = 3;
+const TOLD_EVERY: u32 = 5;
+
 /// How long process 1 stays after it has told how the run ended, unless the launcher is gone first.
 const FAREWELL: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
@@ -107,6 +112,8 @@ impl Monitor {
         let mut cpu = Duration::ZERO;
         let mut reached = Reached::default();
         let processors = LazyCell::new(Processors::own);
+        // Ticks since there was a crowd first.
+        let mut crowded: Option<u32> = None;
         loop {
             if !self.wait_a_tick(control) {
                 return;
@@ -121,7 +128,11 @@ impl Monitor {
                 said_so = true;
             }
             if ended.is_none() && self.watched == Watched::Namespace {
-                self.give_way(&processors);
+                let is_due = |ticks: u32| ticks < TOLD_AT_FIRST || ticks.is_multiple_of(TOLD_EVERY);
+                if crowded.is_none_or(is_due) && self.give_way(&processors) {
+                    crowded.get_or_insert(0);
+                }
+                crowded = crowded.map(|ticks| ticks.saturating_add(1));
             }
             let mut now = if self.limits.are_counted() || said_so { self.count() } else { Use::default() };
             if said_so {
@@ -159,15 +170,16 @@ impl Monitor {
         }
     }
 
-    /// Has a crowd go last, before anything else is counted: what there is to read of so many takes milliseconds, in which
-    /// others wait for them.
-    fn give_way(&self, processors: &Processors) {
+    /// Has a crowd go last, if there is one; before anything else is counted, because what there is to read of so many takes
+    /// milliseconds, in which others wait for them.
+    fn give_way(&self, processors: &Processors) -> bool {
         let numbers: Vec<i32> = crowd::processes(&self.proc).collect();
-        if processors.are_crowded_by(numbers.len())
-            && processors.are_crowded_by(numbers.iter().filter(|number| self.is_ready(**number)).count())
-        {
+        let is_crowd = processors.are_crowded_by(numbers.len())
+            && processors.are_crowded_by(numbers.iter().filter(|number| self.is_ready(**number)).count());
+        if is_crowd {
             processors.leave_some(&self.proc);
         }
+        is_crowd
     }
 
     /// Whether the first thread of a process has a processor or waits for one.

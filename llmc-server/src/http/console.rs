@@ -39,6 +39,9 @@ use crate::tokens::Scope;
 /// Largest body of a page's request.
 pub(super) const MAX_BODY_BYTES: usize = 8 << 10;
 
+/// How long a page waits while the audit is read for another one.
+const TURN_PATIENCE: Duration = Duration::from_secs(5);
+
 const COOKIE: &str = "llmc_console";
 
 /// The header in which a page sends its key.
@@ -200,19 +203,21 @@ async fn decided(
 /// Records that fit what the page asks for.
 async fn records(service: &Service, console: &Console, body: Incoming) -> Result<Reply, Refusal> {
     let question: Question = received(service, body).await?;
-    let _turn = turn(service)?;
+    let _turn = turn(service).await?;
     let found = records::query(console.facts.shown().config.audit.clone(), question).await;
     Ok(told(found))
 }
 
 async fn verified(service: &Service, console: &Console) -> Result<Reply, Refusal> {
-    let _turn = turn(service)?;
+    let _turn = turn(service).await?;
     Ok(told(records::verify(console.facts.shown().config.audit.clone()).await))
 }
 
-/// Reading much takes time of the disk: one after the other.
-fn turn(service: &Service) -> Result<tokio::sync::SemaphorePermit<'_>, Refusal> {
-    service.reading().try_acquire().map_err(|_| {
+/// Reading much takes time of the disk: one after the other. A page that searches again while its first search is under
+/// way waits for that; a check of the whole chain may take longer than anybody wants to wait.
+async fn turn(service: &Service) -> Result<tokio::sync::SemaphorePermit<'_>, Refusal> {
+    let turn = tokio::time::timeout(TURN_PATIENCE, service.reading().acquire()).await;
+    turn.ok().and_then(Result::ok).ok_or_else(|| {
         let reason = "the audit is being read for another page";
         Refusal::wait(StatusCode::SERVICE_UNAVAILABLE, reason, Duration::from_secs(1))
     })

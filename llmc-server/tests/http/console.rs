@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::client::{Http, Reply, configured, create_token, is_closed_within, token};
-use crate::support::{PATIENCE, eventually, stage};
+use crate::support::{PATIENCE, Setup, eventually, stage};
 
 const TOKENS: &str = "tokens = 'tokens.json'";
 
@@ -48,7 +48,10 @@ impl Session {
 
 /// A server, a token that only calls and one for the console.
 fn server(more: &str) -> (Http, String) {
-    let setup = configured(&format!("{TOKENS}, {more}"), "");
+    start(configured(&format!("{TOKENS}, {more}"), ""))
+}
+
+fn start(setup: Setup) -> (Http, String) {
     let (caller, admin) =
         (create_token(&setup, &["good"]), create_token(&setup, &["boss", "--scope", "admin"]));
     (Http { token: Some(caller), ..Http::start(setup) }, admin)
@@ -123,6 +126,27 @@ fn a_session_takes_cookie_and_key_and_no_other_site() {
     let log = without.server.log();
     assert!(!log.contains(&mine.key) && !log.contains(&admin), "no secret in the log");
     without.server.stop();
+}
+
+/// Who searches again before the answer to the first search waits for his turn.
+#[test]
+fn searches_at_the_same_time_are_all_answered() {
+    let (http, admin) = start(configured(TOKENS, "[audit]\npath = '{work}/../audit.db'\n"));
+    let mine = session(&open(&http, &admin));
+    let request = format!(
+        "POST /console/records HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{}Content-Length: 2\r\n\r\n{{}}",
+        http.address,
+        mine.headers()
+    );
+    let mut streams: Vec<_> = (0..16).map(|_| http.connect()).collect();
+    for stream in &mut streams {
+        stream.write_all(request.as_bytes()).unwrap();
+    }
+    for stream in &mut streams {
+        let reply = crate::client::read_reply(stream).unwrap();
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+    http.server.stop();
 }
 
 #[test]
@@ -237,7 +261,7 @@ fn without_tokens_only_a_link_opens_it() {
 
 #[test]
 fn tickets_that_tools_could_write_are_none() {
-    let setup = crate::support::Setup::new(
+    let setup = Setup::new(
         "server = { http = { listen = '127.0.0.1:0', auth = 'none', tokens = 'work/tokens.json' } }\n\
          [roots]\nwork = { path = '{work}', access = 'rw' }\n\
          [plugins.fs]\nlibrary = 'llmc_tools_fs'\ngrants = { roots = ['work'] }\n",

@@ -40,6 +40,7 @@ fn markup_in_names_arguments_logs_and_plugins_is_text() {
     });
     assert!(!browser.text().contains('\u{202e}'), "what turns text around is spelled out");
     browser.visit(&format!("{}/console#/plugins", origin(&http)));
+    browser.until("!document.getElementById('plugins').hidden");
     browser.until("document.querySelectorAll('#plugin-list article').length === 3");
     assert!(browser.text().contains("<img src=x onerror='window.pwned=3'>"), "{}", browser.text());
     assert_eq!(browser.value("window.pwned === undefined"), true);

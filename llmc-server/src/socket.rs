@@ -10,7 +10,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use llmc_wire::socket::send_with_fds;
-use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -24,30 +23,6 @@ impl Socket {
     pub(crate) fn new(socket: UnixStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         watched(socket, Interest::READABLE).map(Self)
-    }
-
-    /// Reads as soon as there is something: the number of bytes, 0 at the end. Descriptors that come with them are dropped by
-    /// the kernel, see `unix(7)`; who sends some may have what comes after them read late.
-    ///
-    /// # Errors
-    ///
-    /// As `read(2)`.
-    pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let mut ready = self.0.readable().await?;
-            match rustix::io::read(self.0.as_fd(), &mut *buffer) {
-                Ok(count) => {
-                    // A stream that gives less than there is room for has no more to give now, see epoll(7).
-                    if count < buffer.len() {
-                        ready.clear_ready();
-                    }
-                    return Ok(count);
-                }
-                Err(Errno::AGAIN) => ready.clear_ready(),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
     }
 
     /// Calls `read` when there may be something to read, until there is: the number of bytes, 0 at the end.
@@ -126,35 +101,6 @@ mod tests {
         }
         drop(theirs);
         assert_eq!(socket.receive(|fd| Ok(rustix::io::read(fd, &mut bytes)?)).await.unwrap(), 0);
-    }
-
-    /// Pieces of all sizes around the one of the buffer, and the end right after the last one.
-    #[tokio::test]
-    async fn what_is_read_is_all_that_was_written() {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let socket = Socket::new(ours).unwrap();
-        let text: Vec<u8> = (0..10_000_u32).map(|number| (number % 251) as u8).collect();
-        let writing = {
-            let text = text.clone();
-            tokio::task::spawn_blocking(move || {
-                let mut rest = &text[..];
-                for size in (1..=40).cycle() {
-                    let Some((piece, after)) = rest.split_at_checked(size) else { break };
-                    theirs.write_all(piece).unwrap();
-                    rest = after;
-                }
-                theirs.write_all(rest).unwrap();
-            })
-        };
-        let (mut read, mut buffer) = (Vec::new(), [0; 16]);
-        loop {
-            match socket.read(&mut buffer).await.unwrap() {
-                0 => break,
-                count => read.extend_from_slice(&buffer[..count]),
-            }
-        }
-        writing.await.unwrap();
-        assert!(read == text, "{} of {} bytes", read.len(), text.len());
     }
 
     #[tokio::test]

@@ -285,8 +285,9 @@ impl Connection {
         }
     }
 
+    /// Plain reads: descriptors that a host tries to push are dropped by the kernel, see `unix(7)`.
     async fn fill(&self, decoder: &mut Decoder) -> io::Result<usize> {
-        let count = self.socket.read(decoder.space()).await?;
+        let count = self.socket.receive(|fd| Ok(rustix::io::read(fd, decoder.space())?)).await?;
         decoder.filled(count);
         Ok(count)
     }

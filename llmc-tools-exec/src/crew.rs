@@ -281,6 +281,10 @@ impl Desk for Crew {
 
     fn take(&self, call: Call) {
         let mut board = self.board();
+        // Nobody makes it any more.
+        if board.dismissed {
+            return;
+        }
         let name = call.name.chars().take(MAX_NAME_BYTES).collect();
         board.calls.push(Tracked { name, since: Instant::now(), answered: None });
         board.open += 1;
@@ -291,4 +295,33 @@ impl Desk for Crew {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use llmc_core::testing::Harness;
+
+    use super::*;
+    use crate::files::Inbox;
+    use crate::frame::{Kind, encode};
+    use crate::progress::Reporter;
+
+    #[test]
+    fn what_is_asked_for_after_the_end_is_no_call() {
+        let harness = Harness::new().tool("say", |_| Ok(Envelope::text("hello")));
+        for (is_heard_in_time, calls) in [(true, 1), (false, 0)] {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let line = Line::new(Inbox::new(&[]), Reporter::new(harness.context(), false));
+            let crew = Crew::new(harness.context(), ours, None, line).unwrap();
+            theirs.write_all(&encode(Kind::Ready, br#"{"v": 1, "engine": "test"}"#)).unwrap();
+            crew.look();
+            theirs.write_all(&encode(Kind::Call, br#"{"id": 1, "name": "say", "arguments": {}}"#)).unwrap();
+            if is_heard_in_time {
+                crew.look();
+            }
+            crew.dismiss();
+            assert_eq!(crew.line().engine.as_deref(), Some("test"));
+            assert_eq!(crew.board().calls.len(), calls);
+        }
+    }
 }
